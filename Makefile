@@ -1,0 +1,56 @@
+# The commands of this project. Each sets up what it needs: Python 3.11 or newer, and nothing else.
+
+PYTHON ?= python3
+STACK ?= dev
+PORT ?= 8080
+
+python := .venv/bin/python
+
+.PHONY: help
+help: ## Show these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp comes last, so that a set-up that was interrupted starts over.
+.venv/ready: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed, and $(PYTHON) is not. Name one: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@echo "Setting up .venv (once; takes about a minute) ..."
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(python) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.PHONY: up
+up: .venv/ready ## Run the stack on this machine, or redeploy it (STACK=dev PORT=8080)
+	@$(python) -m sandbox up --stack $(STACK) --port $(PORT)
+
+.PHONY: down
+down: .venv/ready ## Stop what runs on this machine (all stacks, or STACK=...)
+	@$(python) -m sandbox down $(if $(filter command environment,$(firstword $(origin STACK))),--stack $(STACK))
+
+.PHONY: status
+status: .venv/ready ## Show what the running stack holds and refused (STACK=dev)
+	@$(python) -m sandbox status --stack $(STACK)
+
+.PHONY: test
+test: .venv/ready ## Run all tests
+	@$(python) -m pytest
+
+.PHONY: check
+check: .venv/ready ## Check format, lint and types
+	@$(python) -m ruff format --check .
+	@$(python) -m ruff check .
+	@$(python) -m mypy .
+
+.PHONY: format
+format: .venv/ready ## Format the code and fix what the linter can
+	@$(python) -m ruff format .
+	@$(python) -m ruff check --fix .
+
+.PHONY: lock
+lock: .venv/ready ## Lock the dependencies anew, with hashes
+	@for name in requirements requirements-dev; do \
+		$(python) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-annotate --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; \
+	done

@@ -1,0 +1,81 @@
+"""A public API on AWS that throttles every caller, in the order in which data flows.
+
+caller -> EdgeProtection (web ACL, API keys, quotas, throttles) -> Compute -> Network -> Data
+                                               Monitoring watches all of them
+"""
+
+import pulumi
+
+from components.compute import Compute, ComputeArgs
+from components.data import Data
+from components.edge_protection import EdgeProtection, EdgeProtectionArgs
+from components.monitoring import Monitoring, MonitoringArgs
+from components.network import Network, NetworkArgs
+from components.provider import aws_provider
+from components.settings import load_settings
+
+settings = load_settings()
+name = settings.project
+opts = pulumi.ResourceOptions(provider=aws_provider(settings))
+
+data = Data(name, settings.table, opts)
+
+network = Network(
+    name,
+    NetworkArgs(
+        settings=settings.network,
+        table_arn=data.table_arn,
+        log_retention_days=settings.monitoring.log_retention_days,
+    ),
+    opts,
+)
+
+compute = Compute(
+    name,
+    ComputeArgs(
+        settings=settings.function,
+        table_name=data.table_name,
+        table_arn=data.table_arn,
+        subnet_ids=network.subnet_ids,
+        security_group_id=network.function_security_group_id,
+        default_security_group_id=network.default_security_group_id,
+        log_retention_days=settings.monitoring.log_retention_days,
+    ),
+    opts,
+)
+
+edge = EdgeProtection(
+    name,
+    EdgeProtectionArgs(
+        settings=settings,
+        function_name=compute.function_name,
+        function_invoke_arn=compute.invoke_arn,
+        function_alias_name=compute.alias_name,
+    ),
+    opts,
+)
+
+monitoring = Monitoring(
+    name,
+    MonitoringArgs(
+        settings=settings,
+        api_name=edge.api_name,
+        stage_name=edge.stage_name,
+        access_log_group_name=edge.access_log_group_name,
+        web_acl_metric_name=edge.web_acl_metric_name,
+        function_name=compute.function_name,
+        table_name=data.table_name,
+    ),
+    opts,
+)
+
+pulumi.export("apiUrl", edge.api_url)
+pulumi.export("dataUrl", edge.data_url)
+pulumi.export("apiKeys", pulumi.Output.secret(edge.api_keys))
+pulumi.export("apiKeyIds", edge.api_key_ids)
+pulumi.export("usagePlanIds", edge.usage_plan_ids)
+pulumi.export("webAclArn", edge.web_acl_arn)
+pulumi.export("functionName", compute.function_name)
+pulumi.export("tableName", data.table_name)
+pulumi.export("alarmTopicArn", monitoring.topic_arn)
+pulumi.export("dashboardUrl", monitoring.dashboard_url)

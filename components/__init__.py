@@ -1,0 +1,1 @@
+"""The parts of the stack, a Pulumi component each, and the settings they are built from."""

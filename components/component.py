@@ -1,0 +1,16 @@
+"""What all components share."""
+
+from typing import Any
+
+from pulumi import ComponentResource, ResourceOptions
+
+
+class Component(ComponentResource):
+    """A component whose type token is `throttled-api:index:` and its class's name."""
+
+    def __init__(self, name: str, opts: ResourceOptions | None) -> None:
+        super().__init__(f"throttled-api:index:{type(self).__name__}", name, None, opts)
+
+    def child(self, **options: Any) -> ResourceOptions:  # noqa: ANN401  as ResourceOptions takes them
+        """Options of a resource that belongs to this component."""
+        return ResourceOptions(parent=self, **options)

@@ -1,0 +1,154 @@
+"""The alarms, as values: what each watches, when it sounds, and what to do then."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from components.monitoring import log_metrics
+from components.settings import Settings
+
+# https://docs.aws.amazon.com/waf/latest/developerguide/waf-metrics.html
+ALL_RULES: Final = "ALL"
+
+Text = TypeVar("Text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names(Generic[Text]):
+    """What CloudWatch knows the stack's parts by; known only once they are deployed."""
+
+    namespace: str
+    """Namespace of the metrics counted in the access log."""
+    web_acl: str | None
+    """The web ACL's metric name, not its resource name."""
+    api: Text
+    stage: Text
+    function: Text
+    table: Text
+    region: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm(Generic[Text]):
+    """Sounds when `statistic` of a metric over five minutes is above `threshold`."""
+
+    name: str
+    description: str
+    namespace: str
+    metric: str
+    dimensions: Mapping[str, str | Text]
+    threshold: float
+    statistic: str = "Sum"
+    periods: int = 1
+    """Five-minute periods in a row that must be above the threshold."""
+
+
+def alarms(settings: Settings, names: Names[Text]) -> list[Alarm[Text]]:
+    """All alarms of a stack, in the order in which a request meets what they watch."""
+    return [*_edge(settings, names), *_function(settings, names), *_table(settings, names)]
+
+
+def _edge(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
+    thresholds = settings.monitoring.thresholds
+    if names.web_acl:
+        yield Alarm(
+            name="waf-blocked-requests",
+            description="The web ACL blocks callers: a flood from few addresses, or a per-address "
+            "limit (waf.rateLimit) below what honest callers need.",
+            namespace="AWS/WAFV2",
+            metric="BlockedRequests",
+            dimensions={"WebACL": names.web_acl, "Region": names.region, "Rule": ALL_RULES},
+            threshold=thresholds.waf_blocked_requests,
+        )
+    yield Alarm(
+        name="throttled-requests",
+        description="Callers get 429 for their rate: see on the dashboard whether it is one key "
+        "(its plan) or all of them (the stage's throttle).",
+        namespace=names.namespace,
+        metric=log_metrics.THROTTLED,
+        dimensions={},
+        threshold=thresholds.throttled_requests,
+    )
+    yield Alarm(
+        name="quota-exceeded-requests",
+        description="A client has used up its quota and is refused until the period ends.",
+        namespace=names.namespace,
+        metric=log_metrics.QUOTA_EXCEEDED,
+        dimensions={},
+        threshold=thresholds.quota_exceeded_requests,
+    )
+    api = {"ApiName": names.api, "Stage": names.stage}
+    yield Alarm(
+        name="server-errors",
+        description="Callers get 5XX: the function failed, timed out or was at its concurrency.",
+        namespace="AWS/ApiGateway",
+        metric="5XXError",
+        dimensions=api,
+        threshold=thresholds.server_errors,
+    )
+    yield Alarm(
+        name="latency-p99",
+        description="One request in a hundred takes longer than it should, all told.",
+        namespace="AWS/ApiGateway",
+        metric="Latency",
+        statistic="p99",
+        dimensions=api,
+        threshold=thresholds.latency_p99_ms,
+        periods=3,
+    )
+
+
+def _function(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
+    thresholds = settings.monitoring.thresholds
+    function = {"FunctionName": names.function}
+    yield Alarm(
+        name="function-throttles",
+        description="Lambda refuses invocations, and callers get 503: more requests at once than "
+        "function.reservedConcurrency, or than the account has left.",
+        namespace="AWS/Lambda",
+        metric="Throttles",
+        dimensions=function,
+        threshold=thresholds.function_throttles,
+    )
+    yield Alarm(
+        name="function-errors",
+        description="The function crashed or timed out; its log says why.",
+        namespace="AWS/Lambda",
+        metric="Errors",
+        dimensions=function,
+        threshold=thresholds.function_errors,
+    )
+    yield Alarm(
+        name="function-duration",
+        description=f"Invocations come near the timeout of {settings.function.timeout_seconds} s.",
+        namespace="AWS/Lambda",
+        metric="Duration",
+        statistic="p99",
+        dimensions=function,
+        threshold=settings.function.timeout_seconds * 10 * thresholds.function_duration_percent,
+        periods=3,
+    )
+    if settings.function.reserved_concurrency:
+        reserved = settings.function.reserved_concurrency
+        yield Alarm(
+            name="function-concurrency",
+            description=f"The function comes near its reserved concurrency of {reserved}; past "
+            "it, callers get 503.",
+            namespace="AWS/Lambda",
+            metric="ConcurrentExecutions",
+            statistic="Maximum",
+            dimensions=function,
+            threshold=reserved * thresholds.function_concurrency_percent / 100,
+        )
+
+
+def _table(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
+    yield Alarm(
+        name="table-throttles",
+        description="DynamoDB refuses writes, and callers get 503: more than "
+        "table.maxWriteRequestUnits, or one key written too often.",
+        namespace="AWS/DynamoDB",
+        metric="WriteThrottleEvents",
+        dimensions={"TableName": names.table},
+        threshold=settings.monitoring.thresholds.table_throttles,
+    )

@@ -1,0 +1,182 @@
+"""The dashboard, as a document: read from top to bottom by whoever is on call.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from components.monitoring import log_metrics
+from components.monitoring.alarms import ALL_RULES, Names
+from components.settings import Settings
+
+Document = dict[str, Any]
+
+_WIDTH: Final = 24
+_HEIGHT: Final = 6
+_PLANS_SHOWN: Final = 10
+"""CloudWatch bounds a widget's size; whoever has more plans reads them in the config."""
+
+
+def dashboard(settings: Settings, names: Names[str], alarm_arns: list[str]) -> Document:
+    """The dashboard's body: limits, alarms, then a request's way through the layers."""
+    widgets: list[Document] = []
+    y = 0
+    for row, height in _rows(settings, names, alarm_arns):
+        width = _WIDTH // len(row)
+        for index, widget in enumerate(row):
+            place = {"x": index * width, "y": y, "width": width, "height": height}
+            widgets.append(place | widget)
+        y += height
+    return {"start": "-PT3H", "widgets": widgets}
+
+
+def _rows(
+    settings: Settings, names: Names[str], alarm_arns: list[str]
+) -> Iterator[tuple[list[Document], int]]:
+    """Rows of widgets, each with its height."""
+    yield [_text(_limits(settings))], _HEIGHT
+    yield [{"type": "alarm", "properties": {"title": "Alarms", "alarms": alarm_arns}}], 3
+    stage = settings.throttle
+    api = ["ApiName", names.api, "Stage", names.stage]
+    requests = _graph(
+        names,
+        "Requests a minute",
+        [
+            ["AWS/ApiGateway", "Count", *api, {"label": "all"}],
+            ["AWS/ApiGateway", "4XXError", *api, {"label": "4XX"}],
+            ["AWS/ApiGateway", "5XXError", *api, {"label": "5XX"}],
+        ],
+        limits={f"stage: {stage.rate_limit:g}/s": stage.rate_limit * 60},
+    )
+    refusals = _graph(
+        names,
+        "Refused a minute, by reason",
+        [
+            [names.namespace, log_metrics.THROTTLED, {"label": "rate or burst"}],
+            [names.namespace, log_metrics.QUOTA_EXCEEDED, {"label": "quota"}],
+            [names.namespace, log_metrics.INVALID_KEY, {"label": "API key"}],
+            *_waf_metrics(names),
+        ],
+    )
+    yield [requests, refusals], _HEIGHT
+    yield (
+        [
+            _search(names, "Throttled a minute, by API key ID", log_metrics.THROTTLED_BY_KEY),
+            _search(names, "Over quota a minute, by API key ID", log_metrics.QUOTA_EXCEEDED_BY_KEY),
+        ],
+        _HEIGHT,
+    )
+    latency = _graph(
+        names,
+        "Latency (ms)",
+        [
+            ["AWS/ApiGateway", "Latency", *api, {"stat": "p50", "label": "p50"}],
+            ["AWS/ApiGateway", "Latency", *api, {"stat": "p99", "label": "p99"}],
+            ["AWS/ApiGateway", "IntegrationLatency", *api, {"stat": "p99", "label": "function"}],
+        ],
+        limits={"alarm": settings.monitoring.thresholds.latency_p99_ms},
+    )
+    function = ["FunctionName", names.function]
+    duration = _graph(
+        names,
+        "Function duration (ms)",
+        [
+            ["AWS/Lambda", "Duration", *function, {"stat": "p50", "label": "p50"}],
+            ["AWS/Lambda", "Duration", *function, {"stat": "p99", "label": "p99"}],
+        ],
+        limits={"timeout": settings.function.timeout_seconds * 1000},
+    )
+    yield [latency, duration], _HEIGHT
+    reserved = settings.function.reserved_concurrency
+    concurrency = _graph(
+        names,
+        "Function executions at once",
+        [["AWS/Lambda", "ConcurrentExecutions", *function, {"stat": "Maximum", "label": "most"}]],
+        limits={"reserved": reserved} if reserved else {},
+    )
+    failures = _graph(
+        names,
+        "Function failures a minute",
+        [
+            ["AWS/Lambda", "Throttles", *function, {"label": "throttled"}],
+            ["AWS/Lambda", "Errors", *function, {"label": "errors"}],
+        ],
+    )
+    cap = settings.table.max_write_request_units
+    writes = _graph(
+        names,
+        "Table writes a minute",
+        [
+            ["AWS/DynamoDB", "ConsumedWriteCapacityUnits", "TableName", names.table],
+            ["AWS/DynamoDB", "WriteThrottleEvents", "TableName", names.table],
+        ],
+        limits={"cap": cap * 60} if cap else {},
+    )
+    yield [concurrency, failures, writes], _HEIGHT
+
+
+def _waf_metrics(names: Names[str]) -> list[list[Any]]:
+    if names.web_acl is None:
+        return []
+    dimensions = ["WebACL", names.web_acl, "Region", names.region, "Rule", ALL_RULES]
+    return [["AWS/WAFV2", "BlockedRequests", *dimensions, {"label": "web ACL"}]]
+
+
+def _limits(settings: Settings) -> str:
+    """The limits that the graphs below are read against, as a Markdown table."""
+    stage, waf = settings.throttle, settings.waf
+    lines = [
+        f"# {settings.project}, stack {settings.stack}",
+        "",
+        "Limit | Rate | Burst | Quota",
+        "---|---|---|---",
+        f"stage, all clients | {stage.rate_limit:,g}/s | {stage.burst_limit:,} | ",
+    ]
+    plans = list(settings.usage_plans.items())
+    for name, plan in plans[:_PLANS_SHOWN]:
+        quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
+        lines.append(
+            f"plan {name}, each client | {plan.rate_limit:,g}/s | {plan.burst_limit:,} | {quota}"
+        )
+    if len(plans) > _PLANS_SHOWN:
+        lines.append(f"and {len(plans) - _PLANS_SHOWN} more plans | | | ")
+    if waf.enabled:
+        lines.append(f"web ACL, each address | {waf.rate_limit:,} per {waf.window_seconds} s | | ")
+    lines += ["", "AWS applies throttles and quotas on a best-effort basis: targets, not ceilings."]
+    return "\n".join(lines)
+
+
+def _text(markdown: str) -> Document:
+    return {"type": "text", "properties": {"markdown": markdown}}
+
+
+def _graph(
+    names: Names[str],
+    title: str,
+    metrics: list[list[Any]],
+    *,
+    limits: dict[str, float] | None = None,
+) -> Document:
+    """Lines over time, with the limits they are held against drawn in."""
+    lines = [{"label": label, "value": value} for label, value in (limits or {}).items()]
+    return {
+        "type": "metric",
+        "properties": {
+            "title": title,
+            "region": names.region,
+            "view": "timeSeries",
+            "stat": "Sum",
+            "period": 60,
+            "yAxis": {"left": {"min": 0}},
+            "metrics": metrics,
+            "annotations": {"horizontal": lines},
+        },
+    }
+
+
+def _search(names: Names[str], title: str, metric: str) -> Document:
+    """One line for each API key that has the metric, however many keys there are."""
+    schema = f"{{{names.namespace},{log_metrics.KEY_DIMENSION}}}"
+    expression = f"SEARCH('{schema} MetricName=\"{metric}\"', 'Sum', 60)"
+    return _graph(names, title, [[{"expression": expression, "id": "keys"}]])

@@ -1,0 +1,186 @@
+"""The table, and the one client that talks to it.
+
+Cold start. What a new execution environment waits for is almost only the AWS SDK, so:
+
+- The client comes from botocore, which does the signing, the retries and the errors; boto3 adds an
+  import and nothing that PutItem needs. X-Ray's SDK is left out, too: with active tracing Lambda
+  records the function's own segments without it, and `patch_all` costs more than everything here.
+  Together they are half of the usual import and first event.
+- botocore lists the data folders of all its services, hundreds of them, twice, to learn whether
+  it knows DynamoDB. It does: about a tenth of what is left.
+- The client is made while the module is imported, which Lambda does at full speed before the first
+  event, and which SnapStart does once a version.
+
+Pausing the garbage collector meanwhile, and cutting the endpoint data down to one partition, did
+not pay enough to keep.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.loaders import Loader
+
+from handler.record import Item
+
+MAX_TIMEOUT_SECONDS: Final = 29
+"""How long API Gateway waits for a function; a longer timeout would answer nobody."""
+
+_MARGIN_SECONDS: Final = 0.25
+"""Left of the function's timeout for everything that is not waiting for the table."""
+_RETRY_WAIT_SECONDS: Final = 6.0
+"""The longest pause before a second attempt.
+
+botocore's standard mode waits rand(0, 1) x min(2**0, 20) s, at most 1 s, and up to 5 s more if the
+answer carries x-amz-retry-after.
+"""
+_MIN_SECONDS_PER_ATTEMPT: Final = 1.0
+"""A second attempt is made only if both get this long."""
+_MAX_CONNECT_SECONDS: Final = 1.0
+_MAX_READ_SECONDS: Final = 2.0
+"""DynamoDB answers in milliseconds. Waiting longer would only hold the function's concurrency."""
+
+_THROTTLING_CODES: Final = frozenset(
+    {
+        # DynamoDB's own.
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        # What else botocore takes for throttling, whatever the service.
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+
+
+class NotStored(Exception):
+    """The table did not confirm the item, for a reason that may pass: the caller may try again."""
+
+    def __init__(self, outcome: Literal["throttled", "unavailable"], cause: str) -> None:
+        super().__init__(cause)
+        self.outcome = outcome
+        self.cause = cause
+        """An AWS error code or the name of an exception."""
+
+
+class Bounds(NamedTuple):
+    """How often to ask the table, and how long to wait for it each time."""
+
+    attempts: int
+    connect_timeout_seconds: float
+    """Applies to the TCP connection and, anew, to the TLS handshake."""
+    read_timeout_seconds: float
+
+
+def bounds(timeout_seconds: int) -> Bounds:
+    """Bounds with which a call ends before the function's timeout, whatever the table does.
+
+        attempts x (2 x connect + read) + (attempts - 1) x retry wait + margin <= timeout
+
+    Two attempts if there is time for them: one that fails fast, such as on a connection that died
+    while the environment was frozen, gets a second chance. Never more: the caller is told to try
+    again, and retries at two layers multiply.
+
+    The read timeout is that of each wait for bytes, and DynamoDB's answer to PutItem is one small
+    piece; the name is resolved by the VPC's own resolver, which no timeout of botocore covers.
+    """
+    for attempts in (2, 1):
+        waits = (attempts - 1) * _RETRY_WAIT_SECONDS
+        per_attempt = (timeout_seconds - _MARGIN_SECONDS - waits) / attempts
+        if per_attempt >= _MIN_SECONDS_PER_ATTEMPT:
+            break
+    return Bounds(
+        attempts=attempts,
+        connect_timeout_seconds=min(per_attempt / 4, _MAX_CONNECT_SECONDS),
+        read_timeout_seconds=min(per_attempt / 2, _MAX_READ_SECONDS),
+    )
+
+
+class _DynamoDbOnly(Loader):  # type: ignore[misc]
+    """botocore's data, without looking for services that this function does not use."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        return ["dynamodb"]
+
+
+class Table:
+    """One DynamoDB table. Safe to share between threads."""
+
+    def __init__(self, name: str, timeout_seconds: int) -> None:
+        self._name = name
+        limits = bounds(timeout_seconds)
+        session = botocore.session.get_session()
+        session.register_component("data_loader", _DynamoDbOnly())
+        self._client = session.create_client(
+            "dynamodb",
+            config=Config(
+                connect_timeout=limits.connect_timeout_seconds,
+                read_timeout=limits.read_timeout_seconds,
+                retries={"mode": "standard", "total_max_attempts": limits.attempts},
+                # `record.py` has done it.
+                parameter_validation=False,
+            ),
+        )
+        # botocore's debug messages hold whole requests, and the function's log level is a setting.
+        logging.getLogger("botocore").setLevel(logging.WARNING)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Table":
+        """The table that the program's environment variables name.
+
+        Raises:
+            RuntimeError: naming the variable that is missing or wrong. It ends Lambda's init.
+        """
+        name = environment.get("TABLE_NAME", "")
+        if not name:
+            raise RuntimeError("TABLE_NAME is not set: it names the table to write to")
+        timeout = environment.get("FUNCTION_TIMEOUT_SECONDS", "")
+        if timeout not in map(str, range(1, MAX_TIMEOUT_SECONDS + 1)):
+            raise RuntimeError(
+                "FUNCTION_TIMEOUT_SECONDS must be the function's timeout, an integer from 1 to "
+                f"{MAX_TIMEOUT_SECONDS}, not {timeout!r}"
+            )
+        return cls(name, int(timeout))
+
+    def put(self, item: Item) -> None:
+        """Store `item`, in place of the item of the same id if there is one.
+
+        Raises:
+            NotStored: the table throttles, or did not answer in time. Without an answer the item
+                may be stored or not; the caller's retry writes the same item again.
+            Exception: anything else, from botocore.
+        """
+        try:
+            self._client.put_item(TableName=self._name, Item=item)
+        except ClientError as error:
+            code = error_code(error) or ""
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if code in _THROTTLING_CODES or status == 429:
+                raise NotStored("throttled", code) from None
+            if status in (502, 503, 504):
+                raise NotStored("unavailable", code) from None
+            raise
+        # The two that botocore itself takes for transient: connect and read timeouts, refused,
+        # reset and closed connections.
+        except (ConnectionError, HTTPClientError) as error:
+            raise NotStored("unavailable", type(error).__name__) from None
+
+
+def error_code(error: Exception) -> str | None:
+    """AWS's code of an error that a service answered with, such as ResourceNotFoundException."""
+    if not isinstance(error, ClientError):
+        return None
+    code: Any = error.response.get("Error", {}).get("Code")
+    return str(code)[:64]
