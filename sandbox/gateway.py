@@ -219,7 +219,11 @@ def _proxy_response(answer: object, request_id: str) -> Response:
     if not isinstance(body, str):
         raise _Malformed
     try:
-        content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+        content = (
+            base64.b64decode(body, validate=True)
+            if answer.get("isBase64Encoded")
+            else body.encode()
+        )
     except binascii.Error:
         raise _Malformed from None
     return Response(answer["statusCode"], headers, content)

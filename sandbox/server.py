@@ -31,6 +31,8 @@ from sandbox.resources import Resources
 from sandbox.state import ControlServer, Reply, State
 from sandbox.table import LOOPBACK, DynamoDB, TableServer
 
+_FUNCTION: Final = "function-"
+"""How the folders begin that hold a deployed function's files."""
 _WARM_ENVIRONMENTS: Final = 2
 _DRAIN_SECONDS: Final = 30
 """How long a replaced sandbox finishes its requests: no longer than API Gateway waits."""
@@ -68,7 +70,10 @@ class Server:
         Raises:
             SandboxError: when it cannot start; a sandbox that ran before goes on running.
         """
-        folder = Path(tempfile.mkdtemp(prefix="function-", dir=self._state.folder))
+        if self._state.ask("status") is None:
+            for leftover in self._state.folder.glob(f"{_FUNCTION}*"):  # of one that was killed
+                shutil.rmtree(leftover, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=_FUNCTION, dir=self._state.folder))
         try:
             if self._table_server:
                 await asyncio.to_thread(self._table_server.wait)

@@ -86,9 +86,8 @@ class Gate:
 
     def __init__(self, limits: Limits, *, waf_lag_seconds: float = choices.WAF_LAG_SECONDS) -> None:
         self._lock = Lock()
-        self._waf = limits.waf and WafRateRule(
-            limits.waf.limit, limits.waf.window_seconds, waf_lag_seconds
-        )
+        waf = limits.waf
+        self._waf = waf and WafRateRule(waf.limit, waf.window_seconds, waf_lag_seconds)
         self._clients = {
             Client(plan_name, client): _ClientState(plan)
             for plan_name, plan in limits.usage_plans.items()

@@ -82,7 +82,8 @@ class WafRateRule:
         self._windows: dict[str, RateWindow] = {}
         self._next_sweep = float("-inf")
 
-    def __len__(self) -> int:
+    @property
+    def addresses(self) -> int:
         """How many addresses are being counted."""
         return len(self._windows)
 
