@@ -11,7 +11,12 @@ from ipaddress import IPv4Network
 from typing import Annotated, Any, Final
 
 import pulumi
-from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
+from pulumi.runtime.config import (
+    CONFIG,
+    get_config_env,
+    get_config_secret_keys_env,
+    is_config_secret,
+)
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
@@ -307,7 +312,7 @@ def load_settings() -> Settings:
     """
     project = pulumi.get_project()
     values: dict[str, str] = {**get_config_env(), **CONFIG.get()}
-    secret = [key for key in values if is_config_secret(key)]
+    secret = {*get_config_secret_keys_env(), *filter(is_config_secret, values)}
     try:
         settings = parse_settings(
             values, project=project, stack=pulumi.get_stack(), secret_keys=secret
