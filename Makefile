@@ -35,7 +35,7 @@ status: .venv/ready ## Show what the running stack holds and refused (STACK=dev)
 
 .PHONY: test
 test: .venv/ready ## Run all tests
-	@$(python) -m pytest
+	@$(python) -m pytest -n auto --dist loadfile
 
 .PHONY: check
 check: .venv/ready ## Check format, lint and types

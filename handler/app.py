@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 """
 
+import gc
 import json
 import os
 import sys
@@ -18,7 +19,14 @@ _MAX_REQUEST_ID_LENGTH: Final = 128
 
 Response = dict[str, Any]
 
-_table = Table.from_environment(os.environ)
+# What the SDK builds here, it keeps for good. So the garbage collector need not look at it, neither
+# while it is built, a tenth of a cold start's work, nor at each full collection from then on.
+gc.disable()
+try:
+    _table = Table.from_environment(os.environ)
+finally:
+    gc.freeze()
+    gc.enable()
 
 
 def handle(event: object, context: object) -> Response:

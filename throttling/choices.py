@@ -37,7 +37,10 @@ The first day of a MONTH is documented; the hour is what most observers report (
 """
 
 QUOTA_WEEK_STARTS_ON: Final = 6
-"""Weekday on which a WEEK quota begins anew, Monday being 0: Sunday. Undocumented."""
+"""Weekday on which a WEEK quota begins anew, Monday being 0: Sunday.
+
+Undocumented today; earlier API references said that a WEEK begins on Sunday.
+"""
 
 STAGE_THROTTLE_IS_SHARED: Final = True
 """Whether the stage's throttle is one bucket for all its methods, behind each method's own.

@@ -1,0 +1,233 @@
+"""The function as Lambda would call it, and a table that does as the test says."""
+
+import contextlib
+import io
+import json
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import botocore.session
+import pytest
+from moto import mock_aws
+
+ENVIRONMENT = {
+    "TABLE_NAME": "records",
+    "FUNCTION_TIMEOUT_SECONDS": "10",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+OTHER_AWS_VARIABLES = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB")
+
+
+def _enter_lambda(patch: pytest.MonkeyPatch) -> None:
+    """The variables that Lambda sets, and nothing of the developer's own account."""
+    for name in OTHER_AWS_VARIABLES:
+        patch.delenv(name, raising=False)
+    for name, value in ENVIRONMENT.items():
+        patch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def lambda_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Each test runs as in Lambda."""
+    _enter_lambda(monkeypatch)
+    return dict(ENVIRONMENT)
+
+
+@pytest.fixture(scope="session")
+def app() -> ModuleType:
+    """handler.app, which needs its variables while it is imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        _enter_lambda(patch)
+        return import_module("handler.app")
+
+
+class Memory:
+    """A table that keeps what it is given, or raises what it is told to."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.items: list[dict[str, dict[str, str]]] = []
+
+    def put(self, item: dict[str, dict[str, str]]) -> None:
+        if self.error:
+            raise self.error
+        self.items.append(item)
+
+
+class Handled:
+    """One event handled: what the caller got, what was stored, what was logged."""
+
+    def __init__(self, response: dict[str, Any], stored: list[Any], output: str) -> None:
+        self.response = response
+        self.status: int = response["statusCode"]
+        self.message: str = json.loads(response["body"])["message"]
+        self.stored = stored
+        self.output = output
+
+    @property
+    def log(self) -> dict[str, Any]:
+        """The event's log line; there must be exactly one."""
+        line, end = self.output[:-1], self.output[-1:]
+        assert end == "\n"
+        assert "\n" not in line
+        entry: dict[str, Any] = json.loads(line)
+        return entry
+
+
+Caller = Callable[..., Handled]
+Poster = Callable[..., dict[str, Any]]
+Failing = Callable[[Exception], Memory]
+
+
+@pytest.fixture(scope="session")
+def call(app: ModuleType) -> Caller:
+    """Handle one event, against a table in memory unless another is given."""
+
+    def call(event: object, *, table: Any = None, context: object = None) -> Handled:  # noqa: ANN401
+        table = Memory() if table is None else table
+        output = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+            patch.setattr(app, "_table", table)
+            response = app.handle(event, context)
+        return Handled(response, getattr(table, "items", []), output.getvalue())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def failing() -> Failing:
+    """A table that raises."""
+    return Memory
+
+
+@pytest.fixture(scope="session")
+def post() -> Poster:
+    """A POST /data as API Gateway's Lambda proxy integration hands it over."""
+
+    def post(body: object, **changes: object) -> dict[str, Any]:
+        headers = {
+            "accept": "*/*",
+            "content-type": "application/json",
+            "Host": "abcdef1234.execute-api.eu-central-1.amazonaws.com",
+            "User-Agent": "curl/8.5.0",
+            "X-Amzn-Trace-Id": "Root=1-5e66d96f-7491f09xmpl79d18acf3d050",
+            "x-api-key": "SECRETKEY4f8a9bQ2w7",
+            "X-Forwarded-For": "203.0.113.7",
+        }
+        return {
+            "resource": "/data",
+            "path": "/data",
+            "httpMethod": "POST",
+            "headers": headers,
+            "multiValueHeaders": {name: [value] for name, value in headers.items()},
+            "queryStringParameters": None,
+            "multiValueQueryStringParameters": None,
+            "pathParameters": None,
+            "stageVariables": None,
+            "requestContext": {
+                "resourcePath": "/data",
+                "httpMethod": "POST",
+                "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+                "identity": {"apiKey": "SECRETKEY4f8a9bQ2w7", "sourceIp": "203.0.113.7"},
+            },
+            "body": body,
+            "isBase64Encoded": False,
+            **changes,
+        }
+
+    return post
+
+
+class LoopbackTable(socketserver.ThreadingTCPServer):
+    """A DynamoDB endpoint that plays its script, one entry a request, repeating the last.
+
+    An entry is the bytes to answer with before the connection is closed, none at all to reset it,
+    or None to say nothing until the test ends.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Play)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.script: list[bytes | None] = [None]
+        self.requests: list[bytes] = []
+        self.over = threading.Event()
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
+        """Close at once; the inherited method would say goodbye first, even to reset."""
+        self.close_request(request)
+
+    @staticmethod
+    def answer(status: int, body: str = "{}", **headers: str) -> bytes:
+        """An HTTP response; headers are given with underscores."""
+        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "Connection: close", "", body]).encode()
+
+    @classmethod
+    def error(cls, status: int, code: str, **headers: str) -> bytes:
+        """An error the way DynamoDB puts it."""
+        text = f"no detail of {code} may reach the caller"
+        body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": text}
+        return cls.answer(status, json.dumps(body), **headers)
+
+
+class _Play(socketserver.StreamRequestHandler):
+    server: LoopbackTable
+
+    def handle(self) -> None:
+        length = 0
+        while (line := self.rfile.readline()) not in (b"\r\n", b""):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        self.server.requests.append(self.rfile.read(length))
+        script = self.server.script
+        answer = script.pop(0) if len(script) > 1 else script[0]
+        if answer is None:
+            self.server.over.wait(10)
+        elif answer:
+            self.wfile.write(answer)
+        else:
+            # Closing a socket that may not linger resets the connection.
+            no_lingering = struct.pack("ii", 1, 0)
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
+
+
+@pytest.fixture
+def loopback_table(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackTable]:
+    """An endpoint on loopback that clients made in this test use."""
+    with LoopbackTable() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", server.url)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def dynamodb() -> Iterator[Any]:
+    """A client of moto's DynamoDB, in this process, with the table of the environment."""
+    with mock_aws():
+        client = botocore.session.get_session().create_client("dynamodb")
+        client.create_table(
+            TableName=ENVIRONMENT["TABLE_NAME"],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield client
