@@ -31,9 +31,15 @@ class Problem:
     fix_path: Path | None = None
     """Where `fix` goes, or what goes without one, when that is not `path`."""
     moves: bool = False
-    """Whether `path` should go and `fix_path` take its value: a misspelt key."""
+    """Whether `path` has to go before `fix_path` is set: a misspelt key, or one in the way."""
     concerns: tuple[Path, ...] = ()
     """For what is wrong between several values: where these are."""
+
+    @property
+    def removed_item(self) -> int | None:
+        """Index of the list item that the fix takes away; None when it takes none."""
+        last = (self.fix_path or self.path)[-1]
+        return last if self.fix is None and isinstance(last, int) else None
 
 
 class SettingsError(Exception):
@@ -55,15 +61,16 @@ class SettingsError(Exception):
 
 def config_key(project: str, path: Path) -> str:
     """A path as one types it: `throttled-api:usagePlans.basic.clients[0]`."""
-    key = f"{project}:{path[0]}"
-    for step in path[1:]:
+    key = ""
+    for step in path:
         if isinstance(step, int):
             key += f"[{step}]"
         elif re.fullmatch(r"[A-Za-z0-9_-]+", step):
             key += f".{step}"
         else:
-            key += f'["{step}"]'
-    return key
+            escaped = step.replace('"', r"\"")
+            key += f'["{escaped}"]'
+    return f"{project}:{key.removeprefix('.')}"
 
 
 def fix_command(project: str, stack: str, path: Path, value: str | None) -> str:
@@ -81,12 +88,20 @@ def shown(value: object) -> str:
     return quoted
 
 
-def field_problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """Pydantic's errors about a `model` as problems."""
-    return [_field_problem(details, model) for details in error.errors()]
+def field_problems(error: ValidationError, model: type[BaseModel], given: Any) -> list[Problem]:  # noqa: ANN401  JSON
+    """Pydantic's errors about `given`, which was to be a `model`, as problems."""
+    errors = error.errors()
+    # Under a name that may not be, nothing else needs a fix: the name goes with all that it holds.
+    wrong_names = {details["loc"][:-1] for details in errors if details["loc"][-1] == "[key]"}
+    return [
+        _field_problem(details, model, given)
+        for details in errors
+        if details["loc"][-1] == "[key]"
+        or not any(details["loc"][: len(name)] == name for name in wrong_names)
+    ]
 
 
-def _field_problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
+def _field_problem(details: ErrorDetails, model: type[BaseModel], config: Any) -> Problem:  # noqa: ANN401  JSON
     path = details["loc"]
     given = shown(details["input"])
     match details["type"]:
@@ -115,23 +130,33 @@ def _field_problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
         case "extra_forbidden":
             known = _section_at(model, path[:-1]).model_fields
             names = [field.alias or name for name, field in known.items()]
-            meant = get_close_matches(str(path[-1]), names, n=1)
+            meant = next(iter(get_close_matches(str(path[-1]), names, n=1)), None)
+            problem = f"is not a setting (did you mean {meant}?)" if meant else "is not a setting"
             allowed = ", ".join(names)
-            if meant and isinstance(details["input"], bool | int | str):
+            for step in path[:-1]:
+                config = config[step]
+            value = details["input"]
+            word = str(value).lower() if isinstance(value, bool) else str(value)
+            # No setting takes what begins with a hyphen, and the command would take it for an
+            # option.
+            movable = isinstance(value, bool | int | float | str) and not word.startswith("-")
+            if meant and meant not in config and movable:
                 return Problem(
                     path=path,
-                    problem=f"is not a setting (did you mean {meant[0]}?)",
+                    problem=problem,
                     allowed=allowed,
-                    fix=shown(details["input"]).strip("'"),
-                    fix_path=(*path[:-1], meant[0]),
+                    fix=word,
+                    fix_path=(*path[:-1], meant),
                     moves=True,
                 )
-            return Problem(path=path, problem="is not a setting", allowed=allowed)
+            return Problem(path=path, problem=problem, allowed=allowed)
         case "model_type" | "dict_type":
             problem = f"{given} is not a mapping of settings"
             if _is_required(model, path):
                 kind_path, kind = _first_kind(model, path)
-                return Problem(path=path, problem=problem, fix=kind.example, fix_path=kind_path)
+                return Problem(
+                    path=path, problem=problem, fix=kind.example, fix_path=kind_path, moves=True
+                )
             return Problem(path=path, problem=problem)
         case "list_type":
             return Problem(path=path, problem=f"{given} is not a list")

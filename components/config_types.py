@@ -85,13 +85,18 @@ class Whole(Kind):
 
 @dataclass(frozen=True)
 class Rate(Kind):
-    """Requests per second. None at all is a way to close an API, not to limit it."""
+    """Requests per second. None at all is a way to close an API, not to limit it.
 
+    The bounds are far outside of what anybody wants, so that what follows from a rate (how long a
+    caller has to wait, how many executions it keeps busy) stays a number of sensible size.
+    """
+
+    low: float = 0.001
     high: float = 1_000_000
 
     @property
     def allowed(self) -> str:
-        return f"a number of requests per second above 0, at most {self.high:,.0f}"
+        return f"a number of requests per second from {self.low:g} to {self.high:,.0f}"
 
     @property
     def example(self) -> str:
@@ -106,6 +111,8 @@ class Rate(Kind):
             raise self.misfit("is above what is allowed", fix=int(self.high))
         if value <= 0:
             raise self.misfit("is not above 0")
+        if value < self.low:
+            raise self.misfit("is below what is allowed", fix=f"{self.low:g}")
         return float(value)
 
 

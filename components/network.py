@@ -1,5 +1,6 @@
 """The VPC the function runs in: no way in, and one way out, to the table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -50,12 +51,15 @@ class Network(Component):
         route_table = aws.ec2.RouteTable(
             f"{name}-route-table", vpc_id=vpc.id, tags={"Name": name}, opts=self.child()
         )
-        zones = aws.get_availability_zones_output(
+        # Waited for, unlike an output: a refusal inside an `apply` reaches everything that depends
+        # on it, and each says so in a traceback of its own.
+        available = aws.get_availability_zones(
             state="available",
             # Leaves out Local and Wavelength Zones.
             filters=[{"name": "zone-type", "values": ["availability-zone"]}],
-            opts=pulumi.InvokeOutputOptions(parent=self),
-        ).names.apply(lambda names: enough_zones(names, settings.availability_zones))
+            opts=pulumi.InvokeOptions(parent=self),
+        )
+        zones = enough_zones(available.names, settings.availability_zones)
         self.subnet_ids = []
         for index, cidr in enumerate(subnet_cidrs(settings.cidr, settings.availability_zones)):
             subnet = aws.ec2.Subnet(
@@ -158,7 +162,7 @@ def subnet_cidrs(vpc: IPv4Network, zones: int) -> list[IPv4Network]:
     return list(vpc.subnets(prefixlen_diff=3))[:zones]
 
 
-def enough_zones(names: list[str], wanted: int) -> list[str]:
+def enough_zones(names: Sequence[str], wanted: int) -> Sequence[str]:
     """The names of the zones to use.
 
     Raises:

@@ -33,7 +33,7 @@ from components.config_types import Network, OneOf, Rate, Switch, Text, Whole
 from components.openapi import METHODS
 from throttling import Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.account import MAX_API_KEYS, MAX_INTEGRATION_SECONDS, MAX_USAGE_PLANS, MAX_WCU
-from throttling.review import Expectations, review
+from throttling.review import Expectations, Level, review
 
 _NAME: Final = Text(
     r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
@@ -181,7 +181,9 @@ class TableSettings(_Section):
     """The DynamoDB table."""
 
     max_write_request_units: Annotated[int | None, Whole(1, 1_000_000, optional=True)] = Field(
-        None, description="writes of 1 KB per second past which DynamoDB throttles; none for no cap"
+        None,
+        description="writes of 1 KB per second past which DynamoDB throttles; none for a table that"
+        " never had a cap. The provider cannot take one away: raise it instead",
     )
     point_in_time_recovery: Annotated[bool, Switch()] = True
     deletion_protection: Annotated[bool, Switch()] = True
@@ -297,10 +299,10 @@ class Settings(Config):
     def warnings(self) -> list[str]:
         """What these limits do that their owner may not expect, each with a command."""
         return [
-            f"{config_key(self.project, path)}: {finding.message}\n"
-            f"      {fix_command(self.project, self.stack, path, finding.fix)}"
+            f"{config_key(self.project, finding.path)}: {finding.message}\n"
+            f"      {fix_command(self.project, self.stack, finding.path, finding.fix)}"
             for finding in review(self.limits(), self.expectations())
-            if (path := tuple(finding.key.split(".")))
+            if finding.level is Level.WARNING
         ]
 
 
@@ -338,7 +340,7 @@ def parse_settings(
     Raises:
         SettingsError: listing every problem, each with the command that fixes it.
     """
-    tree: dict[str, Any] = {"stageName": stack}
+    tree: dict[str, Any] = {}
     problems: list[Problem] = []
     for key, value in config.items():
         namespace, _, name = key.partition(":")
@@ -349,7 +351,8 @@ def parse_settings(
             problems.append(Problem(path=(name,), problem=hidden))
         else:
             tree[name] = _value(value)
-    checked, misfits = _check(tree)
+    default = {"stageName": stack}
+    checked, misfits = _check(tree, default)
     problems += misfits
     if checked:
         # A value already found wrong is not held against others too.
@@ -360,9 +363,10 @@ def parse_settings(
             if not any(_within(path, bad) for path in problem.concerns for bad in wrong)
         ]
     if problems:
-        raise SettingsError(problems, project=project, stack=stack)
+        raise SettingsError(_in_order(problems), project=project, stack=stack)
     return Settings.model_validate(
         {
+            **default,
             **tree,
             "project": project,
             "stack": stack,
@@ -376,12 +380,12 @@ def _value(raw: str) -> Any:  # noqa: ANN401  JSON
     """A top-level value: the engine hands mappings and lists over as JSON, the rest as text."""
     try:
         parsed = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return raw
     return parsed if isinstance(parsed, dict | list) else raw
 
 
-def _check(tree: dict[str, Any]) -> tuple[Config | None, list[Problem]]:
+def _check(tree: dict[str, Any], default: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
     """The typed config and its misfits, each of which is replaced by its fix.
 
     Mending lets what depends on several values be checked although some are wrong.
@@ -390,9 +394,9 @@ def _check(tree: dict[str, Any]) -> tuple[Config | None, list[Problem]]:
     mended = tree
     for _ in range(_MENDING_ROUNDS):
         try:
-            return Config.model_validate(mended), problems
+            return Config.model_validate({**default, **mended}), problems
         except ValidationError as error:
-            found = field_problems(error, Config)
+            found = field_problems(error, Config, mended)
         problems = problems or found
         mended = deepcopy(mended)
         # From the last item of a list to its first, so that no removal moves the next one.
@@ -418,6 +422,21 @@ def _mend(tree: Any, problem: Problem) -> None:  # noqa: ANN401  JSON
         del tree[last]
 
 
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """So that the commands, one after the other, do what each says.
+
+    What takes an item out of a list comes last, and from its end, because later items move up.
+    """
+    return [
+        *(problem for problem in problems if problem.removed_item is None),
+        *sorted(
+            (problem for problem in problems if problem.removed_item is not None),
+            key=lambda problem: problem.removed_item or 0,
+            reverse=True,
+        ),
+    ]
+
+
 def _within(path: Path, place: Path) -> bool:
     return path[: len(place)] == place or place[: len(path)] == path
 
@@ -438,7 +457,7 @@ def _contradictions(config: Config) -> Iterator[Problem]:
                     path=(*path, key),
                     problem=f"{value:,.10g} can never be reached behind the stage's {stage:,.10g}",
                     allowed=f"at most the stage's throttle.{key}, {stage:,.10g}",
-                    fix=f"{stage:.10g}",
+                    fix=repr(stage).removesuffix(".0"),
                     concerns=((*path, key), ("throttle", key)),
                 )
     yield from _too_many(config)

@@ -16,21 +16,28 @@ class StackFileError(Exception):
     """A project's or a stack's file is missing or cannot be read; says which, and what to do."""
 
 
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_MERGE = "tag:yaml.org,2002:merge"
+_STRING = "tag:yaml.org,2002:str"
+
+
 class _EngineLoader(yaml.SafeLoader):
     """YAML as Pulumi's engine reads it: `no` is a word, not false, and no key may come twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} comes twice", key.start_mark
                 )
             seen.add(key.value)
+            key.tag = _STRING  # even one that looks like a number or a date
         return super().construct_mapping(node, deep)
 
 
-_BOOLEAN = "tag:yaml.org,2002:bool"
 _EngineLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -69,18 +76,18 @@ def read_stack(root: Path, stack: str) -> dict[str, str]:
         config = {}
     if not isinstance(config, dict):
         raise StackFileError(f"{path.name}: `config` is not a mapping of settings.")
-    # Pulumi lets the project's namespace be left out.
-    namespace = project_name(root)
-    return {
-        key if ":" in key else f"{namespace}:{key}": _as_handed_over(value)
-        for key, value in ((str(key), value) for key, value in config.items())
-    }
+    return {_full(root, key): _as_handed_over(value) for key, value in config.items()}
 
 
 def secret_keys(root: Path, stack: str) -> list[str]:
     """Keys of the config that are, or contain, encrypted values."""
     config = _mapping(root / f"Pulumi.{stack}.yaml", "no such stack").get("config") or {}
-    return [str(key) for key, value in config.items() if _is_secret(value)]
+    return [_full(root, key) for key, value in config.items() if _is_secret(value)]
+
+
+def _full(root: Path, key: str) -> str:
+    """A key with its namespace: Pulumi lets the project's be left out."""
+    return key if ":" in key else f"{project_name(root)}:{key}"
 
 
 def _is_secret(value: object) -> bool:

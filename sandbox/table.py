@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -155,13 +156,20 @@ def serve(lifeline: socket.socket) -> None:
     """Serve DynamoDB's API until the other end of `lifeline` is closed or shut."""
     import logging
 
-    from moto.server import ThreadedMotoServer
+    from moto.server import MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(LOOPBACK, port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    lifeline.sendall(str(port).encode())
+    # DynamoDB alone: finding out which of all services a request is for takes a fifth of its time.
+    server = make_server(
+        LOOPBACK,
+        0,
+        create_backend_app("dynamodb"),
+        threaded=True,
+        request_handler=MotoRequestHandler,
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    lifeline.sendall(str(server.server_port).encode())
     lifeline.recv(1)
     os._exit(0)  # nothing to save, and no thread to wait for
 

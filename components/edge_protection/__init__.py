@@ -75,9 +75,9 @@ class EdgeProtection(Component):
 
     def _stage(self, name: str, args: EdgeProtectionArgs) -> aws.apigateway.Stage:
         settings = args.settings
-        retry_after = retry_after_seconds(
-            [bucket.rate_limit for bucket in (settings.throttle, *settings.usage_plans.values())]
-        )
+        throttle, plans = settings.throttle, settings.usage_plans
+        buckets = (throttle, *throttle.methods.values(), *plans.values())
+        retry_after = retry_after_seconds([bucket.rate_limit for bucket in buckets])
         body = pulumi.Output.from_input(args.function_invoke_arn).apply(
             lambda arn: json.dumps(
                 openapi(title=settings.label, invoke_arn=arn, retry_after_seconds=retry_after)

@@ -176,7 +176,11 @@ def _graph(
 
 
 def _search(names: Names[str], title: str, metric: str) -> Document:
-    """One line for each API key that has the metric, however many keys there are."""
-    schema = f"{{{names.namespace},{log_metrics.KEY_DIMENSION}}}"
+    """One line for each API key that has the metric, however many keys there are.
+
+    The namespace is in quotes because of its hyphen:
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html
+    """
+    schema = f'{{"{names.namespace}",{log_metrics.KEY_DIMENSION}}}'
     expression = f"SEARCH('{schema} MetricName=\"{metric}\"', 'Sum', 60)"
     return _graph(names, title, [[{"expression": expression, "id": "keys"}]])
