@@ -38,10 +38,19 @@ test: .venv/ready ## Run all tests
 	@$(python) -m pytest -n auto --dist loadfile
 
 .PHONY: check
-check: .venv/ready ## Check format, lint and types
+check: .venv/ready ## Check format, lint and types, and review the limits of all stacks
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
 	@$(python) -m mypy .
+	@$(python) -m throttling review
+
+.PHONY: simulate
+simulate: .venv/ready ## Send traffic through a stack's limits (STACK=dev ARGS="--client ...")
+	@$(python) -m throttling simulate --stack $(STACK) $(or $(ARGS),--profile docs/traffic/throttle-test.yaml)
+
+.PHONY: bench
+bench: .venv/ready ## Measure what is said to be fast
+	@$(python) -m benchmarks.simulator
 
 .PHONY: format
 format: .venv/ready ## Format the code and fix what the linter can

@@ -1,0 +1,146 @@
+"""The order of the layers, and what a refusal leaves untouched."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.throttling.examples import BASIC, one_client
+from throttling import Gate, Layer, Limits, Period, Quota, Refusal, Throttle, WafRateLimit
+from throttling.simulation.traffic import METHOD
+
+ADDRESS = "192.0.2.1"
+ONE = Throttle(rate=0.001, burst=1)
+"""A bucket for one request."""
+PLENTY = Throttle(rate=1000, burst=1000)
+
+
+def ask(gate: Gate, now: float = 0.0, address: str = ADDRESS) -> Refusal | None:
+    return gate.decide(now, address=address, client=BASIC, method=METHOD)
+
+
+ALL_AT_ONE = one_client(
+    waf=WafRateLimit(limit=1, window_seconds=60),
+    throttle=ONE,
+    quota=Quota(limit=1, period=Period.DAY),
+    methods={METHOD: ONE},
+    stage=ONE,
+    stage_method=ONE,
+    concurrency=1,
+)
+
+
+def without(limits: Limits, gone: int) -> Limits:
+    """`ALL_AT_ONE` without its first layers."""
+    return one_client(
+        waf=limits.waf if gone < 1 else None,
+        quota=Quota(limit=1, period=Period.DAY) if gone < 2 else None,
+        methods={METHOD: ONE} if gone < 3 else None,
+        throttle=ONE if gone < 4 else None,
+        stage_method=ONE if gone < 5 else None,
+        stage=ONE if gone < 6 else None,
+        concurrency=1 if gone < 7 else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("gone", "refusal"),
+    [
+        (0, Refusal(Layer.WAF)),
+        (1, Refusal(Layer.QUOTA, "basic")),
+        (2, Refusal(Layer.USAGE_PLAN_METHOD, "basic")),
+        (3, Refusal(Layer.USAGE_PLAN, "basic")),
+        (4, Refusal(Layer.METHOD, METHOD)),
+        (5, Refusal(Layer.STAGE)),
+        (6, Refusal(Layer.CONCURRENCY)),
+        (7, None),
+    ],
+)
+def test_of_the_layers_that_are_used_up_the_first_refuses(
+    gone: int, refusal: Refusal | None
+) -> None:
+    gate = Gate(without(ALL_AT_ONE, gone))
+    assert ask(gate) is None
+    assert ask(gate) == refusal
+
+
+def test_the_api_key_is_asked_after_the_waf_and_before_the_quota() -> None:
+    gate = Gate(ALL_AT_ONE)
+    keyless = [gate.decide(0, address=ADDRESS, client=None, method=METHOD) for _ in range(2)]
+    assert keyless == [Refusal(Layer.API_KEY), Refusal(Layer.WAF)]
+    assert gate.quota_left(0, BASIC) == 1
+
+
+def test_a_request_that_needs_no_key_uses_no_plan_but_the_stage() -> None:
+    gate = Gate(one_client(throttle=ONE, quota=Quota(limit=1, period=Period.DAY), stage=ONE))
+    assert gate.admit(0, None, METHOD, key_required=False) is None
+    assert gate.admit(0, None, METHOD, key_required=False) == Refusal(Layer.STAGE)
+    assert gate.quota_left(0, BASIC) == 1
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        one_client(throttle=ONE, stage=PLENTY, quota=Quota(limit=100, period=Period.DAY)),
+        one_client(throttle=PLENTY, stage=ONE, quota=Quota(limit=100, period=Period.DAY)),
+        one_client(throttle=PLENTY, concurrency=1, quota=Quota(limit=100, period=Period.DAY)),
+    ],
+)
+def test_a_refused_request_uses_no_quota(limits: Limits) -> None:
+    gate = Gate(limits)
+    assert [ask(gate) is None for _ in range(20)].count(True) == 1
+    assert gate.quota_left(0, BASIC) == 99
+
+
+def test_a_refused_request_takes_nothing_from_the_layers_behind() -> None:
+    stage = Throttle(rate=0.001, burst=2)
+    gate = Gate(one_client(clients=("default", "other"), throttle=ONE, stage=stage))
+    assert [ask(gate) is None for _ in range(10)].count(True) == 1
+    other = type(BASIC)("basic", "other")
+    assert gate.admit(0, other, METHOD) is None, "the refusals before have used the stage's token"
+
+
+def test_a_request_that_the_stage_refuses_has_used_its_plans_token() -> None:
+    plan = Throttle(rate=0.001, burst=3)
+    gate = Gate(one_client(throttle=plan, stage=ONE))
+    layers = [refusal and refusal.layer for refusal in (ask(gate) for _ in range(4))]
+    assert layers == [None, Layer.STAGE, Layer.STAGE, Layer.USAGE_PLAN]
+
+
+def test_every_client_of_a_plan_has_buckets_and_a_quota_of_its_own() -> None:
+    gate = Gate(
+        one_client(
+            clients=("default", "other"), throttle=ONE, quota=Quota(limit=1, period=Period.DAY)
+        )
+    )
+    assert ask(gate) is None
+    assert gate.admit(0, type(BASIC)("basic", "other"), METHOD) is None
+
+
+def test_a_release_makes_room_for_one_request() -> None:
+    gate = Gate(one_client(concurrency=1))
+    assert ask(gate) is None
+    assert ask(gate) == Refusal(Layer.CONCURRENCY)
+    gate.release()
+    assert ask(gate) is None
+    assert gate.in_flight == 1
+
+
+def test_with_a_lag_the_waf_blocks_as_much_later() -> None:
+    limits = one_client(waf=WafRateLimit(limit=10, window_seconds=60))
+    gate = Gate(limits, waf_lag_seconds=5)
+    verdicts = [ask(gate, now=n * 0.1) for n in range(100)]
+    # The tenth request, at 0.9 s, is seen at 5.9 s.
+    assert verdicts.index(Refusal(Layer.WAF)) == 59
+
+
+def test_threads_on_one_gate_get_exactly_what_the_limits_give() -> None:
+    gate = Gate(
+        one_client(
+            throttle=Throttle(rate=1e-9, burst=500), quota=Quota(limit=700, period=Period.DAY)
+        )
+    )
+    with ThreadPoolExecutor(8) as pool:
+        verdicts = list(pool.map(lambda _: ask(gate), range(4000)))
+    assert verdicts.count(None) == 500
+    assert gate.quota_left(0, BASIC) == 200
+    assert gate.in_flight == 500

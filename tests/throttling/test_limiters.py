@@ -1,0 +1,193 @@
+"""Each limiter against the closed form of what it promises."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from throttling import Period, Throttle
+from throttling.limiters import (
+    ConcurrencyLimit,
+    QuotaCounter,
+    RateWindow,
+    TokenBucket,
+    WafRateRule,
+    period_end,
+    period_start,
+)
+
+GAPS = st.lists(st.sampled_from([0.0, 0.001, 0.1, 0.25, 1 / 3, 1.0, 7.5]), max_size=200)
+
+
+def moments(gaps: list[float], start: float = 0.0) -> list[float]:
+    times = []
+    for gap in gaps:
+        start += gap
+        times.append(start)
+    return times
+
+
+def test_a_full_bucket_admits_its_burst_at_once_and_no_more() -> None:
+    bucket = TokenBucket(Throttle(rate=5, burst=10))
+    assert [bucket.take(0.0) for _ in range(12)] == [True] * 10 + [False] * 2
+
+
+@pytest.mark.parametrize("rate", [0.5, 3, 100, 333.3])
+def test_under_constant_load_a_bucket_admits_burst_plus_rate_times_time(rate: float) -> None:
+    bucket = TokenBucket(Throttle(rate=rate, burst=20))
+    load, seconds = 4 * rate, 50
+    admitted = sum(bucket.take(n / load) for n in range(round(load * seconds)))
+    assert admitted == pytest.approx(20 + rate * seconds, abs=1)
+
+
+def test_requests_at_exactly_the_rate_are_all_admitted_even_without_a_burst() -> None:
+    bucket = TokenBucket(Throttle(rate=7, burst=1))
+    assert all(bucket.take(n / 7) for n in range(10_000))
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    gaps=GAPS,
+    rate=st.sampled_from([0.3, 1.0, 3.7, 20.0]),
+    burst=st.integers(min_value=1, max_value=8),
+)
+def test_no_interval_has_more_than_burst_plus_rate_times_its_length(
+    gaps: list[float], rate: float, burst: int
+) -> None:
+    bucket = TokenBucket(Throttle(rate=rate, burst=burst))
+    admitted = [now for now in moments(gaps) if bucket.take(now)]
+    for i, begin in enumerate(admitted):
+        for number, end in enumerate(admitted[i:], 1):
+            assert number <= burst + rate * (end - begin) + 1e-3
+
+
+def test_a_refused_request_takes_no_token() -> None:
+    bucket = TokenBucket(Throttle(rate=1, burst=1))
+    assert bucket.take(0.0)
+    assert not any(bucket.take(now) for now in (0.2, 0.4, 0.6, 0.8))
+    assert bucket.take(1.0)
+
+
+def test_a_bucket_never_holds_more_than_its_burst() -> None:
+    bucket = TokenBucket(Throttle(rate=100, burst=5))
+    bucket.take(0.0)
+    assert bucket.tokens(1e6) == 5
+
+
+def test_a_clock_that_steps_back_refills_nothing() -> None:
+    bucket = TokenBucket(Throttle(rate=1, burst=2))
+    assert [bucket.take(now) for now in (100.0, 100.0, 40.0, 40.5)] == [True, True, False, False]
+
+
+def test_a_window_passes_its_limit_and_then_as_many_as_leave_it() -> None:
+    window = RateWindow(limit=3, window_seconds=10)
+    times = [0, 1, 2, 3, 9.9]
+    assert [window.take(now) for now in times] == [True, True, True, False, False]
+    # Only the last three requests count: those at 2, 3 and 9.9.
+    assert [window.take(now) for now in (12.5, 13.5)] == [True, True]
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    gaps=GAPS,
+    limit=st.integers(min_value=1, max_value=6),
+    window=st.sampled_from([1, 5]),
+    lag=st.sampled_from([0.0, 0.5, 3.0]),
+)
+def test_a_request_passes_while_fewer_than_the_limit_are_in_the_window_that_is_seen(
+    gaps: list[float], limit: int, window: int, lag: float
+) -> None:
+    rule = RateWindow(limit, window, lag)
+    seen: list[float] = []
+    for now in moments(gaps):
+        view = now - lag
+        inside = sum(view - window + 1e-6 < earlier <= view for earlier in seen)
+        assert rule.take(now) == (inside < limit)
+        seen.append(now)
+
+
+def test_an_address_above_the_limit_stays_blocked_and_one_that_pauses_does_not() -> None:
+    window = RateWindow(limit=10, window_seconds=60)
+    assert sum(window.take(n * 0.5) for n in range(1000)) == 10
+    assert window.take(500 + 61)
+
+
+def test_an_address_at_exactly_the_limit_is_never_blocked() -> None:
+    window = RateWindow(limit=2000, window_seconds=300)
+    assert all(window.take(n * 300 / 2000) for n in range(10_000))
+
+
+def test_a_clock_that_steps_back_hides_no_request_from_the_window() -> None:
+    window = RateWindow(limit=2, window_seconds=10)
+    assert [window.take(now) for now in (100.0, 100.0, 50.0)] == [True, True, False]
+
+
+def test_addresses_are_counted_apart_and_forgotten_when_their_window_has_passed() -> None:
+    rule = WafRateRule(limit=1, window_seconds=10)
+    assert [rule.take(0.0, a) for a in ("a", "b", "a")] == [True, True, False]
+    for n in range(1000):
+        rule.take(n * 1.0, f"address {n}")
+    assert rule.addresses < 30
+
+
+@pytest.mark.parametrize(
+    ("period", "now", "start", "end"),
+    [
+        (Period.DAY, "2026-03-01T23:59:59", "2026-03-01", "2026-03-02"),
+        (Period.DAY, "2026-03-02T00:00:00", "2026-03-02", "2026-03-03"),
+        (Period.WEEK, "2026-03-01T12:00:00", "2026-03-01", "2026-03-08"),
+        (Period.WEEK, "2026-02-28T12:00:00", "2026-02-22", "2026-03-01"),
+        (Period.MONTH, "2028-02-29T12:00:00", "2028-02-01", "2028-03-01"),
+        (Period.MONTH, "2026-02-10T12:00:00", "2026-02-01", "2026-03-01"),
+        (Period.MONTH, "2026-12-31T23:59:59", "2026-12-01", "2027-01-01"),
+    ],
+)
+def test_a_period_is_the_calendars(period: Period, now: str, start: str, end: str) -> None:
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC).timestamp()
+    assert period_start(period, moment) == datetime.fromisoformat(start).replace(tzinfo=UTC)
+    assert period_end(period, moment) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    period=st.sampled_from(list(Period)),
+    day=st.integers(min_value=0, max_value=40_000),
+    second=st.integers(min_value=0, max_value=86_399),
+)
+def test_every_moment_is_in_one_period_and_the_next_begins_where_it_ends(
+    period: Period, day: int, second: int
+) -> None:
+    now = day * 86_400 + second
+    start, end = period_start(period, now), period_end(period, now)
+    assert start.timestamp() <= now < end.timestamp()
+    assert period_start(period, end.timestamp()) == end
+    assert timedelta(days=1) <= end - start <= timedelta(days=31)
+
+
+@pytest.mark.parametrize("period", list(Period))
+def test_a_quota_is_exact_in_every_period(period: Period) -> None:
+    quota = QuotaCounter(7, period)
+    used: dict[datetime, int] = {}
+    for hour in range(24 * 90):
+        now = hour * 3600.0
+        if quota.left(now) > 0:
+            quota.use()
+            start = period_start(period, now)
+            used[start] = used.get(start, 0) + 1
+    assert set(used.values()) == {7}
+
+
+def test_a_clock_that_steps_back_gives_no_quota_back() -> None:
+    quota = QuotaCounter(2, Period.DAY)
+    assert quota.left(100_000.0) == 2
+    quota.use()
+    assert quota.left(10_000.0) == 1
+
+
+def test_concurrency_is_a_number_of_requests_at_a_time() -> None:
+    limit = ConcurrencyLimit(2)
+    assert [limit.take() for _ in range(3)] == [True, True, False]
+    limit.release()
+    assert limit.take()
+    assert limit.in_flight == 2
