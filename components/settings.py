@@ -293,7 +293,12 @@ class Settings(Config):
     def expectations(self) -> Expectations:
         """What a review of the limits needs besides."""
         return Expectations(
-            region=self.region, duration_seconds=self.function.expected_duration_ms / 1000
+            region=self.region,
+            duration_seconds=self.function.expected_duration_ms / 1000,
+            timeout_seconds=self.function.timeout_seconds,
+            max_write_request_units=self.table.max_write_request_units,
+            wcu=self.waf.wcu,
+            managed_rule_groups=len(self.waf.managed_rule_groups),
         )
 
     def warnings(self) -> list[str]:

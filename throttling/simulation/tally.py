@@ -24,7 +24,7 @@ class Tally:
 
     def __init__(self, traffic: Traffic, *, shortest_interval_seconds: float = 0.01) -> None:
         self.interval_seconds = _interval(traffic.seconds, shortest_interval_seconds)
-        intervals = max(1, int(np.ceil(traffic.seconds / self.interval_seconds)))
+        intervals = max(1, int(np.ceil(traffic.seconds / self.interval_seconds - _ROUNDING)))
         shape = (intervals, len(traffic.clients), len(OUTCOMES))
         self.counts = np.zeros(shape, np.int64)
         """Requests by interval, client and code of outcome."""
