@@ -44,6 +44,10 @@ check: .venv/ready ## Check format, lint and types, and review the limits of all
 	@$(python) -m mypy .
 	@$(python) -m throttling review
 
+.PHONY: review
+review: .venv/ready ## Find limits that contradict each other, in all stacks
+	@$(python) -m throttling review
+
 .PHONY: simulate
 simulate: .venv/ready ## Send traffic through a stack's limits (STACK=dev ARGS="--client ...")
 	@$(python) -m throttling simulate --stack $(STACK) $(or $(ARGS),--profile docs/traffic/throttle-test.yaml)
