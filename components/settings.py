@@ -5,7 +5,7 @@ Every default and every bound is here, each with its reason.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Final
@@ -119,6 +119,23 @@ class UsagePlanSettings(ThrottleSettings):
     clients: list[Name] = Field(
         default_factory=lambda: ["default"], description="who holds an API key of this plan"
     )
+    keys: dict[Name, Annotated[list[Annotated[int, Whole(1, 9999)]], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="numbers of a client's API keys, the newest last, while one takes over from"
+        " another; a client that is not named here has key 1",
+    )
+
+    def api_keys(self) -> Iterator[tuple[str, int]]:
+        """Client and number of each API key of this plan."""
+        return ((client, n) for client in self.clients for n in self.keys.get(client, [1]))
+
+
+def api_key_holder(client: str, number: int) -> str:
+    """A key as resources and limits name it; a client's first key by the client's name alone.
+
+    Names of clients hold no dot, so no two keys have one name.
+    """
+    return client if number == 1 else f"{client}.{number}"
 
 
 class ManagedRuleGroupSettings(_Section):
@@ -279,7 +296,7 @@ class Settings(Config):
             waf=waf if self.waf.enabled else None,
             usage_plans={
                 name: UsagePlan(
-                    clients=tuple(sorted(plan.clients)),
+                    clients=tuple(sorted(api_key_holder(*key) for key in plan.api_keys())),
                     throttle=plan.limit(),
                     quota=Quota(limit=plan.quota.limit, period=plan.quota.period),
                 )
@@ -466,21 +483,34 @@ def _contradictions(config: Config) -> Iterator[Problem]:
                     concerns=((*path, key), ("throttle", key)),
                 )
     yield from _too_many(config)
-    lists: list[tuple[Path, list[str]]] = [
+    for name, plan in config.usage_plans.items():
+        for client in sorted(plan.keys.keys() - set(plan.clients)):
+            yield Problem(
+                path=("usagePlans", name, "keys", client),
+                problem=f"the plan has no client {shown(client)}",
+                allowed="clients of the plan",
+                concerns=(("usagePlans", name, "keys", client), ("usagePlans", name, "clients")),
+            )
+    lists: list[tuple[Path, Sequence[str | int]]] = [
         *((("usagePlans", n, "clients"), plan.clients) for n, plan in config.usage_plans.items()),
+        *(
+            (("usagePlans", name, "keys", client), numbers)
+            for name, plan in config.usage_plans.items()
+            for client, numbers in plan.keys.items()
+        ),
         (("waf", "managedRuleGroups"), [group.name for group in config.waf.managed_rule_groups]),
         (("monitoring", "alarmEmails"), config.monitoring.alarm_emails),
     ]
     for path, names in lists:
-        seen: set[str] = set()
-        for index, name in enumerate(names):
-            if name in seen:
+        seen: set[str | int] = set()
+        for index, item in enumerate(names):
+            if item in seen:
                 yield Problem(
                     path=(*path, index),
-                    problem=f"{shown(name)} is listed twice",
+                    problem=f"{shown(item)} is listed twice",
                     concerns=((*path, index),),
                 )
-            seen.add(name)
+            seen.add(item)
 
 
 def _too_many(config: Config) -> Iterator[Problem]:
@@ -495,13 +525,13 @@ def _too_many(config: Config) -> Iterator[Problem]:
             fix_path=("usagePlans", last),
             concerns=(("usagePlans",),),
         )
-    keys = sum(len(plan.clients) for plan in plans.values())
+    keys = sum(1 for plan in plans.values() for _ in plan.api_keys())
     if keys > MAX_API_KEYS:
         last = next(name for name in reversed(plans) if plans[name].clients)
         yield Problem(
             path=("usagePlans",),
-            problem=f"{keys:,} clients are more API keys than a Region may have",
-            allowed=f"at most {MAX_API_KEYS:,} clients in all plans together",
+            problem=f"{keys:,} API keys of all clients are more than a Region may have",
+            allowed=f"at most {MAX_API_KEYS:,} in all plans together",
             fix_path=("usagePlans", last, "clients", len(plans[last].clients) - 1),
             concerns=(("usagePlans",),),
         )

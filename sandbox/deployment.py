@@ -222,13 +222,8 @@ def _key_schemes(document: Mapping[str, Any]) -> set[str]:
 def _usage_plans(
     resources: Resources, stage: Resource
 ) -> tuple[dict[str, UsagePlan], dict[str, Client]]:
-    """The plans of the stage, and whose each key is. Both are named as the stack's outputs do."""
+    """The plans of the stage, and whose each key is, as its tags say."""
     plan_names = {id_: name for name, id_ in resources.exports["usagePlanIds"].items()}
-    client_names = {
-        id_: name
-        for clients in resources.exports["apiKeyIds"].values()
-        for name, id_ in clients.items()
-    }
     keys = {key.id: key for key in resources.of_type("aws:apigateway/apiKey:ApiKey")}
     members: dict[str, list[str]] = {}
     for link in resources.of_type("aws:apigateway/usagePlanKey:UsagePlanKey"):
@@ -248,7 +243,7 @@ def _usage_plans(
         for key_id in members.get(plan.id, []):
             key = keys[key_id]
             if key.inputs.get("enabled", True):
-                names.append(client_names.get(key_id, key.name))
+                names.append(_holder(key))
                 clients[key.outputs["value"]] = Client(name, names[-1])
         quota = plan.inputs.get("quotaSettings")
         plans[name] = UsagePlan(
@@ -263,6 +258,13 @@ def _usage_plans(
             },
         )
     return plans, clients
+
+
+def _holder(key: Resource) -> str:
+    """Who holds a key: its client, with the key's number unless that is the first."""
+    tags = key.inputs.get("tags", {})
+    client, number = tags.get("client", key.name), tags.get("key", "1")
+    return client if number == "1" else f"{client}.{number}"
 
 
 def _throttles(resources: Resources, stage: Resource) -> dict[str, Throttle]:

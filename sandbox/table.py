@@ -156,7 +156,7 @@ def serve(lifeline: socket.socket) -> None:
     """Serve DynamoDB's API until the other end of `lifeline` is closed or shut."""
     import logging
 
-    from moto.server import MotoRequestHandler, create_backend_app
+    from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

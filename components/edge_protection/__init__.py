@@ -14,7 +14,12 @@ from components.component import Component
 from components.edge_protection import web_acl
 from components.edge_protection.access_log import access_log_format
 from components.openapi import API_KEY_HEADER, METHODS, openapi, retry_after_seconds
-from components.settings import Settings, ThrottleSettings, UsagePlanSettings
+from components.settings import (
+    Settings,
+    ThrottleSettings,
+    UsagePlanSettings,
+    api_key_holder,
+)
 
 _ENDPOINT_TYPE: Final = "REGIONAL"
 
@@ -40,7 +45,7 @@ class EdgeProtection(Component):
     usage_plan_ids: dict[str, pulumi.Output[str]]
     api_key_ids: dict[str, dict[str, pulumi.Output[str]]]
     api_keys: dict[str, dict[str, pulumi.Output[str]]]
-    """The keys' values, by plan and client: secrets."""
+    """The value of each client's newest key, by plan and client: secrets."""
     web_acl_arn: pulumi.Output[str] | None
     web_acl_metric_name: str | None
     """What CloudWatch knows the web ACL by; None without one."""
@@ -218,20 +223,22 @@ class EdgeProtection(Component):
         )
         self.usage_plan_ids[plan_name] = usage_plan.id
         self.api_key_ids[plan_name], self.api_keys[plan_name] = {}, {}
-        for client in plan.clients:
-            # Names of plans and clients hold no dot, so no two pairs make the same name.
+        for client, number in plan.api_keys():
+            holder = f"{plan_name}.{api_key_holder(client, number)}"
             key = aws.apigateway.ApiKey(
-                f"{name}-key-{plan_name}.{client}",
-                description=f"Client {client} of plan {plan_name}",
+                f"{name}-key-{holder}",
+                description=f"Client {client} of plan {plan_name}, key {number}",
+                tags={"plan": plan_name, "client": client, "key": str(number)},
                 opts=self.child(),
             )
             aws.apigateway.UsagePlanKey(
-                f"{name}-plan-key-{plan_name}.{client}",
+                f"{name}-plan-key-{holder}",
                 key_id=key.id,
                 key_type="API_KEY",
                 usage_plan_id=usage_plan.id,
                 opts=self.child(),
             )
+            # The newest comes last, and is the one to hand out.
             self.api_key_ids[plan_name][client] = key.id
             self.api_keys[plan_name][client] = key.value
 

@@ -238,7 +238,7 @@ def test_both_stacks_spell_every_setting_out() -> None:
     document = defaults.model_dump(
         by_alias=True, mode="json", exclude={"project", "stack", "region", "profile"}
     )
-    optional = {"throttle.methods"}
+    optional = {"throttle.methods", "usagePlans.basic.keys", "usagePlans.premium.keys"}
     settable = set(keys(document)) - optional
     assert {key.removeprefix("throttled-api:") for key in keys(config_of("prod"))} == {
         *settable,

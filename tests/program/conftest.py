@@ -1,6 +1,7 @@
 """The program, run as `pulumi up` and as `pulumi preview` run it; each run once a session."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -13,13 +14,27 @@ from sandbox.resources import Resource
 
 BASE_URL = "https://api.example"
 STACKS = ("dev", "prod")
+REGION = "eu-central-1"
+TABLE = "dynamodb/table:Table"
+FUNCTION = "lambda/function:Function"
+STAGE = "apigateway/stage:Stage"
 
 
 class Deploy(Protocol):
     """Runs the program with a stack's config, in which some settings are changed."""
 
-    def __call__(self, stack: str = "dev", *, preview: bool = False, **changes: Any) -> Program:  # noqa: ANN401
-        """A mapping among `changes` goes into the mapping that the stack's config has."""
+    def __call__(
+        self,
+        stack: str = "dev",
+        *,
+        preview: bool = False,
+        anew: bool = False,
+        **changes: Any,  # noqa: ANN401
+    ) -> Program:
+        """The run, made `anew` for a test that watches it being made.
+
+        A mapping among `changes` goes into the mapping that the stack's config has.
+        """
         ...
 
 
@@ -59,13 +74,25 @@ def deploy(environment: None) -> Deploy:
     """Run the program; the same run twice is made once."""
     made: dict[tuple[object, ...], Program] = {}
 
-    def deploy(stack: str = "dev", *, preview: bool = False, **changes: Any) -> Program:  # noqa: ANN401
+    def deploy(
+        stack: str = "dev",
+        *,
+        preview: bool = False,
+        anew: bool = False,
+        **changes: Any,  # noqa: ANN401
+    ) -> Program:
         handed = config(stack, changes)
-        key = (stack, preview, *sorted(handed.items()))
-        if key not in made:
-            made[key] = run_program(
+
+        def run() -> Program:
+            return run_program(
                 handed, project=project_name(ROOT), stack=stack, base_url=BASE_URL, preview=preview
             )
+
+        if anew:
+            return run()
+        key = (stack, preview, *sorted(handed.items()))
+        if key not in made:
+            made[key] = run()
         return made[key]
 
     return deploy
@@ -105,3 +132,8 @@ def only(program: Program, token: str, name: str | None = None) -> Resource:
 def document(resource: Resource, name: str) -> Any:  # noqa: ANN401  JSON
     """A property that is JSON in a string."""
     return json.loads(resource.inputs[name])
+
+
+def types(program: Program) -> Counter[str]:
+    """How many resources there are of each type, components apart."""
+    return Counter(resource.type for resource in program.resources.items if resource.custom)

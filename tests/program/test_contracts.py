@@ -77,9 +77,9 @@ def test_every_resource_uses_the_provider_with_the_tags(
             )
 
 
-def test_a_resource_adds_no_tag_but_its_name(everything: Program) -> None:
+def test_a_resource_adds_no_tag_of_the_providers(everything: Program) -> None:
     for resource in children(everything):
-        assert set(resource.inputs.get("tags", {})) <= {"Name"}, (
+        assert set(resource.inputs.get("tags", {})) <= {"Name", "plan", "client", "key"}, (
             "what the provider tags too, a resource must not tag otherwise"
         )
 
