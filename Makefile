@@ -38,10 +38,15 @@ test: .venv/ready ## Run all tests
 	@$(python) -m pytest -n auto --dist loadfile
 
 .PHONY: check
-check: .venv/ready ## Check format, lint and types, and review the limits of all stacks
+check: .venv/ready ## Check format, lint, types, policies, workflows and limits
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
 	@$(python) -m mypy .
+	@.venv/bin/zizmor --offline --quiet .github
+	@$(python) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(python) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	@$(python) -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(python) -m policy.check
 	@$(python) -m throttling review
 
 .PHONY: review
@@ -63,7 +68,7 @@ format: .venv/ready ## Format the code and fix what the linter can
 
 .PHONY: lock
 lock: .venv/ready ## Lock the dependencies anew, with hashes
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-dev policy/requirements; do \
 		$(python) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-annotate --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; \
 	done

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from throttling import cli_review, cli_simulate
+from throttling import cli_diff, cli_review, cli_simulate
 from throttling.cli_stack import StackError
 from throttling.simulation.spec import TrafficError
 from throttling.simulation.traffic import Arrivals
@@ -49,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
             help="send traffic through the limits",
             description="Send traffic through the limits of a stack, on a virtual clock.",
             epilog="docs/simulate.md has examples, and the form of a profile.",
+        )
+    )
+    cli_diff.add_arguments(
+        commands.add_parser(
+            "diff",
+            help="tell what a change does to the limits",
+            description="Tell, as Markdown, what changes in the limits between two revisions.",
         )
     )
     return parser

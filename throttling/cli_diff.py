@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what changes."""
-    print(report(args.base, args.head))
+    print(report(args.base, args.head, ROOT))
     return 0
 
 

@@ -128,6 +128,7 @@ def _settings(state: State) -> Iterator[tuple[str, str]]:
         yield f"usagePlans.{name}.clients", _names(plan.clients)
     waf = limits.waf
     yield "waf.rateLimit", f"{waf.limit:,} per {waf.window_seconds} s" if waf else _NONE
+    yield "aws:region", expected.region or _NONE
     yield "function.reservedConcurrency", _number(limits.concurrency)
     yield "function.timeoutSeconds", _number(expected.timeout_seconds)
     yield "function.expectedDurationMs", _number(expected.duration_seconds * 1000)

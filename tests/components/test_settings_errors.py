@@ -598,6 +598,76 @@ def test_a_wrong_config_is_refused_whole(tree: Tree, lines: list[str]) -> None:
     assert refusal(tree) == error(*lines)
 
 
+@pytest.mark.parametrize(
+    ("key", "low", "high"),
+    [
+        ("throttle.burstLimit", 1, 1_000_000),
+        ("usagePlans.basic.burstLimit", 1, 1_000_000),
+        ("usagePlans.basic.quota.limit", 1, 2_147_483_647),
+        ("waf.rateLimit", 10, 2_000_000_000),
+        ("function.memoryMb", 128, 10_240),
+        ("function.timeoutSeconds", 1, 29),
+        ("function.reservedConcurrency", 1, 100_000),
+        ("function.expectedDurationMs", 1, 29_000),
+        ("table.maxWriteRequestUnits", 1, 1_000_000),
+        ("network.availabilityZones", 1, 6),
+        ("monitoring.thresholds.throttledRequests", 0, 1_000_000_000),
+        ("monitoring.thresholds.quotaExceededRequests", 0, 1_000_000_000),
+        ("monitoring.thresholds.wafBlockedRequests", 0, 1_000_000_000),
+        ("monitoring.thresholds.serverErrors", 0, 1_000_000_000),
+        ("monitoring.thresholds.latencyP99Ms", 1, 29_000),
+        ("monitoring.thresholds.functionThrottles", 0, 1_000_000_000),
+        ("monitoring.thresholds.functionErrors", 0, 1_000_000_000),
+        ("monitoring.thresholds.functionDurationPercent", 1, 100),
+        ("monitoring.thresholds.functionConcurrencyPercent", 1, 100),
+        ("monitoring.thresholds.tableThrottles", 0, 1_000_000_000),
+    ],
+)
+def test_a_number_is_accepted_within_its_bounds_only(key: str, low: int, high: int) -> None:
+    def fixes(value: int) -> list[str | None]:
+        """What would put the value right; nothing for one that is."""
+        *sections, name = key.split(".")
+        tree = deepcopy(GOOD)
+        # Faster than anything, so that only the number itself is in question.
+        tree["throttle"] = {"rateLimit": 1_000_000, "burstLimit": 1_000_000}
+        section: Any = tree
+        for step in sections:
+            section = section.setdefault(step, {})
+        section[name] = value
+        try:
+            parsed(tree)
+        except SettingsError as error:
+            return [p.fix for p in error.problems if p.path == (*sections, name)]
+        return []
+
+    assert [fixes(low), fixes(high)] == [[], []]
+    assert fixes(low - 1) == [str(low)]
+    assert fixes(high + 1) == [str(high)]
+
+
+@pytest.mark.parametrize(
+    ("key", "choices"),
+    [
+        ("waf.windowSeconds", ["60", "120", "300", "600"]),
+        ("waf.aggregateBy", ["IP", "FORWARDED_IP"]),
+        ("function.architecture", ["arm64", "x86_64"]),
+        ("function.runtime", ["python3.13", "python3.12", "python3.14"]),
+        ("usagePlans.basic.quota.period", ["DAY", "WEEK", "MONTH"]),
+        (
+            "monitoring.logRetentionDays",
+            [
+                *("1", "3", "5", "7", "14", "30", "60", "90", "120", "150", "180", "365", "400"),
+                *("545", "731", "1096", "1827", "2192", "2557", "2922", "3288", "3653"),
+            ],
+        ),
+    ],
+)
+def test_a_choice_is_one_of_those_that_aws_has(key: str, choices: list[str]) -> None:
+    for choice in choices:
+        parsed(changed(f"{key} {choice}"))
+    assert f"Allowed: one of {', '.join(choices)}." in refusal(changed(f"{key} 0"))
+
+
 def test_the_largest_config_is_accepted() -> None:
     clients = [f"c{i}" for i in range(10_000 - 299)]
     plans = {f"p{i}": {**PLAN, "clients": clients if i == 0 else ["c"]} for i in range(300)}

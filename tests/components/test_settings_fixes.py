@@ -11,6 +11,8 @@ from components.config_errors import SettingsError
 from tests.components.configs import GOOD, PLAN, parsed, refusal
 from tests.components.pulumi_config import Tree, commands, run
 
+EVERYTHING = deepcopy(GOOD)
+EVERYTHING["usagePlans"]["premium"]["keys"] = {"acme": [1, 2]}
 # Not what a terminal cannot show; and the engine itself refuses a key without a name, or with a
 # colon in it.
 characters = st.characters(exclude_categories=["C", "Z"], exclude_characters=":")
@@ -40,7 +42,8 @@ def places(tree: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:  # 
 @st.composite
 def broken_configs(draw: st.DrawFn) -> Tree:
     """A good config after a few careless edits."""
-    tree = deepcopy({name: GOOD[name] for name in draw(st.sets(st.sampled_from([*GOOD])))})
+    sections = draw(st.sets(st.sampled_from([*EVERYTHING])))
+    tree = deepcopy({name: EVERYTHING[name] for name in sections})
     for _ in range(draw(st.integers(0, 4))):
         here = draw(st.sampled_from([(), *places(tree)]))
         container: Any = tree

@@ -158,9 +158,9 @@ def test_the_values_of_keys_are_in_one_secret_output_and_nowhere_else(deploy: De
         assert value not in json.dumps(others)
 
 
-def test_components_keep_the_values_of_keys_secret_too(
-    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def component_outputs(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
+    """What each component of the next run registers as its outputs, by the component's class."""
     registered: dict[str, dict[str, str]] = {}
 
     def keep(
@@ -171,15 +171,37 @@ def test_components_keep_the_values_of_keys_secret_too(
         return None
 
     monkeypatch.setattr(mocks.MockMonitor, "RegisterResourceOutputs", keep)
+    return registered
+
+
+def test_components_keep_the_values_of_keys_secret_too(
+    deploy: Deploy, component_outputs: dict[str, dict[str, str]]
+) -> None:
     program = deploy("dev", anew=True)
-    assert registered.keys() - {"Stack"} == {
-        *("Data", "Network", "Compute", "EdgeProtection", "Monitoring")
-    }
-    keys = registered["EdgeProtection"].pop("apiKeys")
+    keys = component_outputs["EdgeProtection"].pop("apiKeys")
     assert SECRET_MARK in keys, "not marked as a secret"
     for value in key_values(program):
         assert value in keys
-        assert value not in str(registered)
+        assert value not in str(component_outputs)
+
+
+def test_components_register_what_they_offer(
+    deploy: Deploy, component_outputs: dict[str, dict[str, str]]
+) -> None:
+    deploy("dev", anew=True)
+    del component_outputs["Stack"]
+    assert {component: set(outputs) for component, outputs in component_outputs.items()} == {
+        "Data": {"tableName", "tableArn"},
+        "Network": {
+            *("vpcId", "subnetIds", "functionSecurityGroupId", "defaultSecurityGroupId"),
+        },
+        "Compute": {"functionName", "invokeArn"},
+        "EdgeProtection": {
+            *("apiName", "apiUrl", "dataUrl", "stageName", "accessLogGroupName"),
+            *("usagePlanIds", "apiKeyIds", "apiKeys", "webAclArn"),
+        },
+        "Monitoring": {"topicArn", "dashboardUrl"},
+    }
 
 
 def test_each_client_of_each_plan_has_a_key_of_its_own(deploy: Deploy) -> None:
