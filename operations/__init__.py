@@ -1,0 +1,1 @@
+"""What an operator runs against an account or a deployed stack: `python -m operations`."""

@@ -1,0 +1,38 @@
+"""What the tests of operations share."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from operations.load.target import Target
+from operations.stacks import stack_settings
+from throttling import Client
+
+ROOT = Path(__file__).parents[2]
+
+
+def target_of(stack: str, *, sandbox: bool = True, generators: int = 1) -> Target:
+    """A stack as a target, without anything that runs."""
+    settings = stack_settings(stack)
+    target = Target(
+        stack=stack,
+        url="http://127.0.0.1:1/dev/data" if sandbox else "https://api.example.com/data",
+        keys={
+            Client(plan, client): f"key-of-{plan}-{client}"
+            for plan, section in settings.usage_plans.items()
+            for client in section.clients
+        },
+        limits=settings.limits(),
+        retry_after_seconds=1,
+        expected_duration_seconds=settings.function.expected_duration_ms / 1000,
+        sandbox=sandbox,
+        generators=generators,
+    )
+    return replace(target, deployed_limits=target.limits if sandbox else None)
+
+
+@pytest.fixture
+def dev() -> Target:
+    """The sandbox of stack dev."""
+    return target_of("dev")
