@@ -57,6 +57,10 @@ review: .venv/ready ## Find limits that contradict each other, in all stacks
 simulate: .venv/ready ## Send traffic through a stack's limits (STACK=dev ARGS="--client ...")
 	@$(python) -m throttling simulate --stack $(STACK) $(or $(ARGS),--profile docs/traffic/throttle-test.yaml)
 
+.PHONY: load
+load: .venv/ready ## Prove the limits of what runs, over HTTP (STACK=dev ARGS="--scenario plan")
+	@$(python) -m operations load --stack $(STACK) $(ARGS)
+
 .PHONY: bench
 bench: .venv/ready ## Measure what is said to be fast
 	@$(python) -m benchmarks.simulator
