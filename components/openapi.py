@@ -110,6 +110,9 @@ def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Documen
         "x-amazon-apigateway-api-key-source": "HEADER",
         "x-amazon-apigateway-gateway-responses": {
             "MISSING_AUTHENTICATION_TOKEN": _gateway_response(404, "Not Found"),
+            # The same, for a caller who sends an Authorization header to where no route is. AWS's
+            # own answer complains about that header, and quotes it.
+            "INVALID_SIGNATURE": _gateway_response(404, "Not Found"),
             "INVALID_API_KEY": _gateway_response(403, "Forbidden"),
             "THROTTLED": _gateway_response(
                 429,

@@ -21,6 +21,8 @@ from throttling.limits import Limits, Period, Throttle
 
 QUOTA_WARNING_SECONDS: Final = 3_600
 """A quota that full plan rate uses up sooner than this is worth a warning."""
+_MOST_REQUESTS_A_PERIOD: Final = 2**31 - 1
+"""API Gateway's type of a quota is a 32-bit integer."""
 _SHORTEST_PERIOD_SECONDS: Final = {
     Period.DAY: 86_400,
     Period.WEEK: 7 * 86_400,
@@ -106,7 +108,7 @@ def _plans_behind_waf(limits: Limits) -> Iterator[Finding]:
                 path=("waf", "rateLimit"),
                 message=(
                     f"{limits.waf.limit:,} requests per {limits.waf.window_seconds} s from one "
-                    f"address are {allowed:,.1f} a second, below the {plan.throttle.rate:,g} of "
+                    f"address are {allowed:,.1f} a second, below the {_n(plan.throttle.rate)} of "
                     f"plan {name}: a client at full rate on one address is blocked after about "
                     f"{limits.waf.limit / plan.throttle.rate:,.0f} s."
                 ),
@@ -146,10 +148,10 @@ def _quotas_gone_soon(limits: Limits) -> Iterator[Finding]:
                 path=("usagePlans", name, "quota", "limit"),
                 message=(
                     f"{plan.quota.limit:,} requests a {period} are gone after {lasts:,.0f} s at "
-                    f"the plan's full {plan.throttle.rate:,g} requests per second; that client is "
+                    f"the plan's full {_n(plan.throttle.rate)} requests per second; that client is "
                     f"then refused until the {period} ends."
                 ),
-                fix=f"{whole_period:.0f}",
+                fix=str(min(math.ceil(whole_period), _MOST_REQUESTS_A_PERIOD)),
             )
 
 
@@ -175,17 +177,17 @@ def _faster_than_stage(limits: Limits) -> Iterator[Finding]:
                 yield Finding(
                     path=(*path, setting),
                     message=(
-                        f"{value:,g} {unit} of {subject} are above the stage's {allowed:,g}: the "
+                        f"{_n(value)} {unit} of {subject} are above the stage's {_n(allowed)}: the "
                         f"stage refuses first, and this limit is never reached."
                     ),
-                    fix=f"{allowed:.10g}",
+                    fix=repr(allowed).removesuffix(".0"),
                 )
 
 
 def _plans_together_above_stage(limits: Limits) -> Iterator[Finding]:
     if limits.stage is None:
         return
-    total = sum(
+    total = math.fsum(
         plan.throttle.rate * len(plan.clients)
         for plan in limits.usage_plans.values()
         if plan.throttle
@@ -194,11 +196,11 @@ def _plans_together_above_stage(limits: Limits) -> Iterator[Finding]:
         yield Finding(
             path=("throttle", "rateLimit"),
             message=(
-                f"all clients at their plans' full rates are {total:,g} requests per second, "
-                f"above the stage's {limits.stage.rate:,g}: busy clients get refusals that their "
+                f"all clients at their plans' full rates are {_n(total)} requests per second, "
+                f"above the stage's {_n(limits.stage.rate)}: busy clients get refusals that their "
                 f"own plan does not explain."
             ),
-            fix=f"{total:.10g}",
+            fix=repr(total).removesuffix(".0"),
         )
 
 
@@ -216,7 +218,7 @@ def _stage_above_account(limits: Limits, expected: Expectations) -> Iterator[Fin
             yield Finding(
                 path=("throttle", setting),
                 message=(
-                    f"{value:,g} is above the account's default of {allowed:,g} {unit} for all "
+                    f"{_n(value)} is above the account's default of {_n(allowed)} {unit} for all "
                     f"APIs {where}: the account refuses before this stage does."
                 ),
                 fix=f"{allowed:g}",
@@ -225,7 +227,7 @@ def _stage_above_account(limits: Limits, expected: Expectations) -> Iterator[Fin
             yield Finding(
                 path=("throttle", setting),
                 message=(
-                    f"{value:,g} is above the account's default of {small_allowed:,g} {unit} in "
+                    f"{_n(value)} is above the account's default of {_n(small_allowed)} {unit} in "
                     f"the {len(SMALL_REGIONS)} smaller Regions, such as eu-south-1: if this stack "
                     f"moves to one of them, the account refuses before this stage does."
                 ),
@@ -244,7 +246,7 @@ def _concurrency_below_stage(limits: Limits, expected: Expectations) -> Iterator
         yield Finding(
             path=("function", "reservedConcurrency"),
             message=(
-                f"{rate:,g} requests per second of {expected.duration_seconds * 1000:,g} ms keep "
+                f"{_n(rate)} requests per second of {_n(expected.duration_seconds * 1000)} ms keep "
                 f"{needed:,} executions busy, more than the {reserved:,} reserved: the rest get "
                 f"503."
             ),
@@ -256,7 +258,7 @@ def _concurrency_below_stage(limits: Limits, expected: Expectations) -> Iterator
             path=("function", "reservedConcurrency"),
             message=(
                 f"a function with {reserved:,} reserved executions answers at most {fastest:,} "
-                f"requests per second, however short they are, and the stage lets {rate:,g} "
+                f"requests per second, however short they are, and the stage lets {_n(rate)} "
                 f"through: the rest get 503."
             ),
             fix=str(math.ceil(rate / REQUESTS_PER_SECOND_PER_CONCURRENCY)),
@@ -269,7 +271,7 @@ def _timeout_above_gateway(expected: Expectations) -> Iterator[Finding]:
             path=("function", "timeoutSeconds"),
             message=(
                 f"API Gateway waits {MAX_INTEGRATION_SECONDS} s for the function, which may work "
-                f"{expected.timeout_seconds:,g} s: the caller gets 504, and the rest of the work "
+                f"{_n(expected.timeout_seconds)} s: the caller gets 504, and the rest of the work "
                 f"is paid for an answer that nobody gets."
             ),
             fix=str(MAX_INTEGRATION_SECONDS),
@@ -286,7 +288,12 @@ def _table_below_stage(limits: Limits, expected: Expectations) -> Iterator[Findi
             path=("table", "maxWriteRequestUnits"),
             message=(
                 f"the table takes {cap:,} writes per second and the stage lets "
-                f"{limits.stage.rate:,g} requests through: the rest get 503."
+                f"{_n(limits.stage.rate)} requests through: the rest get 503."
             ),
             fix=str(math.ceil(limits.stage.rate)),
         )
+
+
+def _n(number: float) -> str:
+    """A number as people write it, however large: never with an exponent."""
+    return f"{number:,.10g}"

@@ -17,8 +17,8 @@ _FIELDS: Final = {
     "method": "httpMethod",
     "path": "resourcePath",
     "status": "status",
+    # Not error.message: it may quote a caller's headers, and a quotation mark ends the JSON line.
     RESPONSE_TYPE_FIELD: "error.responseType",
-    "errorMessage": "error.message",
     "wafStatus": "waf.status",
     "wafResponseCode": "wafResponseCode",
     "integrationStatus": "integration.integrationStatus",

@@ -32,7 +32,6 @@ def test_a_line_says_who_asked_for_what_and_which_layer_answered() -> None:
         "path": "$context.resourcePath",
         "status": "$context.status",
         "responseType": "$context.error.responseType",
-        "errorMessage": "$context.error.message",
         "wafStatus": "$context.waf.status",
         "wafResponseCode": "$context.wafResponseCode",
         "integrationStatus": "$context.integration.integrationStatus",

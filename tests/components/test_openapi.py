@@ -133,6 +133,10 @@ def test_the_whole_document() -> None:
                 "statusCode": "404",
                 "responseTemplates": {"application/json": '{"message": "Not Found"}'},
             },
+            "INVALID_SIGNATURE": {
+                "statusCode": "404",
+                "responseTemplates": {"application/json": '{"message": "Not Found"}'},
+            },
             "INVALID_API_KEY": {
                 "statusCode": "403",
                 "responseTemplates": {"application/json": '{"message": "Forbidden"}'},

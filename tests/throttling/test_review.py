@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.throttling.examples import PROD
-from throttling import Limits, Throttle, WafRateLimit
+from throttling import Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.account import ACCOUNT_THROTTLE, SMALL_REGION_THROTTLE, SMALL_REGIONS
 from throttling.review import Expectations, Finding, Level, review
 from throttling.simulation.traffic import METHOD
@@ -211,3 +211,35 @@ def test_the_smaller_regions_are_the_thirteen_that_aws_lists() -> None:
     assert len(SMALL_REGIONS) == 13
     assert Throttle(rate=10_000, burst=5_000) == ACCOUNT_THROTTLE
     assert Throttle(rate=2_500, burst=1_250) == SMALL_REGION_THROTTLE
+
+
+def test_numbers_are_written_out_and_fixes_stay_within_what_aws_takes() -> None:
+    plan = UsagePlan(
+        clients=("a", "b", "c"),
+        throttle=Throttle(rate=1_000_000, burst=1),
+        quota=Quota(limit=1, period=Period.MONTH),
+    )
+    limits = Limits(
+        waf=None,
+        usage_plans={"all": plan},
+        stage=Throttle(rate=1_000_000, burst=1),
+        concurrency=None,
+    )
+
+    found = review(limits, Expectations(region="eu-central-1", duration_seconds=0.1))
+
+    assert "full 1,000,000 requests per second" in found[0].message
+    assert found[0].fix == str(2**31 - 1), "the most that a quota may be"
+
+
+def test_the_fix_of_a_sum_is_not_rounded_below_it() -> None:
+    plan = UsagePlan(clients=("a", "b", "c"), throttle=Throttle(rate=0.7, burst=1), quota=None)
+    limits = Limits(
+        waf=None, usage_plans={"all": plan}, stage=Throttle(rate=1, burst=1), concurrency=None
+    )
+    expected = Expectations(region="eu-central-1", duration_seconds=0.1)
+    (finding,) = review(limits, expected)
+
+    mended = replace(limits, stage=Throttle(rate=float(str(finding.fix)), burst=1))
+
+    assert not review(mended, expected)
