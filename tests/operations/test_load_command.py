@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from operations.cli import main
 from operations.errors import OperationsError
 from operations.load.command import cost, guard, intent
+from operations.load.generator import News
 from operations.load.record import record, save
 from operations.load.report import report, text_chart
 from operations.load.scenarios import SCENARIOS, plan_schedule
@@ -211,6 +213,29 @@ def test_a_run_that_cannot_begin_is_one_line_and_exit_status_2(
     said = capsys.readouterr().err
     assert error in said
     assert len(said.splitlines()) == 1
+
+
+def test_a_run_that_nobody_answers_ends(
+    dev: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schedule = plan_schedule(dev, SCENARIOS)
+    lost = [
+        replace(one, status=0, message="ConnectionRefusedError")
+        for one in answers(dev, schedule, dev.limits)
+    ]
+
+    def generate(*_: object, **__: object) -> Iterator[News]:
+        for number, sample in enumerate(lost):
+            assert number < 100, "it goes on sending"
+            yield News([sample], 0.1)
+
+    monkeypatch.setattr("operations.load.command.generate", generate)
+    monkeypatch.setattr("operations.load.command.find_target", lambda *_, **__: dev)
+
+    assert main(["load"]) == 2
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: Nobody answers at {dev.url}: ConnectionRefusedError."
 
 
 def test_a_record_has_all_that_was_found_and_no_key(dev: Target, tmp_path: Path) -> None:
