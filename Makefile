@@ -59,7 +59,7 @@ simulate: .venv/ready ## Send traffic through a stack's limits (STACK=dev ARGS="
 
 .PHONY: load
 load: .venv/ready ## Prove the limits of what runs, over HTTP (STACK=dev ARGS="--scenario plan")
-	@$(python) -m operations load --stack $(STACK) $(ARGS)
+	@$(python) -m operations load $(if $(filter command environment,$(firstword $(origin STACK))),--stack $(STACK)) $(ARGS)
 
 .PHONY: bench
 bench: .venv/ready ## Measure what is said to be fast

@@ -76,11 +76,11 @@ def draw(
     ]
     with mpl.rc_context({"svg.hashsalt": "load", "font.size": 10}):
         count = max(1, len(panels))
-        height = 1.8 + _PANEL_INCHES * count
+        height = 2.1 + _PANEL_INCHES * count
         figure = Figure(figsize=(_WIDTH_INCHES, height), facecolor="white")
         axes = figure.subplots(count, 1, squeeze=False)[:, 0]
         figure.subplots_adjust(
-            left=0.08, right=0.82, top=1 - 1.15 / height, bottom=0.9 / height, hspace=0.55
+            left=0.08, right=0.82, top=1 - 1.15 / height, bottom=1.2 / height, hspace=0.55
         )
         for axis, (title, phases, mine) in zip(axes, panels, strict=False):
             _panel(axis, title, phases, mine, _limit(target, phases))

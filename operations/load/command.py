@@ -302,7 +302,7 @@ def _say_verdict(session: _Session, findings: list[Findings]) -> None:
     if off := counted[Verdict.OFF]:
         limits = ", ".join(one.limit for one in off)
         out.print(
-            f"[bold red]Off by more than {session.tolerance:.3g} of what stack {stack} "
+            f"[bold red]Off by more than {session.tolerance * 100:.3g} % from what stack {stack} "
             f"configures:[/] {escape(limits)}."
         )
     elif unclear := counted[Verdict.UNCLEAR]:
