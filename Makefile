@@ -15,7 +15,7 @@ help: ## Show these commands
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed, and $(PYTHON) is not. Name one: make PYTHON=python3.12" >&2; \
 		exit 1; }
-	@echo "Setting up .venv (once; takes about a minute) ..."
+	@echo "Setting up .venv (once; takes a minute or two) ..."
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
 	@$(python) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
