@@ -5,14 +5,13 @@ Markdown, for a comment on that pull request.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from throttling.account import REQUESTS_PER_SECOND_PER_CONCURRENCY
 from throttling.limits import Limits, Period, Throttle, UsagePlan
-from throttling.review import Expectations, Finding, review
+from throttling.review import Expectations, Finding, not_among, review
 
 _DAY_SECONDS: Final = 86_400
 _NAMES_SHOWN: Final = 5
@@ -143,9 +142,9 @@ def _bucket(key: str, bucket: Throttle | None) -> Iterator[tuple[str, str]]:
 def _findings(before: State | None, after: State, commands: Commands) -> Iterator[str]:
     old = before.findings() if before else []
     new = after.findings()
-    yield from _listed("The review newly finds", _without(new, old), commands)
+    yield from _listed("The review newly finds", not_among(new, old), commands)
     if before:
-        yield from _listed("The review no longer finds", _without(old, new), None)
+        yield from _listed("The review no longer finds", not_among(old, new), None)
 
 
 def _listed(title: str, findings: Sequence[Finding], commands: Commands | None) -> Iterator[str]:
@@ -159,17 +158,6 @@ def _listed(title: str, findings: Sequence[Finding], commands: Commands | None) 
             if commands:
                 yield f"  `{commands(finding)}`"
     yield ""
-
-
-def _without(findings: Sequence[Finding], others: Sequence[Finding]) -> list[Finding]:
-    """The findings that the others do not have, not even with other numbers."""
-    known = {_subject(finding) for finding in others}
-    return [finding for finding in findings if _subject(finding) not in known]
-
-
-def _subject(finding: Finding) -> tuple[str, str]:
-    # A digit within a word is part of a name: plan tier2.
-    return finding.key, re.sub(r"(?<![\w-])[0-9][0-9.,]*(?![\w-])", "#", finding.message)
 
 
 def _clients(before: State | None, after: State, method: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -96,6 +96,17 @@ def review(limits: Limits, expected: Expectations) -> list[Finding]:
         *_timeout_above_gateway(expected),
         *_table_below_stage(limits, expected),
     ]
+
+
+def not_among(findings: Sequence[Finding], others: Sequence[Finding]) -> list[Finding]:
+    """The findings that the others do not have, not even with other numbers."""
+    known = {_subject(finding) for finding in others}
+    return [finding for finding in findings if _subject(finding) not in known]
+
+
+def _subject(finding: Finding) -> tuple[str, str]:
+    # A digit within a word is part of a name: plan tier2.
+    return finding.key, re.sub(r"(?<![\w-])[0-9][0-9.,]*(?![\w-])", "#", finding.message)
 
 
 def _plans_behind_waf(limits: Limits) -> Iterator[Finding]:

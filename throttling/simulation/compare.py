@@ -1,6 +1,5 @@
 """Two runs of the same traffic side by side: who gains, who loses, what the review says to it."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from throttling.gate import Layer
-from throttling.review import Finding
+from throttling.review import Finding, not_among
 from throttling.simulation.simulator import ClientResult, Result
 from throttling.simulation.words import (
     LAYER_NAMES,
@@ -34,8 +33,8 @@ def comparison(
     """
     before, after = results
     newly, no_longer = (
-        _without(reviews[1], reviews[0]),
-        _without(reviews[0], reviews[1]),
+        not_among(reviews[1], reviews[0]),
+        not_among(reviews[0], reviews[1]),
     )
     return Group(
         Text(f"Before: {headline(before)}."),
@@ -130,13 +129,3 @@ def _findings(title: str, findings: Sequence[Finding]) -> list[Text]:
         Text(f"{title}:"),
         *(Text(f"  {finding.level}: {finding.key}: {finding.message}") for finding in findings),
     ]
-
-
-def _without(findings: Sequence[Finding], others: Sequence[Finding]) -> list[Finding]:
-    """The findings that the others do not have, be it with other numbers."""
-    known = {_subject(finding) for finding in others}
-    return [finding for finding in findings if _subject(finding) not in known]
-
-
-def _subject(finding: Finding) -> tuple[str, str]:
-    return finding.key, re.sub(r"[0-9][0-9.,]*", "#", finding.message)
