@@ -13,19 +13,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from components.stack_files import StackFileError, project_name, read_stack, secret_keys
+from sandbox.deployment import API_KEY_HEADER, Deployment, read_deployment
 from sandbox.errors import SandboxError
 from sandbox.state import Reply, State
 from sandbox.table import LOOPBACK, DynamoDB, TableServer
 
+if TYPE_CHECKING:
+    from sandbox.program import Program
+
 ROOT: Final = Path(__file__).parent.parent
-EXAMPLE: Final = {"id": "12", "title": "Test Movie", "year": "2023"}
 _ITEMS_SHOWN: Final = 5
 _STOP_SECONDS: Final = 15.0
 
@@ -96,12 +99,13 @@ def up(console: Console, stack: str, port: int, dynamodb_endpoint: str | None) -
                 lifelines.append(table.lifeline.fileno())
                 launch += ["--table-lifeline", str(lifelines[0])]
         with step("running the Pulumi program"):
-            warnings, keys = _deploy(config, state, port)
+            program, deployment = _deploy(config, state, port)
         with step("starting the function and the table"):
             reply = _start_server(launch, lifelines, state)
-    for warning in warnings:
+    for warning in program.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")
-    _show_access(console, reply, keys, redeployed=running is not None)
+    keys = program.resources.exports["apiKeys"]
+    _show_access(console, reply, deployment, keys, redeployed=running is not None)
 
 
 def _steps(
@@ -132,12 +136,9 @@ def _refuse_port_of_another_stack(port: int, stack: str) -> None:
             )
 
 
-def _deploy(
-    config: dict[str, str], state: State, port: int
-) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
+def _deploy(config: dict[str, str], state: State, port: int) -> "tuple[Program, Deployment]":
     """Run the program, check that it can be served, and keep what it registered."""
     # Pulumi takes seconds to import, which only a deployment should wait for.
-    from sandbox.deployment import read_deployment
     from sandbox.program import ProgramError, run_program
 
     try:
@@ -150,12 +151,12 @@ def _deploy(
         )
     except ProgramError as error:
         raise SandboxError(str(error)) from None
-    read_deployment(program.resources)
+    deployment = read_deployment(program.resources)
     try:
         program.resources.save(state.resources)
     except OSError as error:
         raise SandboxError(f"{state.resources} cannot be written: {error.strerror}.") from None
-    return program.warnings, program.resources.exports["apiKeys"]
+    return program, deployment
 
 
 def _start_server(launch: list[str], lifelines: list[int], state: State) -> Reply:
@@ -181,21 +182,28 @@ def _start_server(launch: list[str], lifelines: list[int], state: State) -> Repl
 
 
 def _show_access(
-    console: Console, reply: Reply, keys: dict[str, dict[str, str]], *, redeployed: bool
+    console: Console,
+    reply: Reply,
+    deployment: Deployment,
+    keys: dict[str, dict[str, str]],
+    *,
+    redeployed: bool,
 ) -> None:
     """What one needs to call the API."""
-    url = f"{reply['apiUrl']}/data"
+    route = next(iter(deployment.routes.values()))
+    url = deployment.url + route.path
     did = "redeployed" if redeployed else "up"
-    console.print(f"\n[bold green]Stack {reply['stack']} is {did}:[/] POST [bold]{url}[/]\n")
+    where = f"{route.verb} [bold]{url}[/]"
+    console.print(f"\n[bold green]Stack {reply['stack']} is {did}:[/] {where}\n")
     table = Table("plan", "client", "API key", box=None, pad_edge=False, header_style="dim")
     for plan, clients in keys.items():
         for client, value in clients.items():
             table.add_row(plan, client, value)
     console.print(table, no_wrap=True)
     first = next((value for clients in keys.values() for value in clients.values()), None)
-    if first:
+    if first and route.example:
         words = ["curl", "-i", url, "-H", "content-type: application/json"]
-        words += ["-H", f"x-api-key: {first}", "-d", json.dumps(EXAMPLE)]
+        words += ["-H", f"{API_KEY_HEADER}: {first}", "-d", json.dumps(route.example)]
         console.print(f"\nTry it:\n\n{escape(shlex.join(words))}\n")
     console.print(f"DynamoDB at {reply['dynamodb']}, table {', '.join(reply['tables'])}")
     for what in reply["notEnforced"]:

@@ -31,6 +31,8 @@ class Route:
     """Whether a permission lets the API invoke the function for this route."""
     timeout_seconds: float
     """How long API Gateway waits for the function."""
+    example: object
+    """A body that the document gives as an example; None without one."""
 
     @property
     def method(self) -> str:
@@ -204,8 +206,17 @@ def _routes(
             key_required=any(schemes & set(scheme) for scheme in security),
             may_invoke=f"{arn}/{verb}{path}" in permitted,
             timeout_seconds=integration.get("timeoutInMillis", 29_000) / 1000,
+            example=_example(document, operation),
         )
     return routes
+
+
+def _example(document: Mapping[str, Any], operation: Properties) -> object:
+    """The example of the schema that an operation's JSON body refers to."""
+    content = operation.get("requestBody", {}).get("content", {})
+    reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+    schemas = document.get("components", {}).get("schemas", {})
+    return schemas.get(reference.removeprefix("#/components/schemas/"), {}).get("example")
 
 
 def _key_schemes(document: Mapping[str, Any]) -> set[str]:
