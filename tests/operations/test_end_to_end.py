@@ -6,7 +6,6 @@ deployed. Deploying leaves full buckets and unused quotas; the items of the test
 
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,29 +17,14 @@ import psutil
 import pytest
 
 from docs.client import ThrottledApi
-from tests.operations.conftest import ROOT
-from tests.sandbox.project import Project, free_port, items_in, keys_in
-
-_SOURCES = (
-    *("__main__.py", "Pulumi*.yaml"),
-    *("components", "handler", "operations", "sandbox", "throttling"),
-)
+from tests.sandbox.project import Project, free_port, items_in, keys_in, project_copy
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A copy of the project, whose sandbox is down at the end."""
-    folder = tmp_path_factory.mktemp("project")
-    ignored = shutil.ignore_patterns("__pycache__")
-    for source in (path for pattern in _SOURCES for path in ROOT.glob(pattern)):
-        if source.is_dir():
-            shutil.copytree(source, folder / source.name, ignore=ignored)
-        else:
-            shutil.copy(source, folder)
-    copy = Project(folder, free_port())
-    yield copy
-    done = copy.run("down")
-    assert done.returncode == 0, done.stderr
+    with project_copy(tmp_path_factory.mktemp("project"), "operations") as copy:
+        yield copy
 
 
 def start(project: Project, module: str, *words: str) -> subprocess.Popen[str]:
