@@ -3,6 +3,7 @@
 PYTHON ?= python3
 STACK ?= dev
 PORT ?= 8080
+FUZZ ?= 50
 
 python := .venv/bin/python
 
@@ -36,6 +37,10 @@ status: .venv/ready ## Show what the running stack holds and refused (STACK=dev)
 .PHONY: test
 test: .venv/ready ## Run all tests
 	@$(python) -m pytest -n auto --dist loadfile
+
+.PHONY: fuzz
+fuzz: .venv/ready ## Attack it for longer, with FUZZ times the examples of make test (FUZZ=50)
+	@FUZZ=$(FUZZ) $(python) -m pytest -n auto --dist loadfile -m hypothesis --timeout 3600
 
 .PHONY: check
 check: .venv/ready ## Check format, lint, types, policies, workflows and limits

@@ -4,12 +4,13 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.config_errors import SettingsError
 from tests.components.configs import GOOD, PLAN, parsed, refusal
 from tests.components.pulumi_config import Tree, commands, run
+from tests.fuzzing import examples
 
 EVERYTHING = deepcopy(GOOD)
 EVERYTHING["usagePlans"]["premium"]["keys"] = {"acme": [1, 2]}
@@ -66,7 +67,7 @@ def broken_configs(draw: st.DrawFn) -> Tree:
     return tree
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(tree=broken_configs())
 @example(tree={"usagePlans": {"pay as you go": {"rateLimit": 0}}})
 @example(tree={"usagePlans": {"basic": {**PLAN, "quota": "none"}}})
@@ -83,7 +84,7 @@ def test_following_the_commands_leads_to_a_good_config(tree: Tree) -> None:
     pytest.fail(f"still refused after eight rounds: {refusal(tree)}")
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(tree=st.dictionaries(names, json_values, max_size=4) | broken_configs())
 def test_any_config_is_either_typed_or_refused(tree: Tree) -> None:
     try:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.table import NotStored
+from tests.fuzzing import examples
 from tests.handler.conftest import Caller, Failing, Memory, Poster
 
 RECORD = '{"id": "12", "title": "Test Movie", "year": "2023"}'
@@ -300,7 +301,7 @@ events = anything | st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
+@examples()
 @given(event=events)
 def test_no_event_is_answered_with_an_error_of_our_own(call: Caller, event: object) -> None:
     result = call(event)
@@ -321,7 +322,7 @@ def test_no_event_is_answered_with_an_error_of_our_own(call: Caller, event: obje
         assert result.stored == []
 
 
-@settings(deadline=None)
+@examples()
 @given(
     noise=st.text(min_size=4),
     shape=st.sampled_from(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from handler import record
@@ -18,6 +18,7 @@ from handler.record import (
     Refused,
     to_item,
 )
+from tests.fuzzing import examples
 
 GOOD = {"id": "12", "title": "Test Movie", "year": "2023"}
 BAD_YEAR = "year: must be an integer of at most 38 digits, as a number or as a string"
@@ -265,7 +266,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60
 years = st.integers(-MAX_YEAR, MAX_YEAR)
 
 
-@settings(deadline=None)
+@examples()
 @given(id=text, title=text, year=years, as_string=st.booleans(), ascii=st.booleans())
 def test_every_valid_record_is_stored_as_sent(
     id: str, title: str, year: int, as_string: bool, ascii: bool
@@ -288,7 +289,7 @@ near_misses = st.fixed_dictionaries(
 ) | st.dictionaries(st.sampled_from(["id", "title", "year", "extra"]) | st.text(), anything)
 
 
-@settings(deadline=None)
+@examples()
 @given(text=st.text() | (anything | near_misses).map(json.dumps))
 def test_any_text_is_an_item_or_a_short_plain_refusal(text: str) -> None:
     try:

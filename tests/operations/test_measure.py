@@ -1,7 +1,7 @@
 """Rates and bursts from single requests, on streams whose truth is known."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.load.measure import (
@@ -12,6 +12,7 @@ from operations.load.measure import (
     sustained_rate,
 )
 from operations.load.samples import Sample
+from tests.fuzzing import examples
 from throttling import Throttle
 from throttling.limiters import TokenBucket
 
@@ -31,7 +32,7 @@ def sample(sent: float, status: int = 200, *, latency: float = 0.01, due: float 
     return Sample(phase=0, number=0, due=due or sent, sent=sent, latency=latency, status=status)
 
 
-@settings(deadline=None)
+@examples()
 @given(
     st.floats(1, 200), st.integers(2, 400), st.floats(1.2, 4), st.floats(0, 0.2), st.floats(0, 1)
 )
@@ -51,7 +52,7 @@ def test_the_true_rate_is_within_the_bounds(
     assert measured.low <= measured.value <= measured.high
 
 
-@settings(deadline=None)
+@examples()
 @given(st.floats(1, 200), st.integers(2, 400), st.floats(4, 40), st.floats(0, 0.2))
 def test_the_true_burst_is_within_the_bounds(
     rate: float, burst: int, factor: float, latency: float

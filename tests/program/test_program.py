@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pulumi.runtime import mocks
 from pulumi.runtime.proto import resource_pb2
@@ -13,6 +13,7 @@ from components.settings import parse_settings
 from sandbox import program as sandbox_program
 from sandbox.deployment import read_deployment
 from sandbox.program import Program, ProgramError
+from tests.fuzzing import examples
 from tests.program.conftest import (
     BASE_URL,
     FUNCTION,
@@ -432,7 +433,7 @@ limits = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(changes=limits)
 def test_the_limits_of_any_config_are_enforced_as_they_are_set(
     environment: None, changes: dict[str, Any]

@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import examples
 from tests.throttling.examples import BASIC, PREMIUM, PROD, one_client
 from throttling import (
     Client,
@@ -103,7 +104,7 @@ def decide(engine: ExactEngine, sent: list[Sent]) -> list[Layer | None]:
     return [OUTCOMES[code] for code in engine.decide(times.astype(float), sources, addresses)]
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300)
 @given(
     limits=limits_of_any_kind,
     gapped=requests,
@@ -118,7 +119,7 @@ def test_verdicts_are_those_of_the_gate(
     assert decide(engine, sent) == by_gate(limits, sent, engine.duration_seconds, lag)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@examples(100)
 @given(limits=limits_of_any_kind, gapped=requests, cut=st.integers(min_value=1, max_value=149))
 def test_verdicts_do_not_depend_on_how_many_requests_are_decided_at_a_time(
     limits: Limits, gapped: list[Sent], cut: int

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import examples
 from throttling import Period, Throttle
 from throttling.limiters import (
     ConcurrencyLimit,
@@ -46,7 +47,7 @@ def test_requests_at_exactly_the_rate_are_all_admitted_even_without_a_burst() ->
     assert all(bucket.take(n / 7) for n in range(10_000))
 
 
-@settings(derandomize=True, deadline=None)
+@examples()
 @given(
     gaps=GAPS,
     rate=st.sampled_from([0.3, 1.0, 3.7, 20.0]),
@@ -88,7 +89,7 @@ def test_a_window_passes_its_limit_and_then_as_many_as_leave_it() -> None:
     assert [window.take(now) for now in (12.5, 13.5)] == [True, True]
 
 
-@settings(derandomize=True, deadline=None)
+@examples()
 @given(
     gaps=GAPS,
     limit=st.integers(min_value=1, max_value=6),
@@ -149,7 +150,7 @@ def test_a_period_is_the_calendars(period: Period, now: str, start: str, end: st
     assert period_end(period, moment) == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
 
-@settings(derandomize=True, deadline=None)
+@examples()
 @given(
     period=st.sampled_from(list(Period)),
     day=st.integers(min_value=0, max_value=40_000),
