@@ -1,6 +1,7 @@
 """One class a kind of limit. Each is told the time (POSIX seconds) and never looks at a clock.
 
-None of them trusts the clock to go forwards: a step back refills nothing and forgets nothing.
+None of them trusts the clock to go forwards. After a step back time stands still for them until the
+clock has caught up: nothing is refilled, nothing is forgotten, and no moment counts twice.
 """
 
 from collections import deque
@@ -32,7 +33,8 @@ class TokenBucket:
     def take(self, now: float) -> bool:
         """Take one token; False, and nothing taken, when there is no whole one."""
         self._tokens = self.tokens(now)
-        self._updated = now
+        if self._updated is None or now > self._updated:
+            self._updated = now
         if self._tokens < 1 - choices.TOKEN_TOLERANCE:
             return False
         self._tokens = max(0.0, self._tokens - 1)

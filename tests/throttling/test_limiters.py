@@ -1,6 +1,7 @@
 """Each limiter against the closed form of what it promises."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,25 @@ def test_a_bucket_never_holds_more_than_its_burst() -> None:
 def test_a_clock_that_steps_back_refills_nothing() -> None:
     bucket = TokenBucket(Throttle(rate=1, burst=2))
     assert [bucket.take(now) for now in (100.0, 100.0, 40.0, 40.5)] == [True, True, False, False]
+
+
+@examples()
+@given(
+    steps=st.lists(
+        st.sampled_from([-86_400.0, -1.0, -0.001, 0.0, 0.001, 0.25, 1.0, 60.0]), max_size=200
+    ),
+    rate=st.sampled_from([0.3, 3.7, 20.0]),
+    burst=st.integers(min_value=1, max_value=8),
+)
+def test_a_clock_that_goes_to_and_fro_counts_no_moment_twice(
+    steps: list[float], rate: float, burst: int
+) -> None:
+    bucket = TokenBucket(Throttle(rate=rate, burst=burst))
+    latest = list(accumulate(moments(steps), max))
+    admitted = [time for now, time in zip(moments(steps), latest, strict=True) if bucket.take(now)]
+    for i, begin in enumerate(admitted):
+        for number, end in enumerate(admitted[i:], 1):
+            assert number <= burst + rate * (end - begin) + 1e-3
 
 
 def test_a_window_passes_its_limit_and_then_as_many_as_leave_it() -> None:
@@ -184,6 +204,30 @@ def test_a_clock_that_steps_back_gives_no_quota_back() -> None:
     assert quota.left(100_000.0) == 2
     quota.use()
     assert quota.left(10_000.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("period", "left_at"),
+    [
+        (
+            Period.DAY,
+            {"2028-02-28T23:59": 9, "2028-02-29": 9, "2028-02-29T23:59": 8, "2028-03-01": 9},
+        ),
+        (Period.DAY, {"2026-12-31T23:59": 9, "2027-01-01": 9}),
+        (Period.WEEK, {"2027-12-31T12:00": 9, "2028-01-01T23:59": 8, "2028-01-02": 9}),
+        (Period.MONTH, {"2028-02-01": 9, "2028-02-29T23:59": 8, "2028-03-01": 9}),
+        (Period.MONTH, {"2026-12-01": 9, "2026-12-31T23:59": 8, "2027-01-01": 9}),
+        # Set back over the end of a year, and on again.
+        (Period.MONTH, {"2027-01-01": 9, "2026-12-31T23:59": 8, "2027-01-31": 7, "2027-02-01": 9}),
+    ],
+)
+def test_a_quota_begins_anew_at_the_calendars_turn(period: Period, left_at: dict[str, int]) -> None:
+    quota = QuotaCounter(10, period)
+    for moment, left in left_at.items():
+        now = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+        assert quota.left(now) > 0
+        quota.use()
+        assert quota.left(now) == left, moment
 
 
 def test_concurrency_is_a_number_of_requests_at_a_time() -> None:
