@@ -1,6 +1,10 @@
 """The order of the layers, and what a refusal leaves untouched."""
 
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
 
 import pytest
 
@@ -133,14 +137,83 @@ def test_with_a_lag_the_waf_blocks_as_much_later() -> None:
     assert verdicts.index(Refusal(Layer.WAF)) == 59
 
 
-def test_threads_on_one_gate_get_exactly_what_the_limits_give() -> None:
+T = TypeVar("T")
+THREADS = 8
+TURNS = 1500
+
+
+@pytest.fixture
+def in_threads() -> Iterator[Callable[[Callable[[int], T]], list[T]]]:
+    """Calls something from many threads, which take turns far more often than usual."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def run(call: Callable[[int], T]) -> list[T]:
+        together = Barrier(THREADS)
+
+        def work(thread: int) -> list[T]:
+            together.wait()
+            return [call(turn * THREADS + thread) for turn in range(TURNS)]
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            return [result for results in pool.map(work, range(THREADS)) for result in results]
+
+    yield run
+    sys.setswitchinterval(usual)
+
+
+InThreads = Callable[[Callable[[int], Refusal | None]], list[Refusal | None]]
+
+
+def test_threads_on_one_gate_get_exactly_what_the_limits_give(in_threads: InThreads) -> None:
     gate = Gate(
         one_client(
-            throttle=Throttle(rate=1e-9, burst=500), quota=Quota(limit=700, period=Period.DAY)
+            throttle=Throttle(rate=1e-9, burst=5000), quota=Quota(limit=7000, period=Period.DAY)
         )
     )
-    with ThreadPoolExecutor(8) as pool:
-        verdicts = list(pool.map(lambda _: ask(gate), range(4000)))
-    assert verdicts.count(None) == 500
-    assert gate.quota_left(0, BASIC) == 200
-    assert gate.in_flight == 500
+    verdicts = in_threads(lambda _: ask(gate))
+    assert verdicts.count(None) == 5000
+    assert gate.quota_left(0, BASIC) == 2000
+    assert gate.in_flight == 5000
+
+
+def test_threads_that_come_and_go_never_exceed_the_concurrency(in_threads: InThreads) -> None:
+    gate = Gate(one_client(concurrency=3))
+    inside = []
+
+    def come_and_go(_: int) -> Refusal | None:
+        refusal = ask(gate)
+        if refusal is None:
+            inside.append(gate.in_flight)
+            gate.release()
+        return refusal
+
+    verdicts = in_threads(come_and_go)
+
+    assert set(verdicts) <= {None, Refusal(Layer.CONCURRENCY)}
+    assert len(inside) == verdicts.count(None)
+    assert max(inside) <= 3
+    assert gate.in_flight == 0
+
+
+def test_threads_whose_clocks_differ_get_no_more_than_the_buckets_give(
+    in_threads: InThreads,
+) -> None:
+    """Each tells times that others have already passed."""
+    rate, burst, seconds = 50.0, 20, 4
+    gate = Gate(
+        one_client(
+            throttle=Throttle(rate=rate, burst=burst),
+            quota=Quota(limit=100_000, period=Period.DAY),
+            waf=WafRateLimit(limit=10_000, window_seconds=60),
+        )
+    )
+    calls = THREADS * TURNS
+
+    verdicts = in_threads(lambda n: ask(gate, seconds * (n * 3001 % calls) / calls))
+
+    admitted = verdicts.count(None)
+    assert burst <= admitted <= burst + rate * seconds
+    assert verdicts.count(Refusal(Layer.WAF)) == calls - 10_000
+    assert gate.quota_left(0, BASIC) == 100_000 - admitted
+    assert gate.in_flight == admitted
