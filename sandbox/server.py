@@ -23,6 +23,7 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
+from sandbox.connections import MAX_CONNECTIONS, Callers
 from sandbox.deployment import read_deployment
 from sandbox.errors import SandboxError
 from sandbox.gateway import MAX_BODY_BYTES, BodyTooLarge, Gateway, Request
@@ -37,6 +38,9 @@ _WARM_ENVIRONMENTS: Final = 2
 _DRAIN_SECONDS: Final = 30
 """How long a replaced sandbox finishes its requests: no longer than API Gateway waits."""
 _STOP_SECONDS: Final = 1
+_LARGE_BODY_BYTES: Final = 256 * 1024
+_MOST_LARGE_BODIES: Final = 16
+"""How many large bodies may be in memory; the others are not read on until one has gone."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -63,6 +67,7 @@ class Server:
         self._endpoint = dynamodb if isinstance(dynamodb, str) else ""
         self._deployment = read_deployment(Resources.load(state.resources))
         self._started = time.time()
+        self._large_bodies = asyncio.Semaphore(_MOST_LARGE_BODIES)
 
     async def run(self) -> None:
         """Start, serve, and clean up.
@@ -104,15 +109,19 @@ class Server:
         self._tables.create(self._deployment.tables)
 
     async def _serve(self) -> None:
+        most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        callers = Callers(min(MAX_CONNECTIONS, most_files // 2))
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http="httptools",
+            http=callers.connection,  # type: ignore[arg-type]  # as good as a class
+            callback_notify=callers.drop_slow,
+            timeout_notify=1,
             ws="none",
             proxy_headers=False,  # X-Forwarded-For is the web ACL's business
             lifespan="off",
             access_log=False,
-            log_level="warning",
+            log_level="error",  # a warning for each bad request would let callers fill the disk
             server_header=False,
         )
         self._uvicorn = uvicorn.Server(config)
@@ -218,18 +227,19 @@ class Server:
     async def _app(self, scope: Message, receive: Receive, send: Send) -> None:
         """The ASGI application: HTTP on one side, the gateway on the other."""
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
-        request = Request(
-            verb=scope["method"],
-            path=scope["path"],
-            query=scope["query_string"].decode("latin-1"),
-            headers=headers,
-            peer=scope["client"][0],
-            read_body=lambda: _body(receive),
-        )
-        try:
-            response = await self._gateway.handle(request)
-        except ClientGone:
-            return
+        async with contextlib.AsyncExitStack() as held:
+            request = Request(
+                verb=scope["method"],
+                path=scope["path"],
+                query=scope["query_string"].decode("latin-1"),
+                headers=headers,
+                peer=scope["client"][0],
+                read_body=lambda: self._body(receive, held),
+            )
+            try:
+                response = await self._gateway.handle(request)
+            except ClientGone:
+                return
         lines = [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
             for name, value in response.headers
@@ -238,24 +248,27 @@ class Server:
         await send({"type": "http.response.start", "status": response.status, "headers": lines})
         await send({"type": "http.response.body", "body": response.body})
 
+    async def _body(self, receive: Receive, held: contextlib.AsyncExitStack) -> bytes:
+        """Read a request's whole body; a large one takes its place until `held` is closed.
 
-async def _body(receive: Receive) -> bytes:
-    """Read a request's whole body.
-
-    Raises:
-        BodyTooLarge: when it is larger than API Gateway takes.
-        ClientGone: when the caller closes the connection first.
-    """
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge
-        if not message.get("more_body"):
-            return bytes(body)
+        Raises:
+            BodyTooLarge: when it is larger than API Gateway takes.
+            ClientGone: when the caller closes the connection first.
+        """
+        body = bytearray()
+        large = False
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY_BYTES:
+                raise BodyTooLarge
+            if not message.get("more_body"):
+                return bytes(body)
+            if not large and len(body) > _LARGE_BODY_BYTES:
+                await held.enter_async_context(self._large_bodies)
+                large = True
 
 
 def _report(message: dict[str, Any]) -> None:
