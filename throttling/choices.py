@@ -71,3 +71,11 @@ WAF_LAG_SECONDS: Final = 0.0
 WAF re-estimates rates about every ten seconds and blocks usually within thirty. The default is the
 promise of the setting, not the lag; whoever simulates can set the lag.
 """
+
+MAX_ADDRESSES: Final = 50_000
+"""Source addresses whose requests the rate rule counts at the same time.
+
+WAF limits at most 10,000 addresses at a time
+(https://docs.aws.amazon.com/waf/latest/developerguide/listing-managed-ips.html);
+how many it counts is its own affair. Here they are memory.
+"""

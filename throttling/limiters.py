@@ -75,7 +75,10 @@ class RateWindow:
 
 
 class WafRateRule:
-    """The rate windows of all source addresses, keeping only those that still matter."""
+    """The rate windows of all source addresses, keeping only those that still matter.
+
+    Of more than `choices.MAX_ADDRESSES`, the ones seen longest ago are forgotten.
+    """
 
     def __init__(self, limit: int, window_seconds: float, lag_seconds: float = 0.0) -> None:
         self._limit = limit
@@ -91,10 +94,10 @@ class WafRateRule:
 
     def take(self, now: float, address: str) -> bool:
         """Count one request of `address`, and say whether it passes."""
-        if now >= self._next_sweep:
-            self._sweep(now)
         window = self._windows.get(address)
         if window is None:
+            if now >= self._next_sweep or len(self._windows) >= choices.MAX_ADDRESSES:
+                self._sweep(now)
             window = RateWindow(self._limit, self._window_seconds, self._lag_seconds)
             self._windows[address] = window
         return window.take(now)
@@ -102,7 +105,12 @@ class WafRateRule:
     def _sweep(self, now: float) -> None:
         """Forget addresses whose window has passed: a flood of addresses must not fill memory."""
         expired = now - self._lag_seconds - self._window_seconds
-        self._windows = {a: w for a, w in self._windows.items() if w.last_counted > expired}
+        kept = [(a, w) for a, w in self._windows.items() if w.last_counted > expired]
+        if len(kept) >= choices.MAX_ADDRESSES:
+            # Half of them at once, so that not each further address brings another sweep.
+            kept.sort(key=lambda entry: entry[1].last_counted)
+            kept = kept[len(kept) // 2 :]
+        self._windows = dict(kept)
         self._next_sweep = now + self._window_seconds
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzzing import examples
-from throttling import Period, Throttle
+from throttling import Period, Throttle, choices
 from throttling.limiters import (
     ConcurrencyLimit,
     QuotaCounter,
@@ -150,6 +150,18 @@ def test_addresses_are_counted_apart_and_forgotten_when_their_window_has_passed(
     for n in range(1000):
         rule.take(n * 1.0, f"address {n}")
     assert rule.addresses < 30
+
+
+def test_a_flood_of_addresses_makes_the_rule_forget_those_seen_longest_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choices, "MAX_ADDRESSES", 100)
+    rule = WafRateRule(limit=2, window_seconds=300)
+    for n in range(1000):
+        rule.take(n / 1000, f"address {n}")
+        rule.take(n / 1000, "busy")
+        assert rule.addresses <= 100
+    assert not rule.take(1.0, "busy"), "who keeps sending is not forgotten"
 
 
 @pytest.mark.parametrize(
