@@ -236,7 +236,8 @@ class EdgeProtection(Component):
                 key_id=key.id,
                 key_type="API_KEY",
                 usage_plan_id=usage_plan.id,
-                opts=self.child(),
+                # AWS tells the key's value here again, and the provider keeps it as plain text.
+                opts=self.child(additional_secret_outputs=["value"]),
             )
             # The newest comes last, and is the one to hand out.
             self.api_key_ids[plan_name][client] = key.id

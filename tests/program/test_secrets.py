@@ -4,7 +4,10 @@ These tests read the requests themselves. Whatever the program means to be a sec
 if the request says so.
 """
 
+import importlib
+import inspect
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +131,38 @@ def test_the_keys_are_the_only_output_and_are_marked_before_they_are_known(
         for name, value in MessageToDict(request.outputs).items():
             if name == "apiKeys":
                 assert in_the_clear(value) == "[secret]"
+
+
+def properties(token: str) -> list[str]:
+    """The names of all outputs of a resource type, as its Python class has them."""
+    _, module, name = token.split(":")
+    package = module.partition("/")[0].replace("lambda", "lambda_")
+    cls = getattr(importlib.import_module(f"pulumi_aws.{package}"), name)
+    members = inspect.getmembers(cls, lambda item: isinstance(item, property))
+    return [name for name, _ in members]
+
+
+@pytest.mark.parametrize("preview", [False, True], ids=["update", "preview"])
+def test_what_aws_answers_about_a_key_is_kept_as_a_secret(
+    deploy: Deploy, sent: Sent, preview: bool
+) -> None:
+    deploy("prod", preview=preview, anew=True, **EVERYTHING)
+
+    sounds_secret = re.compile(r"^value$|secret|password|credential|private_key|token$")
+    marked = {
+        (request.type, name, name in request.additionalSecretOutputs)
+        for request in sent.resources
+        if request.type.startswith("aws:")
+        for name in properties(request.type)
+        if sounds_secret.search(name)
+    }
+    assert marked == {
+        ("aws:apigateway/apiKey:ApiKey", "value", True),
+        ("aws:apigateway/usagePlanKey:UsagePlanKey", "value", True),
+        # These open nothing: a version for optimistic locking, and the id of an Alexa skill.
+        ("aws:wafv2/webAcl:WebAcl", "lock_token", False),
+        ("aws:lambda/permission:Permission", "event_source_token", False),
+    }
 
 
 def test_nothing_of_the_credentials_that_pulumi_runs_with_is_sent(
