@@ -77,7 +77,7 @@ format: .venv/ready ## Format the code and fix what the linter can
 
 .PHONY: lock
 lock: .venv/ready ## Lock the dependencies anew, with hashes
-	@for name in requirements requirements-dev policy/requirements; do \
+	@for name in requirements requirements-dev policy/requirements .github/requirements; do \
 		$(python) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-annotate --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; \
 	done

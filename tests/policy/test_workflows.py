@@ -148,6 +148,6 @@ def test_dependabot_looks_after_all_that_is_locked_or_pinned() -> None:
     updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text())["updates"]
 
     assert {update["package-ecosystem"]: update["directories"] for update in updates} == {
-        "pip": ["/", "/policy"],
+        "pip": ["/", "/policy", "/.github"],
         "github-actions": ["/", "/.github/actions/*"],
     }
