@@ -43,7 +43,7 @@ fuzz: .venv/ready ## Attack it for longer, with FUZZ times the examples of make 
 	@FUZZ=$(FUZZ) $(python) -m pytest -n auto --dist loadfile -m hypothesis --timeout 3600
 
 .PHONY: check
-check: .venv/ready ## Check format, lint, types, policies, workflows and limits
+check: .venv/ready ## Check format, lint, types, locks, policies, workflows, limits
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
 	@$(python) -m mypy .
@@ -51,6 +51,7 @@ check: .venv/ready ## Check format, lint, types, policies, workflows and limits
 	@$(python) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(python) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	@$(python) -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(python) -m policy.dependencies
 	@$(python) -m policy.check
 	@$(python) -m throttling review
 
@@ -77,7 +78,9 @@ format: .venv/ready ## Format the code and fix what the linter can
 
 .PHONY: lock
 lock: .venv/ready ## Lock the dependencies anew, with hashes
-	@for name in requirements requirements-dev policy/requirements .github/requirements; do \
+	@# What is deployed is a part of what is tested, in the same versions.
+	@tested=; for name in requirements-dev requirements policy/requirements .github/requirements; do \
+		[ $$name = requirements-dev ] || tested="--constraint requirements-dev.txt"; \
 		$(python) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-			--no-annotate --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; \
+			--no-annotate --custom-compile-command "make lock" $$tested $$name.in -o $$name.txt || exit 1; \
 	done
