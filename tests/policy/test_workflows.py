@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from components.stack_files import stack_names
+from policy import dependencies
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
@@ -44,8 +45,8 @@ def validate(folder: Path) -> int:
     return max(one.returncode for one in done)
 
 
-def test_the_three_workflows_are_there() -> None:
-    assert set(WORKFLOWS) == {"check", "preview", "deploy"}
+def test_the_workflows_are_there() -> None:
+    assert set(WORKFLOWS) == {"check", "audit", "preview", "deploy"}
 
 
 def test_the_workflows_are_valid() -> None:
@@ -105,6 +106,52 @@ def test_checks_need_no_credentials() -> None:
     assert "id-token" not in WORKFLOWS["check"]
     runs = {step["run"] for job in jobs("check").values() for step in job["steps"] if "run" in step}
     assert {"make check", "make test"} <= runs
+
+
+def test_all_locks_are_audited_every_day_and_when_they_change_on_each_python_that_is_tested() -> (
+    None
+):
+    (job,) = jobs("audit").values()
+    (script,) = (step["run"] for step in job["steps"] if "run" in step)
+    (names,) = re.findall(r"for name in (.*?);", script)
+    (day,) = parsed("audit")["on"]["schedule"]
+
+    locks = (dependencies.INSTALLED, *dependencies.SUBSETS, *dependencies.TOOLS)
+    assert [f"{name}.txt" for name in names.split()] == [*locks]
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", day["cron"])
+    assert "**/requirements*.txt" in parsed("audit")["on"]["pull_request"]["paths"]
+    assert job["strategy"]["matrix"] == jobs("check")["test"]["strategy"]["matrix"]
+
+
+def test_the_audit_needs_no_credentials_and_installs_what_is_locked() -> None:
+    assert "${{ secrets." not in WORKFLOWS["audit"]
+    assert "id-token" not in WORKFLOWS["audit"]
+    assert "--require-hashes -r .github/requirements.txt" in WORKFLOWS["audit"]
+
+
+def test_a_vulnerability_in_one_lock_fails_the_audit_of_all(tmp_path: Path) -> None:
+    (job,) = jobs("audit").values()
+    (script,) = (step["run"] for step in job["steps"] if "run" in step)
+    commands = {
+        "bin/python": "",
+        ".audit/bin/pip": "",
+        ".audit/bin/pip-audit": 'echo "$@" >> asked; case "$@" in *policy*) exit 1;; esac',
+    }
+    for name, code in commands.items():
+        command = tmp_path / name
+        command.parent.mkdir(parents=True, exist_ok=True)
+        command.write_text(f"#!/bin/sh\n{code}\n")
+        command.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert len((tmp_path / "asked").read_text().splitlines()) == 4
 
 
 def test_whoever_may_comment_runs_nothing_of_the_pull_request() -> None:
