@@ -254,6 +254,15 @@ class EdgeProtection(Component):
             custom_response_bodies=web_acl.response_bodies(),
             rules=web_acl.rules(settings.waf, metric_name),
             visibility_config=web_acl.visibility(metric_name),
+            # What the logs redact, the requests that AWS WAF samples would still show.
+            data_protection_config={
+                "data_protections": [
+                    {
+                        "field": {"field_type": "SINGLE_HEADER", "field_keys": [API_KEY_HEADER]},
+                        "action": "SUBSTITUTION",
+                    }
+                ]
+            },
             opts=self.child(),
         )
         # Never rename this: the old association's deletion would take the new one away.

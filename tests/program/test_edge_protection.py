@@ -261,6 +261,15 @@ def test_the_web_acl_stands_before_the_stage(deploy: Deploy) -> None:
             },
         ],
         "visibilityConfig": metrics("throttled-api-dev"),
+        # Of the requests that it samples, which the log's redaction does not touch.
+        "dataProtectionConfig": {
+            "dataProtections": [
+                {
+                    "field": {"fieldType": "SINGLE_HEADER", "fieldKeys": ["x-api-key"]},
+                    "action": "SUBSTITUTION",
+                }
+            ]
+        },
     }
     association = only(program, "wafv2/webAclAssociation:WebAclAssociation")
     api = only(program, "apigateway/restApi:RestApi")

@@ -165,6 +165,21 @@ def test_what_aws_answers_about_a_key_is_kept_as_a_secret(
     }
 
 
+def test_web_acls_hide_keys_in_logs_and_in_the_requests_that_they_sample(
+    deploy: Deploy, sent: Sent
+) -> None:
+    deploy("prod", anew=True, **EVERYTHING)
+
+    # https://docs.aws.amazon.com/waf/latest/developerguide/data-protection-masking.html
+    (acl,) = (
+        MessageToDict(request.object)
+        for request in sent.resources
+        if request.type == "aws:wafv2/webAcl:WebAcl"
+    )
+    hidden = acl["dataProtectionConfig"]["dataProtections"]
+    assert [one["field"]["fieldKeys"] for one in hidden] == [["x-api-key"]]
+
+
 def test_nothing_of_the_credentials_that_pulumi_runs_with_is_sent(
     deploy: Deploy, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
