@@ -261,6 +261,14 @@ def test_status_counts_answers_by_layer_and_shows_the_items(
     assert "usage-plan   basic  429     2" in shown
 
 
+def test_what_listens_is_on_the_loopback_address_alone(project: Project, output: str) -> None:
+    told = json.loads(project.run("status", "--format", "json").stdout)
+    for port in (project.port, told["tablePort"]):
+        assert _listens(port)
+        # Another of this machine's addresses, which whatever listens on all of them has too.
+        assert not _listens(port, "127.0.0.2")
+
+
 def test_another_stack_cannot_take_the_port(project: Project) -> None:
     done = project.run("up", "--stack", "prod", "--port", str(project.port))
 
@@ -316,6 +324,7 @@ def test_an_unknown_stack_names_those_there_are(project: Project) -> None:
     ]
 
 
-def _listens(port: int) -> bool:
+def _listens(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        probe.settimeout(5)
+        return probe.connect_ex((address, port)) == 0
