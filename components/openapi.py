@@ -80,7 +80,9 @@ def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Documen
                         "415": _answer("The body is not JSON"),
                         "429": _answer("Over a rate, a burst or a quota", may_retry=True),
                         "500": _answer("Something inside failed"),
+                        "502": _answer("The function crashed"),
                         "503": _answer("Too busy just now", may_retry=True),
+                        "504": _answer("The function took too long"),
                     },
                     # The function checks the body, not API Gateway: its validator cannot name the
                     # field that is wrong, and lets other content types through unchecked.

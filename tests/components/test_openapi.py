@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 
 from components.openapi import METHODS, openapi, retry_after_seconds
 from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS, to_item
+from sandbox.gateway_responses import GatewayResponse, read_gateway_responses
 
 INVOKE_ARN = (
     "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/"
@@ -73,11 +75,13 @@ def test_the_whole_document() -> None:
                             "headers": RETRY_AFTER,
                         },
                         "500": {"description": "Something inside failed", "content": MESSAGE},
+                        "502": {"description": "The function crashed", "content": MESSAGE},
                         "503": {
                             "description": "Too busy just now",
                             "content": MESSAGE,
                             "headers": RETRY_AFTER,
                         },
+                        "504": {"description": "The function took too long", "content": MESSAGE},
                     },
                     "x-amazon-apigateway-integration": {
                         "type": "aws_proxy",
@@ -191,6 +195,21 @@ def test_every_refusal_has_the_documented_shape_and_status(kind: str) -> None:
     OAS30Validator(DOCUMENT["components"]["schemas"]["Message"]).validate(body)
     documented = {status for _, operation in operations() for status in operation["responses"]}
     assert response["statusCode"] in {*documented, "404"}
+
+
+@pytest.mark.parametrize(
+    "answer", read_gateway_responses(DOCUMENT).values(), ids=attrgetter("type")
+)
+def test_every_answer_of_api_gateway_is_documented(answer: GatewayResponse) -> None:
+    """Those that the document leaves as AWS has them, too."""
+    body = json.loads(answer.body(request_id="id"))
+    OAS30Validator(DOCUMENT["components"]["schemas"]["Message"]).validate(body)
+    if answer.type == "MISSING_AUTHENTICATION_TOKEN":
+        assert answer.status == 404, "of no operation, so no operation documents it"
+        return
+    for _, operation in operations():
+        documented = operation["responses"][str(answer.status)]
+        assert documented.get("headers", {}).keys() >= answer.headers.keys()
 
 
 @pytest.mark.parametrize(
