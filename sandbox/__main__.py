@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -45,8 +45,14 @@ def main() -> None:
             case "status":
                 status(_console(), args.stack, as_json=args.format == "json")
     except (SandboxError, StackFileError) as error:
-        _console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}")
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'The sandbox'}: {error.strerror or error}.")
+
+
+def _fail(message: str) -> NoReturn:
+    _console(stderr=True).print(f"[bold red]error:[/] {escape(message)}")
+    sys.exit(1)
 
 
 def _arguments() -> argparse.Namespace:
@@ -94,7 +100,7 @@ def up(console: Console, stack: str, port: int, dynamodb_endpoint: str | None) -
             launch += ["--table-port", str(running["tablePort"])]
         else:
             # Starts while the program runs; ends with this process unless the server takes it on.
-            table = TableServer.launch(state.table_log)
+            table = TableServer.launch(state.table_log, state.journal)
             if table.lifeline:
                 lifelines.append(table.lifeline.fileno())
                 launch += ["--table-lifeline", str(lifelines[0])]
@@ -220,15 +226,16 @@ def down(console: Console, stack: str | None) -> None:
     stopped = 0
     for state in [State(ROOT, stack)] if stack else State.all(ROOT):
         with state.lock():
-            if state.ask("stop") is None:
-                continue
-            if not state.wait_until_gone(_STOP_SECONDS):
+            running = state.ask("stop") is not None
+            if running and not state.wait_until_gone(_STOP_SECONDS):
                 raise SandboxError(
                     f"The sandbox of stack {state.stack} does not stop; its log is "
                     f"{state.server_log}."
                 )
-        console.print(f"Stack {state.stack} is down.")
-        stopped += 1
+            state.journal.unlink(missing_ok=True)
+        if running:
+            console.print(f"Stack {state.stack} is down.")
+            stopped += 1
     if not stopped:
         console.print(f"No sandbox{f' of stack {stack}' if stack else ''} is running.")
 

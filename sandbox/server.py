@@ -68,6 +68,7 @@ class Server:
         self._deployment = read_deployment(Resources.load(state.resources))
         self._started = time.time()
         self._large_bodies = asyncio.Semaphore(_MOST_LARGE_BODIES)
+        self._table_keeper: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Start, serve, and clean up.
@@ -98,6 +99,7 @@ class Server:
                     )
                     await self._serve()
                 finally:
+                    await self._stop_keeping_table()
                     await function.stop()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -127,12 +129,33 @@ class Server:
         self._uvicorn = uvicorn.Server(config)
         self._loop = asyncio.get_running_loop()
         self._listener = self._take_over() or self._listen()
+        if self._table_server and self._table_server.lifeline:
+            self._table_keeper = asyncio.create_task(
+                self._keep_table(self._table_server, self._table_server.lifeline)
+            )
         serving = asyncio.create_task(self._uvicorn.serve([self._listener]))
         while not self._uvicorn.started and not serving.done():
             await asyncio.sleep(0.005)
         ControlServer(self._state.control, self._control)
         _report({"ready": self._status()})
         await serving
+
+    async def _keep_table(self, table: TableServer, lifeline: socket.socket) -> None:
+        """Start the table's server again whenever it ends, on the same port."""
+        while True:
+            lifeline.setblocking(False)
+            # Its port at first; then nothing until it ends.
+            while await self._loop.sock_recv(lifeline, 16):
+                pass
+            again = TableServer.launch(self._state.table_log, self._state.journal, table.port)
+            assert again.lifeline  # noqa: S101  of a process that was just launched
+            lifeline.close()
+            table.lifeline = lifeline = again.lifeline
+
+    async def _stop_keeping_table(self) -> None:
+        if self._table_keeper:
+            self._table_keeper.cancel()
+            await asyncio.gather(self._table_keeper, return_exceptions=True)
 
     def _take_over(self) -> socket.socket | None:
         """Replace the sandbox that runs already, if any, and take its port over if it is ours."""
@@ -186,6 +209,7 @@ class Server:
         descriptors = [os.dup(self._listener.fileno())]
         reply = {"tablePort": self._table_server.port if self._table_server else None}
         if self._table_server and self._table_server.lifeline:
+            await self._stop_keeping_table()
             descriptors.append(self._table_server.lifeline.detach())
             self._table_server.lifeline = None
         for server in self._uvicorn.servers:
@@ -298,7 +322,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         uvloop.run(Server(State(args.root, args.stack), args.port, table).run())
-    except SandboxError as error:
+    except (SandboxError, OSError) as error:
         _report({"error": str(error)})
         sys.exit(1)
 

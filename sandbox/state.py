@@ -32,6 +32,7 @@ class State:
         self.server_log = self.folder / "server.log"
         self.function_log = self.folder / "function.log"
         self.table_log = self.folder / "table.log"
+        self.journal = self.folder / "table.journal"
         self.control = self.folder / "control.sock"
 
     @staticmethod

@@ -1,16 +1,14 @@
-"""DynamoDB on this machine: moto's server as a process of its own, and the tables in it.
+"""DynamoDB on this machine: the process that serves it, and the tables in it.
 
 The process lives as long as somebody holds the other end of its lifeline, a socket that a new
-sandbox takes over from the old one. So a redeployment keeps the items, and nothing, not even a
-sandbox that was killed, leaves the process behind.
+sandbox takes over from the old one. So a redeployment need not start it anew, and nothing, not
+even a sandbox that was killed, leaves the process behind.
 """
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +17,8 @@ from sandbox.deployment import Table
 from sandbox.errors import SandboxError
 
 LOOPBACK: Final = "127.0.0.1"
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
+"""Enough for a journal of some ten thousand items."""
 _STOP_SECONDS: Final = 5.0
 
 
@@ -41,12 +40,19 @@ class TableServer:
         return f"http://{LOOPBACK}:{self.port}"
 
     @classmethod
-    def launch(cls, log: Path) -> "TableServer":
-        """Start the process; `wait` says when it answers."""
+    def launch(cls, log: Path, journal: Path, port: int = 0) -> "TableServer":
+        """Start the process; `wait` says when it answers.
+
+        Args:
+            log: gets what the process prints.
+            journal: what the process keeps; it goes on from there.
+            port: where it is to listen; 0 for any that is free.
+        """
         ours, theirs = socket.socketpair()
         with theirs, log.open("ab") as output:
+            words = [str(theirs.fileno()), str(port), str(journal)]
             subprocess.Popen(  # noqa: S603  our own module
-                [sys.executable, "-m", "sandbox.table", str(theirs.fileno())],
+                [sys.executable, "-m", "sandbox.table_server", *words],
                 pass_fds=[theirs.fileno()],
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.DEVNULL,
@@ -150,29 +156,3 @@ class DynamoDB:
             count += page["Count"]
             sample += page["Items"][: most - len(sample)]
         return count, sample
-
-
-def serve(lifeline: socket.socket) -> None:
-    """Serve DynamoDB's API until the other end of `lifeline` is closed or shut."""
-    import logging
-
-    from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
-    from werkzeug.serving import make_server
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    # DynamoDB alone: finding out which of all services a request is for takes a fifth of its time.
-    server = make_server(
-        LOOPBACK,
-        0,
-        create_backend_app("dynamodb"),
-        threaded=True,
-        request_handler=MotoRequestHandler,
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    lifeline.sendall(str(server.server_port).encode())
-    lifeline.recv(1)
-    os._exit(0)  # nothing to save, and no thread to wait for
-
-
-if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))

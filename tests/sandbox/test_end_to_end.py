@@ -5,9 +5,7 @@ leaves full buckets, unused quotas and the items of the test before.
 """
 
 import json
-import os
 import shlex
-import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -274,18 +272,6 @@ def test_another_stack_cannot_take_the_port(project: Project) -> None:
 
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: Port {project.port} serves the sandbox of stack dev.")
-
-
-def test_a_sandbox_that_was_killed_leaves_nothing_in_the_way(
-    project: Project, keys: dict[str, str]
-) -> None:
-    told = json.loads(project.run("status", "--format", "json").stdout)
-    os.kill(told["pid"], signal.SIGKILL)
-
-    project.up()
-
-    assert project.post(keys["premium"]).status_code == 200
-    assert not _listens(told["tablePort"]), "the table's server went with the one that was killed"
 
 
 def test_down_leaves_no_process_and_no_port(project: Project) -> None:
