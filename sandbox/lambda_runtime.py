@@ -6,8 +6,11 @@ Started by `lambda_service.py` with the function's environment variables and one
 the function has this interpreter to itself, as on Lambda.
 """
 
+import contextlib
 import importlib
+import io
 import json
+import os
 import socket
 import sys
 import time
@@ -38,6 +41,34 @@ class Context:
         return max(0, int((self._ends - time.monotonic()) * 1000))
 
 
+class Log(io.TextIOBase):
+    """Where a function prints to: its log, which never fails it, not even when the disk is full."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._begun = ""
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Write the lines that are complete, in one piece."""
+        lines, end, self._begun = (self._begun + text).rpartition("\n")
+        if end:
+            self._keep(lines + end)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is no whole line yet."""
+        self._keep(self._begun)
+        self._begun = ""
+
+    def _keep(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, text.encode(errors="backslashreplace"))
+
+
 def main(descriptor: int, handler: str) -> None:
     """Serve invocations from the socket until it is closed."""
     with socket.socket(fileno=descriptor) as channel, channel.makefile("rwb") as lines:
@@ -46,6 +77,7 @@ def main(descriptor: int, handler: str) -> None:
             lines.write(json.dumps(message).encode() + b"\n")
             lines.flush()
 
+        sys.stdout = sys.stderr = Log(sys.stdout.fileno())
         module, _, name = handler.rpartition(".")
         try:
             function = getattr(importlib.import_module(module.replace("/", ".")), name)

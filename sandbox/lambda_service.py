@@ -265,7 +265,8 @@ class LambdaService:
 
     def _say(self, line: str) -> None:
         """Write a line of Lambda's own to the function's log."""
-        self._log.write(f"{line}\n".encode())
+        with contextlib.suppress(OSError):  # a full disk
+            self._log.write(f"{line}\n".encode())
 
 
 def _variables(function: Function, folder: Path, region: str) -> dict[str, str]:
