@@ -26,6 +26,7 @@ network = Network(
         settings=settings.network,
         table_arn=data.table_arn,
         log_retention_days=settings.monitoring.log_retention_days,
+        protect=settings.table.deletion_protection,
     ),
     opts,
 )

@@ -19,6 +19,7 @@ class NetworkArgs:
     settings: NetworkSettings
     table_arn: pulumi.Input[str]
     log_retention_days: int
+    protect: bool
 
 
 class Network(Component):
@@ -41,7 +42,9 @@ class Network(Component):
             enable_dns_support=True,  # the DynamoDB endpoint is found by DNS
             enable_dns_hostnames=True,
             tags={"Name": name},
-            opts=self.child(),
+            # Another CIDR is another VPC, under the feet of the function. Pulumi refuses to replace
+            # it before it changes anything else.
+            opts=self.child(protect=args.protect),
         )
         # AWS makes this group with every VPC and lets it pass everything between its members.
         # Adopted here and left without rules, it passes nothing.

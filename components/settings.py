@@ -203,7 +203,11 @@ class TableSettings(_Section):
         " never had a cap. The provider cannot take one away: raise it instead",
     )
     point_in_time_recovery: Annotated[bool, Switch()] = True
-    deletion_protection: Annotated[bool, Switch()] = True
+    deletion_protection: Annotated[bool, Switch()] = Field(
+        True,
+        description="whether AWS refuses to delete the table, and Pulumi to delete or replace what"
+        " cannot be had back: the table, the stage with its URL, and the VPC",
+    )
 
 
 class NetworkSettings(_Section):

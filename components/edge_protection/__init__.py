@@ -146,8 +146,12 @@ class EdgeProtection(Component):
                 "format": access_log_format(),
             },
             xray_tracing_enabled=True,
-            # A stage that logs is refused until the account has a role to log with.
-            opts=self.child(depends_on=[*logging, execution_logs]),
+            opts=self.child(
+                # A stage that logs is refused until the account has a role to log with.
+                depends_on=[*logging, execution_logs],
+                # Another name, or another API, is another URL, of which no caller knows.
+                protect=settings.table.deletion_protection,
+            ),
         )
         self.api_name = api.name
         self.api_url = stage.invoke_url

@@ -33,9 +33,12 @@ def test_recovery_of_the_table_can_be_off(deploy: Deploy) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("protection", [True, False])
-def test_only_a_table_with_deletion_protection_is_protected(
+def test_only_a_stack_with_deletion_protection_is_protected(
     deploy: Deploy, stack: str, protection: bool
 ) -> None:
     program = deploy(stack, table={"deletionProtection": protection})
-    protected = [resource.type for resource in program.resources.items if resource.protect]
-    assert protected == (["aws:dynamodb/table:Table"] if protection else [])
+    protected = {resource.type for resource in program.resources.items if resource.protect}
+    what_cannot_be_had_back = {
+        *("aws:dynamodb/table:Table", "aws:ec2/vpc:Vpc", "aws:apigateway/stage:Stage"),
+    }
+    assert protected == (what_cannot_be_had_back if protection else set())
