@@ -11,7 +11,7 @@ from typing import Final
 
 from throttling.cli_review import command
 from throttling.cli_stack import ROOT, Stack, StackError, all_stacks, load_stack
-from throttling.diff import State, stack_diff
+from throttling.diff import Foundations, State, stack_diff
 from throttling.review import Finding
 from throttling.simulation.traffic import METHOD
 
@@ -46,7 +46,7 @@ def report(base: str, head: str | None = None, root: Path = ROOT) -> str:
     Raises:
         StackError: when a revision does not exist, or has no limits that can be read.
     """
-    before, after = _stacks(root, base), _stacks(root, head)
+    before, after = _states(root, base), _states(root, head)
     sections = [
         section
         for name in sorted({*before, *after})
@@ -61,18 +61,17 @@ def report(base: str, head: str | None = None, root: Path = ROOT) -> str:
     return "\n\n".join([title, *sections, footer])
 
 
-def _section(name: str, before: Stack | None, after: Stack | None) -> str | None:
+_Told = tuple[Stack, State]
+
+
+def _section(name: str, before: _Told | None, after: _Told | None) -> str | None:
     def fix(finding: Finding) -> str:
-        return command(after, finding) if after else ""
+        return command(after[0], finding) if after else ""
 
-    return stack_diff(name, _state(before), _state(after), METHOD, fix)
-
-
-def _state(stack: Stack | None) -> State | None:
-    return State(limits=stack.limits, expected=stack.expectations) if stack else None
+    return stack_diff(name, before[1] if before else None, after[1] if after else None, METHOD, fix)
 
 
-def _stacks(root: Path, revision: str | None) -> dict[str, Stack]:
+def _states(root: Path, revision: str | None) -> dict[str, _Told]:
     """All stacks that a revision has a config for, by name."""
     where = revision or _WORKING_TREE
     with _config(root, revision) as folder:
@@ -83,9 +82,23 @@ def _stacks(root: Path, revision: str | None) -> dict[str, Stack]:
                 f"{'Pulumi.<stack>.yaml' if not names else 'Pulumi.yaml'} there."
             )
         try:
-            return {name: load_stack(name, root=folder) for name in names}
+            return {name: _state(folder, name) for name in names}
         except StackError as error:
             raise StackError(f"In {where}: {error}") from None
+
+
+def _state(folder: Path, name: str) -> _Told:
+    from components.settings import parse_settings
+    from components.stack_files import read_stack
+
+    stack = load_stack(name, root=folder)
+    settings = parse_settings(read_stack(folder, name), project=stack.project, stack=name)
+    foundations = Foundations(
+        stage_name=settings.stage_name,
+        cidr=str(settings.network.cidr),
+        protected=settings.table.deletion_protection,
+    )
+    return stack, State(limits=stack.limits, expected=stack.expectations, foundations=foundations)
 
 
 @contextmanager

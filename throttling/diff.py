@@ -1,5 +1,7 @@
 """What a change of limits means: the values, the findings, and what one client may do.
 
+And what a change of a stack's settings takes away from its callers for good: keys, URLs, records.
+
 Two states of a stack are compared, as a base revision and a pull request have them. The result is
 Markdown, for a comment on that pull request.
 """
@@ -22,11 +24,22 @@ Commands = Callable[[Finding], str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Foundations:
+    """Settings that are no limits, but what a deployed stack stands on."""
+
+    stage_name: str
+    cidr: str
+    protected: bool
+    """Whether Pulumi refuses to replace what stands on them: `table.deletionProtection`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class State:
     """The limits of a stack at one revision."""
 
     limits: Limits
     expected: Expectations
+    foundations: Foundations | None = None
 
     def findings(self) -> list[Finding]:
         """What the review says to them."""
@@ -97,14 +110,56 @@ def stack_diff(
     """
     old, new = settings(before), settings(after)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    if not changed:
+    lost = list(_lost(before, after)) if before and after else []
+    if not changed and not lost:
         return None
     news = " (new)" if before is None else " (removed)" if after is None else ""
-    lines = [f"### Stack {stack}{news}", "", "| limit | before | after |", "|---|---|---|"]
+    lines = [f"### Stack {stack}{news}"]
+    if lost:
+        lines += ["", "What cannot be taken back:", "", *(f"- {line}." for line in lost)]
+    if changed:
+        lines += ["", "| limit | before | after |", "|---|---|---|"]
     lines += [f"| `{key}` | {_cell(old.get(key))} | {_cell(new.get(key))} |" for key in changed]
-    if after is not None:
+    if after is not None and changed:
         lines += ["", *_findings(before, after, commands), *_clients(before, after, method)]
     return "\n".join(lines)
+
+
+def _lost(before: State, after: State) -> Iterator[str]:
+    """What of a deployed stack a change deletes or replaces, although callers hold on to it."""
+    old, new = before.foundations, after.foundations
+    refused = ""
+    if old and new:
+        if old.protected and new.protected:
+            refused = "; refused while `table.deletionProtection` is true"
+        if old.protected and not new.protected:
+            yield (
+                "`table.deletionProtection`: true → false: nothing keeps Pulumi from deleting or "
+                "replacing the table, the stage and the VPC any more"
+            )
+        if old.stage_name != new.stage_name:
+            yield (
+                f"`stageName`: {old.stage_name} → {new.stage_name} replaces the stage: every "
+                f"caller's URL changes{refused}"
+            )
+        if old.cidr != new.cidr:
+            yield (
+                f"`network.cidr`: {old.cidr} → {new.cidr} replaces the VPC, and moves the function "
+                f"to it{refused}"
+            )
+    if before.expected.region != after.expected.region:
+        yield (
+            f"`aws:region`: {before.expected.region} → {after.expected.region} replaces all "
+            f"resources: an empty table, other API keys, another URL{refused}"
+        )
+    for name, plan in before.limits.usage_plans.items():
+        kept = after.limits.usage_plans.get(name)
+        gone = [client for client in plan.clients if not kept or client not in kept.clients]
+        if gone:
+            yield (
+                f"`usagePlans.{name}`: the API keys of {_names(gone)} are deleted: who still uses "
+                "them gets 403"
+            )
 
 
 def settings(state: State | None) -> dict[str, str]:

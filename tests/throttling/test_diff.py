@@ -169,6 +169,81 @@ def test_plans_and_clients_that_come_and_go_are_told(project: Path) -> None:
     assert "| gold | 20 (plan) |" in told
 
 
+def lost(project: Path) -> list[str]:
+    """The lines of a report about what cannot be taken back."""
+    told = report("base", root=project).partition("What cannot be taken back:\n\n")[2]
+    return told.partition("\n\n")[0].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "stageName: prod",
+            "stageName: live",
+            "- `stageName`: prod → live replaces the stage: every caller's URL changes; refused "
+            "while `table.deletionProtection` is true.",
+        ),
+        (
+            "cidr: 10.1.0.0/16",
+            "cidr: 10.9.0.0/16",
+            "- `network.cidr`: 10.1.0.0/16 → 10.9.0.0/16 replaces the VPC, and moves the function "
+            "to it; refused while `table.deletionProtection` is true.",
+        ),
+        (
+            "aws:region: eu-central-1",
+            "aws:region: eu-west-1",
+            "- `aws:region`: eu-central-1 → eu-west-1 replaces all resources: an empty table, "
+            "other API keys, another URL; refused while `table.deletionProtection` is true.",
+        ),
+        (
+            "deletionProtection: true",
+            "deletionProtection: false",
+            "- `table.deletionProtection`: true → false: nothing keeps Pulumi from deleting or "
+            "replacing the table, the stage and the VPC any more.",
+        ),
+        (
+            "clients: [default]",
+            "clients: [acme]",
+            "- `usagePlans.basic`: the API keys of default are deleted: who still uses them gets "
+            "403.",
+        ),
+        (
+            "    premium:",
+            "    gold:",
+            "- `usagePlans.premium`: the API keys of default are deleted: who still uses them gets "
+            "403.",
+        ),
+    ],
+)
+def test_what_cannot_be_taken_back_is_told(project: Path, old: str, new: str, line: str) -> None:
+    edit(project / "Pulumi.prod.yaml", old, new)
+
+    assert lost(project) == [line]
+
+
+def test_what_is_not_refused_is_not_said_to_be(project: Path) -> None:
+    edit(project / "Pulumi.dev.yaml", "stageName: dev", "stageName: live")
+    edit(project / "Pulumi.prod.yaml", "stageName: prod", "stageName: live")
+    edit(project / "Pulumi.prod.yaml", "deletionProtection: true", "deletionProtection: false")
+
+    told = report("base", root=project)
+
+    assert "dev → live replaces the stage: every caller's URL changes.\n" in told
+    assert "prod → live replaces the stage: every caller's URL changes." in told
+
+
+def test_clients_and_keys_that_come_take_nothing_away(project: Path) -> None:
+    edit(
+        project / "Pulumi.prod.yaml",
+        "clients: [default]",
+        "clients: [acme, default]\n      keys: {default: [1, 2]}",
+    )
+
+    assert "acme, default, default.2" in report("base", root=project)
+    assert lost(project) == []
+
+
 def test_a_base_that_does_not_exist_is_one_error(project: Path) -> None:
     with pytest.raises(StackError, match=r"no revision origin/main here.*git fetch origin main"):
         report("origin/main", root=project)
