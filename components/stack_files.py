@@ -5,7 +5,9 @@ What runs without the Pulumi CLI (the sandbox, the review, the tests) reads the 
 """
 
 import json
+import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,17 @@ class StackFileError(Exception):
     """A project's or a stack's file is missing or cannot be read; says which, and what to do."""
 
 
-_BOOLEAN = "tag:yaml.org,2002:bool"
-_MERGE = "tag:yaml.org,2002:merge"
-_STRING = "tag:yaml.org,2002:str"
+_TAG = "tag:yaml.org,2002:"
+_BOOLEAN, _NULL, _NUMBER, _DATE, _MERGE, _STRING = (
+    _TAG + kind for kind in ("bool", "null", "int", "timestamp", "merge", "str")
+)
 
 
 class _EngineLoader(yaml.SafeLoader):
-    """YAML as Pulumi's engine reads it: `no` is a word, not false, and no key may come twice."""
+    """YAML as Pulumi's engine reads it: `no` is a word, not false, and no key may come twice.
+
+    https://github.com/go-yaml/yaml/blob/v3/resolve.go
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -30,21 +36,77 @@ class _EngineLoader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                 continue
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} comes twice", key.start_mark
-                )
+                raise _refusal(f"the key {key.value!r} comes twice", key)
             seen.add(key.value)
             key.tag = _STRING  # even one that looks like a number or a date
         return super().construct_mapping(node, deep)
 
+    def text(self, node: yaml.ScalarNode) -> str:
+        value = str(self.construct_scalar(node))
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise _refusal("found half a character", node)
+        return value
+
+    def boolean(self, node: yaml.ScalarNode) -> bool:
+        if node.value.lower() not in ("true", "false"):
+            raise _refusal(f"{node.value!r} is neither true nor false", node)
+        return bool(node.value.lower() == "true")
+
+    def number(self, node: yaml.ScalarNode) -> int | float | str:
+        """Whole if it is; a text if no computer holds it."""
+        plain = node.value.replace("_", "")
+        try:
+            octal = re.fullmatch("([+-]?)0([0-7]+)", plain)
+            whole = int(octal[1] + octal[2], 8) if octal else int(plain, 0)
+            if -(2**63) <= whole < 2**64:
+                return whole
+        except ValueError:
+            pass  # not whole, or too long even to look at
+        try:
+            value = float(plain)
+        except ValueError:
+            raise _refusal(f"{node.value!r} is not a number", node) from None
+        if not math.isfinite(value):
+            return str(node.value)
+        return int(value) if value.is_integer() and abs(value) < 1e21 else value
+
+    def moment(self, node: yaml.ScalarNode) -> str:
+        """A date as the engine writes it, or a text that only looks like one."""
+        try:
+            year, month, day = map(int, node.value.split("-"))
+            return f"{date(year, month, day)}T00:00:00Z"
+        except ValueError:
+            return self.text(node)
+
+
+def _refusal(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
 
 _EngineLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+    first: kept
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    if (kept := [(tag, pattern) for tag, pattern in resolvers if tag in (_NULL, _MERGE)])
 }
-_EngineLoader.add_implicit_resolver(
-    _BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
+for _tag, _pattern, _first in (
+    (_BOOLEAN, "true|True|TRUE|false|False|FALSE", "tTfF"),
+    (_DATE, "[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}", "0123456789"),
+    (_NUMBER, "[+-]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+)", "+-0"),
+    (_NUMBER, r"[+-]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][+-]?[0-9]+)?", "+-.0123456789"),
+):
+    _EngineLoader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), list(_first))
+# Of what else YAML has (sets, bytes, ...), a config has nothing.
+_EngineLoader.yaml_constructors = {
+    None: yaml.SafeLoader.construct_undefined,
+    _NULL: yaml.SafeLoader.construct_yaml_null,
+    _TAG + "seq": yaml.SafeLoader.construct_yaml_seq,
+    _TAG + "map": yaml.SafeLoader.construct_yaml_map,
+    _STRING: _EngineLoader.text,
+    _BOOLEAN: _EngineLoader.boolean,
+    _NUMBER: _EngineLoader.number,
+    _TAG + "float": _EngineLoader.number,
+    _DATE: _EngineLoader.moment,
+}
 
 
 def project_name(root: Path) -> str:
@@ -91,14 +153,22 @@ def _full(root: Path, key: str) -> str:
 
 
 def _is_secret(value: object) -> bool:
-    if isinstance(value, dict):
-        return set(value) == {"secure"} or any(_is_secret(item) for item in value.values())
-    return isinstance(value, list) and any(_is_secret(item) for item in value)
+    """Whether a value is, or contains, an encrypted one."""
+    todo = [value]
+    while todo:
+        match todo.pop():
+            case {"secure": _, **others} if not others:
+                return True
+            case dict() as mapping:
+                todo += mapping.values()
+            case list() as items:
+                todo += items
+    return False
 
 
 def _as_handed_over(value: object) -> str:
     if isinstance(value, dict | list):
-        return json.dumps(value, default=str)
+        return json.dumps(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
@@ -107,6 +177,7 @@ def _as_handed_over(value: object) -> str:
 def _mapping(path: Path, otherwise: str) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text("utf-8"), Loader=_EngineLoader)  # noqa: S506  a SafeLoader
+        json.dumps(content)
     except FileNotFoundError:
         raise StackFileError(f"There is no {path.name}; {otherwise}.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -114,6 +185,10 @@ def _mapping(path: Path, otherwise: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise StackFileError(f"{path.name} is not valid YAML: {reason}.") from None
+    except RecursionError:
+        raise StackFileError(f"{path.name} is nested too deeply.") from None
+    except ValueError:  # from json: an anchor within which it is referred to
+        raise StackFileError(f"{path.name} contains itself.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
