@@ -138,18 +138,37 @@ def read_stack(root: Path, stack: str) -> dict[str, str]:
         config = {}
     if not isinstance(config, dict):
         raise StackFileError(f"{path.name}: `config` is not a mapping of settings.")
-    return {_full(root, key): _as_handed_over(value) for key, value in config.items()}
+    handed: dict[str, str] = {}
+    for key, value in config.items():
+        full = _full(root, key)
+        if full is None:
+            raise StackFileError(
+                f"{path.name}: the key {key!r} is not of the form `<namespace>:<name>`."
+            )
+        if full in handed:
+            raise StackFileError(f"{path.name}: {full!r} comes twice, once in another form.")
+        handed[full] = _as_handed_over(value)
+    return handed
 
 
 def secret_keys(root: Path, stack: str) -> list[str]:
     """Keys of the config that are, or contain, encrypted values."""
     config = _mapping(root / f"Pulumi.{stack}.yaml", "no such stack").get("config") or {}
-    return [_full(root, key) for key, value in config.items() if _is_secret(value)]
+    return [_full(root, key) or key for key, value in config.items() if _is_secret(value)]
 
 
-def _full(root: Path, key: str) -> str:
-    """A key with its namespace: Pulumi lets the project's be left out."""
-    return key if ":" in key else f"{project_name(root)}:{key}"
+def _full(root: Path, key: str) -> str | None:
+    """A key with its namespace, as the engine understands it; None when it does not.
+
+    The project's namespace may be left out, and an old form has `config` in between.
+    https://github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/config/key.go
+    """
+    match key.split(":"):
+        case [name]:
+            return f"{project_name(root)}:{name}"
+        case [namespace, name] | [namespace, "config", name]:
+            return f"{namespace}:{name}"
+    return None
 
 
 def _is_secret(value: object) -> bool:

@@ -221,14 +221,31 @@ def test_a_file_that_cannot_be_a_config_is_refused_in_one_line(
     assert refusal(content) == f"Pulumi.dev.yaml {error}"
 
 
+@pytest.mark.parametrize("content", ["config: []\n", "config: no\n"])
+def test_a_config_that_is_not_a_mapping_is_refused(
+    refusal: Callable[[str], str], content: str
+) -> None:
+    assert refusal(content) == "Pulumi.dev.yaml: `config` is not a mapping of settings."
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ("config: []\n", "`config` is not a mapping of settings."),
-        ("config: no\n", "`config` is not a mapping of settings."),
+        (
+            "config:\n  throttled-api:a:b: c\n",
+            "the key 'throttled-api:a:b' is not of the form `<namespace>:<name>`.",
+        ),
+        (
+            "config:\n  stageName: a\n  throttled-api:stageName: b\n",
+            "'throttled-api:stageName' comes twice, once in another form.",
+        ),
+        (
+            "config:\n  throttled-api:config:stageName: a\n  throttled-api:stageName: b\n",
+            "'throttled-api:stageName' comes twice, once in another form.",
+        ),
     ],
 )
-def test_a_config_that_is_not_a_mapping_is_refused(
+def test_keys_that_the_engine_cannot_tell_apart_are_refused(
     refusal: Callable[[str], str], content: str, error: str
 ) -> None:
     assert refusal(content) == f"Pulumi.dev.yaml: {error}"
@@ -251,6 +268,7 @@ def test_a_file_in_another_encoding_is_refused(refusal: Callable[[bytes], str]) 
         "config: {}\n...\n",
         "secretsprovider: awskms\nencryptedkey: abc\n",
         "config: {another:stageName: a b}\n",
+        "config: {throttled-api:config:stageName: dev}\n",
         "config: {<<: {throttled-api:stageName: dev}}\n",
     ],
 )
