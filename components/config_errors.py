@@ -68,9 +68,17 @@ def config_key(project: str, path: Path) -> str:
         elif re.fullmatch(r"[A-Za-z0-9_-]+", step):
             key += f".{step}"
         else:
-            escaped = step.replace('"', r"\"")
+            escaped = _printable(step.replace('"', r"\""))
             key += f'["{escaped}"]'
     return f"{project}:{key.removeprefix('.')}"
+
+
+def _printable(text: str) -> str:
+    """A text on one line, which no terminal takes for an order."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def fix_command(project: str, stack: str, path: Path, value: str | None) -> str:

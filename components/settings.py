@@ -4,7 +4,6 @@
 Every default and every bound is here, each with its reason.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from ipaddress import IPv4Network
@@ -29,6 +28,7 @@ from components.config_errors import (
     fix_command,
     shown,
 )
+from components.config_text import TextError, value_of
 from components.config_types import Network, OneOf, Rate, Switch, Text, Whole
 from components.openapi import METHODS
 from throttling import Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
@@ -41,6 +41,7 @@ _NAME: Final = Text(
     "default",
 )
 Name = Annotated[str, _NAME]
+
 
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 _RETENTION_DAYS: Final = (
@@ -376,7 +377,10 @@ def parse_settings(
             hidden = "is stored as a secret, which a preview cannot show"
             problems.append(Problem(path=(name,), problem=hidden))
         else:
-            tree[name] = _value(value)
+            try:
+                tree[name] = value_of(value)
+            except TextError as error:
+                problems.append(Problem(path=(name,), problem=str(error)))
     default = {"stageName": stack}
     checked, misfits = _check(tree, default)
     problems += misfits
@@ -400,15 +404,6 @@ def parse_settings(
             "profile": config.get("aws:profile"),
         }
     )
-
-
-def _value(raw: str) -> Any:  # noqa: ANN401  JSON
-    """A top-level value: the engine hands mappings and lists over as JSON, the rest as text."""
-    try:
-        parsed = json.loads(raw)
-    except (ValueError, RecursionError):
-        return raw
-    return parsed if isinstance(parsed, dict | list) else raw
 
 
 def _check(tree: dict[str, Any], default: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:

@@ -752,3 +752,34 @@ def test_a_config_nested_beyond_reading_is_refused() -> None:
 )
 def test_numbers_of_keys_that_make_no_sense_are_refused(keys: object, line: str) -> None:
     assert line in refusal(with_plan(keys=keys))
+
+
+# What no setting can hold
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"enabled": true, "enabled": false}', "has the key 'enabled' twice"),
+        ('{"managedRuleGroups": [{"name": "a", "name": "b"}]}', "has the key 'name' twice"),
+        ('{"a":' * 300 + "1" + "}" * 300, "is nested too deeply"),
+        ("[" * 30 + "]" * 30, "is nested too deeply"),
+        ('{"\\ud800": 1}', "has half a character (a surrogate)"),
+    ],
+    ids=["a key twice", "a key twice, deeper", "mappings in mappings", "lists in lists", "half"],
+)
+def test_a_value_that_cannot_be_read_as_it_is_written_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse_settings({f"{PROJECT}:waf": text}, project=PROJECT, stack=STACK)
+    assert str(refused.value) == error(
+        f"throttled-api:waf: {problem}.",
+        "pulumi config rm --path throttled-api:waf --stack dev",
+    )
+
+
+def test_a_key_is_shown_on_one_line_and_gives_the_terminal_no_orders() -> None:
+    lines = refusal({"a\n\x1b[31mb": "1"}).split("\n")
+    assert lines[1:] == [
+        f'  throttled-api:["a\\n\\x1b[31mb"]: is not a setting. {SECTIONS}',
+        "      pulumi config rm --path 'throttled-api:[\"a\\n\\x1b[31mb\"]' --stack dev",
+    ]
