@@ -42,6 +42,8 @@ _NAME: Final = Text(
 )
 Name = Annotated[str, _NAME]
 
+# SNS takes no others.
+_EMAIL: Final = Text(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
 
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 _RETENTION_DAYS: Final = (
@@ -143,7 +145,7 @@ class ManagedRuleGroupSettings(_Section):
     """A managed WAF rule group: one of AWS's by its name alone, or any with its capacity."""
 
     name: Annotated[str, Text(r"[A-Za-z0-9_-]{1,128}", "a rule group's name", "MyRuleGroup")]
-    vendor_name: Annotated[str, Text(r".{1,128}", "a vendor's name", "AWS")] = "AWS"
+    vendor_name: Annotated[str, Text(r"[!-~][ -~]{0,127}", "a vendor's name", "AWS")] = "AWS"
     wcu: Annotated[int, Whole(1, MAX_WCU, suggest=100)] = Field(
         description="web ACL capacity units it uses"
     )
@@ -244,9 +246,7 @@ class ThresholdSettings(_Section):
 class MonitoringSettings(_Section):
     """Alarms, dashboard, and how long logs are kept."""
 
-    alarm_emails: list[
-        Annotated[str, Text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address", "ops@example.com")]
-    ] = Field(default_factory=list)
+    alarm_emails: list[Annotated[str, _EMAIL]] = Field(default_factory=list)
     log_retention_days: Annotated[int, OneOf(_RETENTION_DAYS)] = 365
     thresholds: ThresholdSettings = ThresholdSettings()
     dashboard: Annotated[bool, Switch()] = True

@@ -783,3 +783,27 @@ def test_a_key_is_shown_on_one_line_and_gives_the_terminal_no_orders() -> None:
         f'  throttled-api:["a\\n\\x1b[31mb"]: is not a setting. {SECTIONS}',
         "      pulumi config rm --path 'throttled-api:[\"a\\n\\x1b[31mb\"]' --stack dev",
     ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "o\u0300ps@example.com",
+        "ops@exämple.com",
+        "ops\x07@example.com",
+        "a@b@example.com",
+    ],
+)
+def test_an_address_that_sns_does_not_take_is_refused(address: str) -> None:
+    assert refusal({"monitoring": {"alarmEmails": [address]}}) == error(
+        f"throttled-api:monitoring.alarmEmails[0]: {address!r} does not fit. Allowed: an e-mail "
+        "address.",
+        "pulumi config set --path 'throttled-api:monitoring.alarmEmails[0]' ops@example.com "
+        "--stack dev",
+    )
+
+
+@pytest.mark.parametrize("vendor", ["", " ", "F5\n", "Vendör", "v" * 129])
+def test_a_vendor_that_waf_does_not_take_is_refused(vendor: str) -> None:
+    group = {"name": "Bots", "vendorName": vendor, "wcu": 1}
+    assert ".vendorName: " in refusal({"waf": {"managedRuleGroups": [group]}})
