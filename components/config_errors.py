@@ -25,6 +25,8 @@ class Problem:
 
     path: Path
     problem: str
+    namespace: str | None = None
+    """Whose setting it is, when it is not the project's."""
     allowed: str = ""
     fix: str | None = None
     """A value that would do; None when the setting should go."""
@@ -51,11 +53,12 @@ class SettingsError(Exception):
         lines = [f"{count} in the config of stack {stack}; nothing was changed."]
         for problem in problems:
             allowed = f" Allowed: {problem.allowed}." if problem.allowed else ""
-            lines.append(f"  {config_key(project, problem.path)}: {problem.problem}.{allowed}")
+            owner = problem.namespace or project
+            lines.append(f"  {config_key(owner, problem.path)}: {problem.problem}.{allowed}")
             if problem.moves:
-                lines.append(f"      {fix_command(project, stack, problem.path, None)}")
+                lines.append(f"      {fix_command(owner, stack, problem.path, None)}")
             path = problem.fix_path or problem.path
-            lines.append(f"      {fix_command(project, stack, path, problem.fix)}")
+            lines.append(f"      {fix_command(owner, stack, path, problem.fix)}")
         super().__init__("\n".join(lines))
 
 

@@ -18,6 +18,7 @@ from pulumi.runtime.config import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from components.config_errors import (
     Path,
@@ -44,6 +45,8 @@ Name = Annotated[str, _NAME]
 
 # SNS takes no others.
 _EMAIL: Final = Text(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
+_REGION: Final = Text(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", "the name of a Region", "us-east-1")
+_HIDDEN: Final = "is stored as a secret, which a preview cannot show"
 
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 _RETENTION_DAYS: Final = (
@@ -368,14 +371,13 @@ def parse_settings(
         SettingsError: listing every problem, each with the command that fixes it.
     """
     tree: dict[str, Any] = {}
-    problems: list[Problem] = []
+    problems: list[Problem] = [*_provider_problems(config, secret_keys)]
     for key, value in config.items():
         namespace, _, name = key.partition(":")
         if namespace != project:
             continue
         if key in secret_keys:
-            hidden = "is stored as a secret, which a preview cannot show"
-            problems.append(Problem(path=(name,), problem=hidden))
+            problems.append(Problem(path=(name,), problem=_HIDDEN))
         else:
             try:
                 tree[name] = value_of(value)
@@ -401,9 +403,30 @@ def parse_settings(
             "project": project,
             "stack": stack,
             "region": config.get("aws:region"),
-            "profile": config.get("aws:profile"),
+            "profile": config.get("aws:profile") or None,
         }
     )
+
+
+def _provider_problems(
+    config: Mapping[str, str], secret_keys: Collection[str]
+) -> Iterator[Problem]:
+    """What is wrong with the settings of the AWS provider that the program hands on."""
+    for name in ("region", "profile"):
+        if f"aws:{name}" in secret_keys:
+            yield Problem(namespace="aws", path=(name,), problem=_HIDDEN)
+    region = config.get("aws:region")
+    if region is not None and "aws:region" not in secret_keys:
+        try:
+            _REGION.parse(region)
+        except PydanticCustomError as error:
+            yield Problem(
+                namespace="aws",
+                path=("region",),
+                problem=f"{shown(region)} {error.message()}",
+                allowed=_REGION.allowed,
+                fix=_REGION.example,
+            )
 
 
 def _check(tree: dict[str, Any], default: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:

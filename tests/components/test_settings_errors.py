@@ -807,3 +807,57 @@ def test_an_address_that_sns_does_not_take_is_refused(address: str) -> None:
 def test_a_vendor_that_waf_does_not_take_is_refused(vendor: str) -> None:
     group = {"name": "Bots", "vendorName": vendor, "wcu": 1}
     assert ".vendorName: " in refusal({"waf": {"managedRuleGroups": [group]}})
+
+
+# The provider's
+
+
+@pytest.mark.parametrize(
+    "region", ["no", "", '["eu-central-1"]', "eu-central", "EU-CENTRAL-1", "local"]
+)
+def test_what_is_no_region_is_refused(region: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse_settings({"aws:region": region}, project=PROJECT, stack=STACK)
+    assert str(refused.value) == (
+        "1 problem in the config of stack dev; nothing was changed.\n"
+        f"  aws:region: {region!r} does not fit. Allowed: the name of a Region.\n"
+        "      pulumi config set --path aws:region us-east-1 --stack dev"
+    )
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        "us-east-1",
+        "ap-southeast-7",
+        "us-gov-west-1",
+        "us-isob-east-1",
+        "cn-north-1",
+        "eusc-de-east-1",
+    ],
+)
+def test_a_region_of_any_partition_is_accepted(region: str) -> None:
+    settings = parse_settings({"aws:region": region}, project=PROJECT, stack=STACK)
+    assert settings.region == region
+
+
+@pytest.mark.parametrize("name", ["region", "profile"])
+def test_a_secret_region_or_profile_is_refused_without_being_shown(name: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse_settings(
+            {f"aws:{name}": "hush", f"{PROJECT}:waf": "no"},
+            project=PROJECT,
+            stack=STACK,
+            secret_keys=[f"aws:{name}"],
+        )
+    assert str(refused.value) == (
+        "2 problems in the config of stack dev; nothing was changed.\n"
+        f"  aws:{name}: is stored as a secret, which a preview cannot show.\n"
+        f"      pulumi config rm --path aws:{name} --stack dev\n"
+        "  throttled-api:waf: 'no' is not a mapping of settings.\n"
+        "      pulumi config rm --path throttled-api:waf --stack dev"
+    )
+
+
+def test_an_empty_profile_is_none() -> None:
+    assert parse_settings({"aws:profile": ""}, project=PROJECT, stack=STACK).profile is None
