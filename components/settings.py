@@ -68,6 +68,8 @@ _AWS_RULE_GROUP_WCU: Final = {
     "AWSManagedRulesAnonymousIpList": 50,
 }
 _RATE_RULE_WCU: Final = 2
+RATE_RULE: Final = "rate-per-address"
+RATE_METRIC: Final = "rate"
 _MENDING_ROUNDS: Final = 4
 """Mending one value may uncover another: a plan that goes may leave none."""
 
@@ -505,6 +507,14 @@ def _contradictions(config: Config) -> Iterator[Problem]:
                     concerns=((*path, key), ("throttle", key)),
                 )
     yield from _too_many(config)
+    for index, group in enumerate(config.waf.managed_rule_groups):
+        if group.name in (RATE_RULE, RATE_METRIC):
+            path = ("waf", "managedRuleGroups", index)
+            yield Problem(
+                path=path,
+                problem=f"{shown(group.name)} is the name of the web ACL's own rule or its metric",
+                concerns=(path,),
+            )
     for name, plan in config.usage_plans.items():
         for client in sorted(plan.keys.keys() - set(plan.clients)):
             yield Problem(

@@ -1,5 +1,6 @@
 """The web ACL's rules, as documents."""
 
+import hashlib
 import json
 from typing import Final
 
@@ -10,8 +11,10 @@ from pulumi_aws.wafv2 import (
     WebAclVisibilityConfigArgsDict,
 )
 
-from components.settings import ManagedRuleGroupSettings, WafSettings
+from components.settings import RATE_METRIC, RATE_RULE, ManagedRuleGroupSettings, WafSettings
 
+# https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
+_LONGEST_METRIC_NAME: Final = 128
 TOO_MANY_REQUESTS: Final = "too-many-requests"
 """Key of the body that a blocked caller gets."""
 
@@ -35,9 +38,9 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]
     also spares a flood the other rules' evaluation.
     """
     return [
-        _rate_rule(settings, f"{metric_prefix}-rate"),
+        _rate_rule(settings, _metric_name(metric_prefix, RATE_METRIC)),
         *(
-            _managed_group(group, priority, f"{metric_prefix}-{group.name}")
+            _managed_group(group, priority, _metric_name(metric_prefix, group.name))
             for priority, group in enumerate(settings.managed_rule_groups, start=1)
         ),
     ]
@@ -50,6 +53,15 @@ def visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
         "metric_name": metric_name,
         "sampled_requests_enabled": True,
     }
+
+
+def _metric_name(prefix: str, name: str) -> str:
+    """A rule's own, within what WAF takes."""
+    whole = f"{prefix}-{name}"
+    if len(whole) <= _LONGEST_METRIC_NAME:
+        return whole
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return f"{whole[: _LONGEST_METRIC_NAME - 9]}-{digest}"
 
 
 def _rate_rule(settings: WafSettings, metric_name: str) -> WebAclRuleArgsDict:
@@ -66,7 +78,7 @@ def _rate_rule(settings: WafSettings, metric_name: str) -> WebAclRuleArgsDict:
             "fallback_behavior": "MATCH",
         }
     return {
-        "name": "rate-per-address",
+        "name": RATE_RULE,
         "priority": 0,
         "statement": {"rate_based_statement": statement},
         "action": {

@@ -861,3 +861,16 @@ def test_a_secret_region_or_profile_is_refused_without_being_shown(name: str) ->
 
 def test_an_empty_profile_is_none() -> None:
     assert parse_settings({"aws:profile": ""}, project=PROJECT, stack=STACK).profile is None
+
+
+# Names of the program's own
+
+
+@pytest.mark.parametrize("name", ["rate-per-address", "rate"])
+def test_a_rule_group_with_the_name_of_the_rate_rule_is_refused(name: str) -> None:
+    groups = ["AWSManagedRulesSQLiRuleSet", {"name": name, "vendorName": "F5", "wcu": 1}]
+    assert refusal({"waf": {"managedRuleGroups": groups}}) == error(
+        f"throttled-api:waf.managedRuleGroups[1]: {name!r} is the name of the web ACL's own rule "
+        "or its metric.",
+        "pulumi config rm --path 'throttled-api:waf.managedRuleGroups[1]' --stack dev",
+    )

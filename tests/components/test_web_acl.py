@@ -1,6 +1,7 @@
 """The web ACL's rules, whole."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -100,3 +101,12 @@ def test_a_blocked_caller_is_told_why_in_json() -> None:
         {"key": "too-many-requests", "content_type": "APPLICATION_JSON", "content": content}
     ]
     assert set(json.loads(content)) == {"message", "reason"}, "the shape of the API's own refusals"
+
+
+def test_metrics_of_long_names_stay_apart_within_what_waf_takes() -> None:
+    groups = [{"name": name, "wcu": 1} for name in ("a" * 128, "b" * 128, "a" * 127)]
+    rules: Any = web_acl.rules(settings(managedRuleGroups=groups), "p" * 121)
+    shown = [rule["visibility_config"]["metric_name"] for rule in rules]
+    assert shown[0] == "p" * 121 + "-rate"
+    assert len(set(shown)) == 4
+    assert all(re.fullmatch("[A-Za-z0-9_-]{1,128}", name) for name in shown)
