@@ -4,6 +4,7 @@
 Every default and every bound is here, each with its reason.
 """
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from ipaddress import IPv4Network
@@ -296,8 +297,12 @@ class Settings(Config):
 
     @property
     def label(self) -> str:
-        """Project and stack, in characters that every AWS name may have."""
-        return f"{self.project}-{self.stack}".replace(".", "-")
+        """Project and stack, in characters that every AWS name may have, and no other stack's."""
+        label = f"{self.project}-{self.stack}"
+        plain = label.replace(".", "-")
+        if plain == label:
+            return label
+        return f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
     def limits(self) -> Limits:
         """What a caller meets, as the throttling model has it."""

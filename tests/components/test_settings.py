@@ -184,9 +184,18 @@ def test_the_config_of_another_project_is_not_looked_at() -> None:
     assert parse_settings({"other:throttle": "5"}, project=PROJECT, stack=STACK) == parsed({})
 
 
+def label(stack: str) -> str:
+    return parse_settings({f"{PROJECT}:stageName": "a"}, project=PROJECT, stack=stack).label
+
+
 def test_the_label_has_only_characters_that_every_aws_name_may_have() -> None:
-    settings = parse_settings({f"{PROJECT}:stageName": "live"}, project=PROJECT, stack="jane.doe-2")
-    assert settings.label == "throttled-api-jane-doe-2"
+    assert label("jane_doe-2") == "throttled-api-jane_doe-2"
+    assert re.fullmatch("throttled-api-jane-doe-2-[0-9a-f]{6}", label("jane.doe-2"))
+
+
+def test_no_two_stacks_have_one_label() -> None:
+    stacks = ["jane.doe", "jane-doe", "jane_doe", "Jane-doe", "jane..doe", "jane.-doe"]
+    assert len({label(stack) for stack in stacks}) == len(stacks)
 
 
 # Warnings
