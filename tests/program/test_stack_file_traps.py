@@ -86,28 +86,23 @@ def throttle(value: str, burst: str = "100000") -> str:
     )
 
 
-@pytest.mark.parametrize(
-    ("written", "number"),
-    [
-        ("017", 15),
-        ("0o17", 15),
-        ("0x1F", 31),
-        ("0b11", 3),
-        ("08", 8),
-        ("1_000", 1000),
-        ("1e3", 1000),
-        ("1.", 1),
-        ("+5", 5),
-        ("'5'", 5),
-        ("!!str 5", 5),
-        ("!!float 5", 5),
-    ],
-)
-def test_a_number_is_the_one_that_the_engine_reads(run: Run, written: str, number: int) -> None:
-    program = run(throttle(written, written))
-    settings = only(program, "apigateway/methodSettings:MethodSettings").inputs["settings"]
-    assert settings["throttlingRateLimit"] == number
-    assert settings["throttlingBurstLimit"] == number
+def test_a_number_is_the_one_that_the_engine_reads(run: Run) -> None:
+    numbers = {
+        **{"017": 15, "0o17": 15, "0x1F": 31, "0b11": 3, "08": 8, "1_000": 1000, "1e3": 1000},
+        **{"1.": 1, "+5": 5, "'5'": 5, "!!str 5": 5, "!!float 5": 5},
+    }
+    plans = [
+        f"    plan-{index}: {{rateLimit: {written}, burstLimit: {written}, quota: {{limit: 1}}}}\n"
+        for index, written in enumerate(numbers)
+    ]
+    program = run(
+        "config:\n  throttled-api:throttle: {rateLimit: 1000, burstLimit: 1000}\n"
+        f"  throttled-api:usagePlans:\n{''.join(plans)}"
+    )
+    for index, (written, number) in enumerate(numbers.items()):
+        plan = only(program, "apigateway/usagePlan:UsagePlan", f"plan-plan-{index}")
+        limits = {"rateLimit": number, "burstLimit": number}
+        assert plan.inputs["throttleSettings"] == limits, written
 
 
 @pytest.mark.parametrize(
@@ -262,12 +257,8 @@ def test_a_file_in_another_encoding_is_refused(refusal: Callable[[bytes], str]) 
     "content",
     [
         "",
-        "\ufeff",
-        "\ufeffconfig: {}\n",
-        "config:\n",
-        "config: {}\n...\n",
+        "\ufeffconfig: {another:stageName: a b}\n",
         "secretsprovider: awskms\nencryptedkey: abc\n",
-        "config: {another:stageName: a b}\n",
         "config: {throttled-api:config:stageName: dev}\n",
         "config: {<<: {throttled-api:stageName: dev}}\n",
     ],
