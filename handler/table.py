@@ -14,7 +14,9 @@ Cold start. What a new execution environment waits for is almost only the AWS SD
 Cutting the endpoint data down to one partition did not pay.
 """
 
+import json
 import logging
+from binascii import crc32
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
@@ -71,7 +73,7 @@ class NotStored(Exception):
         super().__init__(cause)
         self.outcome = outcome
         self.cause = cause
-        """An AWS error code or the name of an exception."""
+        """An AWS error code, the name of an exception, or IncompleteAnswer."""
 
 
 class Bounds(NamedTuple):
@@ -132,6 +134,7 @@ class Table:
                 parameter_validation=False,
             ),
         )
+        self._client.meta.events.register("after-call.dynamodb.PutItem", _require_whole)
         # botocore's debug messages hold whole requests, and the function's log level is a setting.
         logging.getLogger("botocore").setLevel(logging.WARNING)
 
@@ -157,8 +160,8 @@ class Table:
         """Store `item`, in place of the item of the same id if there is one.
 
         Raises:
-            NotStored: the table throttles, or did not answer in time. Without an answer the item
-                may be stored or not; the caller's retry writes the same item again.
+            NotStored: the table throttles, or gave no answer that can be relied on in time. Then
+                the item may be stored or not; the caller's retry writes the same item again.
             Exception: anything else, from botocore.
         """
         try:
@@ -175,6 +178,22 @@ class Table:
         # reset and closed connections.
         except (ConnectionError, HTTPClientError) as error:
             raise NotStored("unavailable", type(error).__name__) from None
+
+
+def _require_whole(http_response: Any, **_: object) -> None:  # noqa: ANN401
+    """An answer that was cut short or altered on its way tells nothing, whatever its status.
+
+    botocore asks again when the checksum is wrong, but takes the last answer as it is; and it
+    takes one that ends after the status, or any page that someone else serves, for a success.
+    """
+    content = http_response.content
+    checksum = http_response.headers.get("x-amz-crc32")
+    try:
+        whole = isinstance(json.loads(content), dict)
+    except ValueError:
+        whole = False
+    if not whole or checksum not in (None, str(crc32(content))):
+        raise NotStored("unavailable", "IncompleteAnswer")
 
 
 def error_code(error: Exception) -> str | None:

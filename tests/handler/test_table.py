@@ -173,6 +173,56 @@ def test_each_failure_of_the_table_has_its_answer_and_no_storm_of_retries(
     assert result.log["errorCode"] == cause
 
 
+WHOLE_ANSWER = LoopbackTable.answer(
+    200,
+    "{}",
+    Server="Server",
+    Date="Tue, 14 Oct 2025 10:00:00 GMT",
+    Content_Type="application/x-amz-json-1.0",
+    x_amzn_RequestId="LJ3VVCKSGB8RT4VOIBSVBSSLKJVV4KQNSO5AEMVJF66Q9ASUAAJG",
+    x_amz_crc32="2745614147",
+)
+
+
+def test_an_answer_that_breaks_off_confirms_nothing(
+    call: Caller, post: Poster, loopback_table: LoopbackTable
+) -> None:
+    loopback_table.script = [WHOLE_ANSWER]
+    assert call(post(RECORD), table=Table(NAME, 1)).status == 200
+    table = Table(NAME, 1)
+    for length in range(len(WHOLE_ANSWER)):
+        loopback_table.script = [WHOLE_ANSWER[:length]]
+        result = call(post(RECORD), table=table)
+        assert (result.status, result.log["outcome"]) == UNAVAILABLE, length
+
+
+@pytest.mark.parametrize(
+    ("answer", "requests"),
+    [
+        # botocore asks again, but it would take the second answer for a success.
+        (LoopbackTable.answer(200, x_amz_crc32="1"), 2),
+        (LoopbackTable.answer(200, "<html>"), 1),
+        (LoopbackTable.answer(204, ""), 1),
+        # Half of a refusal does not say why, so it is no error of the function's.
+        (LoopbackTable.error(400, "ThrottlingException", x_amz_crc32="1"), 2),
+        (LoopbackTable.error(400, "ThrottlingException")[:-9], 1),
+    ],
+)
+def test_an_answer_that_was_altered_on_its_way_tells_nothing(
+    call: Caller,
+    post: Poster,
+    loopback_table: LoopbackTable,
+    waits: list[float],
+    answer: bytes,
+    requests: int,
+) -> None:
+    loopback_table.script = [answer]
+    result = call(post(RECORD), table=Table(NAME, 10))
+    assert (result.status, result.log["outcome"]) == UNAVAILABLE
+    assert result.log["errorCode"] == "IncompleteAnswer"
+    assert len(loopback_table.requests) == requests
+
+
 def test_a_table_that_nothing_listens_for_is_unavailable(
     call: Caller,
     post: Poster,
