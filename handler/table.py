@@ -160,18 +160,21 @@ class Table:
         """Store `item`, in place of the item of the same id if there is one.
 
         Raises:
-            NotStored: the table throttles, or gave no answer that can be relied on in time. Then
-                the item may be stored or not; the caller's retry writes the same item again.
+            NotStored: the table throttles, fails, or gave no answer that can be relied on in time.
+                Then the item may be stored or not; the caller's retry writes the same item again.
             Exception: anything else, from botocore.
         """
         try:
             self._client.put_item(TableName=self._name, Item=item)
         except ClientError as error:
             code = error_code(error) or ""
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             if code in _THROTTLING_CODES or status == 429:
                 raise NotStored("throttled", code) from None
-            if status in (502, 503, 504):
+            # A 500 is to be expected now and then, and like a broken connection it leaves open
+            # whether the item is stored:
+            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+            if status >= 500:
                 raise NotStored("unavailable", code) from None
             raise
         # The two that botocore itself takes for transient: connect and read timeouts, refused,

@@ -141,7 +141,10 @@ ERROR = (500, "error")
         ((429, "TooManyRequestsException"), THROTTLED, None, 2),
         ((429, "SomethingNew"), THROTTLED, None, 2),
         ((503, "ServiceUnavailable"), UNAVAILABLE, None, 2),
-        ((500, "InternalServerError"), ERROR, None, 2),
+        # DynamoDB's own failures pass, and leave open whether the item is stored.
+        ((500, "InternalServerError"), UNAVAILABLE, None, 2),
+        ((504, "GatewayTimeout"), UNAVAILABLE, None, 2),
+        ((507, "SomethingNew"), UNAVAILABLE, None, 1),
         ((400, "ResourceNotFoundException"), ERROR, None, 1),
         ((400, "ValidationException"), ERROR, None, 1),
         ((400, "AccessDeniedException"), ERROR, None, 1),
