@@ -2,7 +2,7 @@
 
 Pure. A record that passes is stored exactly as it was sent, so whatever could not be is refused:
 unknown fields, a field given twice, half a surrogate pair, a number of more digits than the table
-keeps. The table's limits are those of
+keeps, bytes that API Gateway replaced. The table's limits are those of
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html.
 """
 
@@ -30,6 +30,11 @@ The longest id and title make 25 KB when a client escapes each of their characte
 record is near this bound; and this is well below the 400 KB that DynamoDB allows an item.
 """
 
+_REPLACEMENT: Final = "\ufffd"
+"""What API Gateway puts in place of bytes that are not UTF-8, so that what was sent is lost.
+
+It passes a body on as text. Who means this very character can escape it.
+"""
 _MAX_UNKNOWN_NAMES: Final = 5
 _MAX_UNKNOWN_NAME_LENGTH: Final = 32
 
@@ -85,6 +90,9 @@ def _decode(body: str) -> tuple[tuple[str, Any], ...]:
     """The members of the JSON object in `body`, in order, repeated names included."""
     if len(body.encode(errors="surrogatepass")) > MAX_BODY_BYTES:
         raise Refused(413, f"body: is larger than {MAX_BODY_BYTES} bytes")
+    if _REPLACEMENT in body:
+        what = "bytes that are not UTF-8, or their replacement character unescaped"
+        raise Refused(400, f"body: has {what}")
     try:
         document = _decoder.decode(body)
     except json.JSONDecodeError as error:

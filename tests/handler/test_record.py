@@ -262,7 +262,28 @@ def test_nesting_deeper_than_python_recurses_is_named(monkeypatch: pytest.Monkey
     assert refusal(body()) == (400, "body: is nested too deeply")
 
 
-text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        body(title="Amélie").replace("\\u00e9", "é").encode("latin-1"),
+        body(title="?").encode().replace(b"?", "🎬".encode()[:3]),
+        b"\xff" + body().encode(),
+        body(title="?").encode().replace(b"?", b"\xed\xa0\x80"),
+        body().encode("utf-16"),
+    ],
+)
+def test_bytes_that_are_not_utf_8_are_refused_not_replaced(sent: bytes) -> None:
+    # API Gateway hands a body over as text, with U+FFFD in place of such bytes.
+    message = "body: has bytes that are not UTF-8, or their replacement character unescaped"
+    assert refusal(sent.decode(errors="replace")) == (400, message)
+
+
+def test_a_replacement_character_is_stored_when_it_is_meant() -> None:
+    assert to_item(body(title="\ufffd"))["title"] == {"S": "\ufffd"}
+
+
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd")
+text = st.text(characters, min_size=1, max_size=60)
 years = st.integers(-MAX_YEAR, MAX_YEAR)
 
 
