@@ -86,7 +86,7 @@ class Bounds(NamedTuple):
 
 
 def bounds(timeout_seconds: int) -> Bounds:
-    """Bounds with which a call ends before the function's timeout, whatever the table does.
+    """Bounds with which a call ends before the function's timeout when the table falls silent.
 
         attempts x (2 x connect + read) + (attempts - 1) x retry wait + margin <= timeout
 
@@ -94,8 +94,12 @@ def bounds(timeout_seconds: int) -> Bounds:
     while the environment was frozen, gets a second chance. Never more: the caller is told to try
     again, and retries at two layers multiply.
 
-    The read timeout is that of each wait for bytes, and DynamoDB's answer to PutItem is one small
-    piece; the name is resolved by the VPC's own resolver, which no timeout of botocore covers.
+    Two things they do not cover. The read timeout is that of each wait for bytes, so an answer that
+    comes drop by drop may take longer; DynamoDB's to PutItem is one small piece. And no timeout of
+    botocore covers the resolver, which is the VPC's own. There Lambda's timeout ends the call, and
+    the caller gets API Gateway's 502 or 504; sending the record again is as safe as after a 503.
+    Doing the call in a thread would answer in time, but leave behind a request that may still be
+    sent when the environment thaws, over what the caller has stored since.
     """
     for attempts in (2, 1):
         waits = (attempts - 1) * _RETRY_WAIT_SECONDS

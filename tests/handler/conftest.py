@@ -149,11 +149,15 @@ def post() -> Poster:
     return post
 
 
+class Stall(bytes):
+    """The beginning of an answer."""
+
+
 class LoopbackTable(socketserver.ThreadingTCPServer):
     """A DynamoDB endpoint that plays its script, one entry a request, repeating the last.
 
     An entry is the bytes to answer with before the connection is closed, none at all to reset it,
-    or None to say nothing until the test ends.
+    or None to say nothing until the test ends. `Stall` begins an answer and never ends it.
     """
 
     allow_reuse_address = True
@@ -164,11 +168,20 @@ class LoopbackTable(socketserver.ThreadingTCPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.script: list[bytes | None] = [None]
         self.requests: list[bytes] = []
+        self.connections = 0
+        self.reads = True
+        """Whether a request is read before its connection is reset."""
         self.over = threading.Event()
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
         """Close at once; the inherited method would say goodbye first, even to reset."""
         self.close_request(request)
+
+    @property
+    def items(self) -> dict[str, Any]:
+        """What the table holds when it has stored all that it was asked to."""
+        items = [json.loads(request)["Item"] for request in self.requests]
+        return {item["id"]["S"]: item for item in items}
 
     @staticmethod
     def answer(status: int, body: str = "{}", **headers: str) -> bytes:
@@ -189,6 +202,10 @@ class _Play(socketserver.StreamRequestHandler):
     server: LoopbackTable
 
     def handle(self) -> None:
+        self.server.connections += 1
+        if not self.server.reads:
+            self._reset()
+            return
         length = 0
         while (line := self.rfile.readline()) not in (b"\r\n", b""):
             if line.lower().startswith(b"content-length:"):
@@ -200,10 +217,15 @@ class _Play(socketserver.StreamRequestHandler):
             self.server.over.wait(10)
         elif answer:
             self.wfile.write(answer)
+            if isinstance(answer, Stall):
+                self.server.over.wait(10)
         else:
-            # Closing a socket that may not linger resets the connection.
-            no_lingering = struct.pack("ii", 1, 0)
-            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
+            self._reset()
+
+    def _reset(self) -> None:
+        # Closing a socket that may not linger resets the connection.
+        no_lingering = struct.pack("ii", 1, 0)
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
 
 
 @pytest.fixture

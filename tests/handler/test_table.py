@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from botocore.retries.standard import (
 
 from handler import table as module
 from handler.table import MAX_TIMEOUT_SECONDS, NotStored, Table, bounds
-from tests.handler.conftest import Caller, LoopbackTable, Poster
+from tests.handler.conftest import Caller, LoopbackTable, Poster, Stall
 
 Client = Any  # botocore has no types.
 
@@ -197,6 +198,71 @@ def test_an_answer_that_breaks_off_confirms_nothing(
         loopback_table.script = [WHOLE_ANSWER[:length]]
         result = call(post(RECORD), table=table)
         assert (result.status, result.log["outcome"]) == UNAVAILABLE, length
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"H", WHOLE_ANSWER[:20], WHOLE_ANSWER[:-3], WHOLE_ANSWER[:-1]]
+)
+def test_an_answer_that_never_ends_is_given_up_in_time(
+    call: Caller, post: Poster, loopback_table: LoopbackTable, beginning: bytes
+) -> None:
+    loopback_table.script = [Stall(beginning)]
+    table = Table(NAME, timeout_seconds=1)
+    began = time.monotonic()
+    result = call(post(RECORD), table=table)
+    assert time.monotonic() - began < 5
+    assert (result.status, result.log["outcome"]) == UNAVAILABLE
+    assert result.log["errorCode"] == "ReadTimeoutError"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others queue more than they are told")
+def test_a_table_that_does_not_accept_connections_is_given_up_in_time(
+    call: Caller, post: Poster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")
+        # The queue of a server that accepts none; who comes later hears nothing at all.
+        queue = [socket.socket() for _ in range(4)]
+        for waiting in queue:
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        table = Table(NAME, timeout_seconds=1)
+        began = time.monotonic()
+        result = call(post(RECORD), table=table)
+        assert time.monotonic() - began < 5
+        for waiting in queue:
+            waiting.close()
+    assert (result.status, result.log["errorCode"]) == (503, "ConnectTimeoutError")
+
+
+def test_a_connection_that_is_reset_before_the_request_is_read_is_tried_twice(
+    call: Caller, post: Poster, loopback_table: LoopbackTable, waits: list[float]
+) -> None:
+    loopback_table.reads = False
+    result = call(post(RECORD), table=Table(NAME, 10))
+    assert (result.status, result.log["outcome"]) == UNAVAILABLE
+    assert result.response["headers"]["Retry-After"] == "1"
+    assert loopback_table.connections == 2
+    assert loopback_table.requests == []
+
+
+@pytest.mark.parametrize("lost", [b"", WHOLE_ANSWER[:40], WHOLE_ANSWER[:-1]])
+def test_what_was_stored_without_an_answer_is_stored_once_when_it_is_sent_again(
+    call: Caller,
+    post: Poster,
+    loopback_table: LoopbackTable,
+    waits: list[float],
+    lost: bytes,
+) -> None:
+    table = Table(NAME, 10)
+    loopback_table.script = [lost]
+    assert call(post(RECORD), table=table).status == 503
+    assert loopback_table.items == {"12": ITEM}
+    loopback_table.script = [WHOLE_ANSWER]
+    assert call(post(RECORD), table=table).status == 200
+    assert loopback_table.items == {"12": ITEM}
+    assert len(set(loopback_table.requests)) == 1
 
 
 @pytest.mark.parametrize(
