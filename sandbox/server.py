@@ -16,13 +16,14 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
 import uvloop
 
+from sandbox.asgi import Message, Receive, Send
 from sandbox.connections import MAX_CONNECTIONS, Callers
 from sandbox.deployment import read_deployment
 from sandbox.errors import SandboxError
@@ -41,10 +42,6 @@ _STOP_SECONDS: Final = 1
 _LARGE_BODY_BYTES: Final = 256 * 1024
 _MOST_LARGE_BODIES: Final = 16
 """How many large bodies may be in memory; the others are not read on until one has gone."""
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 class ClientGone(Exception):

@@ -3,33 +3,36 @@
 moto keeps its tables in memory. So each request that may change one is written to a file before it
 is carried out, and all of them are carried out again at the next start: whatever was acknowledged
 is there, however the process ended. `make down` removes the file.
+
+uvicorn serves it, and calls moto right in its loop. moto keeps one core busy whatever calls it, and
+the server that it comes with, a connection and a thread for each request, takes twice as long.
 """
 
+import asyncio
 import contextlib
 import json
-import logging
 import os
 import re
 import socket
 import sys
-import threading
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
-from werkzeug.test import Client
+import uvicorn
+import uvloop
+from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.test import run_wsgi_app
 
+from sandbox.asgi import Message, Receive, Send
 from sandbox.table import LOOPBACK
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 _READS: Final = re.compile(r"\.(?:BatchGet|Describe|Get|List|Query|Scan|TransactGet)")
 _REGION: Final = re.compile(r"Credential=[^/]*/[^/]*/([a-z0-9-]+)/")
-_CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 _NO_ROOM: Final = json.dumps(
     {
         "__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable",
@@ -66,48 +69,44 @@ class Journal:
             raise
         self._size += written
 
-    def close(self) -> None:
-        """Keep no more."""
-        self._file.close()
-
     def requests(self) -> Iterable[dict[str, str]]:
         """All that were kept."""
         with self._path.open("rb") as file:
             yield from map(json.loads, file)
 
+    def close(self) -> None:
+        """Keep no more."""
+        self._file.close()
+
 
 class Durable:
-    """A WSGI application around DynamoDB's that forgets nothing it has acknowledged."""
+    """DynamoDB's API as an ASGI application that forgets nothing it has acknowledged."""
 
-    def __init__(self, app: "WSGIApplication", journal: Journal) -> None:
-        self._app = app
+    def __init__(self, moto: "WSGIApplication", journal: Journal) -> None:
+        self._moto = moto
         self._journal = journal
-        # One change at a time, so that the journal has them in the order in which they happened.
-        self._lock = threading.Lock()
-        client = Client(app)
-        for request in journal.requests():
-            credential = f"Credential=sandbox/0/{request['region']}/dynamodb/aws4_request"
-            client.post(
-                "/",
-                data=request["body"],
-                content_type=_CONTENT_TYPE,
-                headers={
-                    "X-Amz-Target": request["target"],
-                    "Authorization": f"AWS4-HMAC-SHA256 {credential}",
-                },
-            )
+        for kept in journal.requests():
+            scope = f"sandbox/0/{kept['region']}/dynamodb/aws4_request"
+            headers = {
+                "x-amz-target": kept["target"],
+                "authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
+            }
+            self._call("POST", "/", headers, kept["body"].encode())
 
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        target = environ.get("HTTP_X_AMZ_TARGET", "")
-        if not target or _READS.search(target):
-            return self._app(environ, start_response)
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = BytesIO(body)
-        region = _REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
-        with self._lock:
-            try:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        target = headers.get("x-amz-target", "")
+        status, answer = 503, _NO_ROOM
+        with contextlib.suppress(OSError):
+            if target and not _READS.search(target):
+                region = _REGION.search(headers.get("authorization", ""))
                 self._journal.append(
                     {
                         "target": target,
@@ -115,14 +114,42 @@ class Durable:
                         "body": body.decode(),
                     }
                 )
-            except OSError:
-                headers = [("Content-Type", _CONTENT_TYPE), ("Content-Length", str(len(_NO_ROOM)))]
-                start_response("503 Service Unavailable", headers)
-                return [_NO_ROOM]
-            return self._app(environ, start_response)
+            status, answer = self._call(scope["method"], scope["path"], headers, body)
+        lines = [
+            (b"content-type", b"application/x-amz-json-1.0"),
+            (b"content-length", str(len(answer)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": lines})
+        await send({"type": "http.response.body", "body": answer})
+
+    def _call(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, bytes]:
+        """What moto answers to one request."""
+        environ: WSGIEnvironment = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": path,
+            "QUERY_STRING": "",
+            "SERVER_NAME": LOOPBACK,
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "CONTENT_TYPE": "application/x-amz-json-1.0",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": BytesIO(body),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
+        }
+        answer, status, _ = run_wsgi_app(self._moto, environ)
+        return int(status.partition(" ")[0]), b"".join(answer)
 
 
-def serve(lifeline: socket.socket, port: int, journal: Path) -> None:
+async def serve(lifeline: socket.socket, port: int, journal: Path) -> None:
     """Serve until the other end of `lifeline`, which is told the port, is closed or shut.
 
     Args:
@@ -130,16 +157,20 @@ def serve(lifeline: socket.socket, port: int, journal: Path) -> None:
         port: on the loopback interface; 0 for any.
         journal: the file that outlives the process.
     """
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # DynamoDB alone: finding out which of all services a request is for takes a fifth of its time.
-    app = Durable(create_backend_app("dynamodb"), Journal(journal))
-    handler: Any = MotoRequestHandler
-    server = make_server(LOOPBACK, port, app, threaded=True, request_handler=handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    lifeline.sendall(str(server.server_port).encode())
-    lifeline.recv(1)
-    os._exit(0)  # nothing to save, and no thread to wait for
+    app: Any = Durable(create_backend_app("dynamodb"), Journal(journal))
+    listener = socket.create_server((LOOPBACK, port))
+    config = uvicorn.Config(
+        app, http="httptools", ws="none", lifespan="off", access_log=False, log_level="error"
+    )
+    lifeline.setblocking(False)
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(uvicorn.Server(config).serve([listener]))
+        await loop.sock_sendall(lifeline, str(listener.getsockname()[1]).encode())
+        await loop.sock_recv(lifeline, 1)
+        os._exit(0)  # nothing to save, and nobody to wait for
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3]))
+    uvloop.run(serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3])))

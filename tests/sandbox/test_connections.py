@@ -3,19 +3,16 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 import pytest
 import uvicorn
 import uvloop
 from uvicorn.server import Server
 
+from sandbox.asgi import Message, Receive, Send
 from sandbox.connections import MAX_HEAD_BYTES, MAX_PIPELINED, PATIENCE_SECONDS, Callers
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 REQUEST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 
 
