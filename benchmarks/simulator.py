@@ -1,21 +1,24 @@
-"""How fast the simulator is, and how much memory it takes: `python -m benchmarks.simulator`.
+"""How fast the simulator is, and how much memory it takes.
 
-Prints requests per second of the exact mode, and what one day at 1,000 requests per second, of 20
-clients over 50 addresses, takes in the aggregated mode under several sets of limits. Times are of
-the processor: the simulator uses one core.
+Requests per second of the exact mode, and what one day at 1,000 requests per second, of 20 clients
+over 50 addresses, takes in the aggregated mode under several sets of limits. Times are of the
+processor: the simulator uses one core.
 """
 
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from benchmarks.figures import Figure, Target
 from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.simulation.simulator import Result, simulate
 from throttling.simulation.traffic import Phase, Source, Traffic
 
 _DAY_SECONDS: Final = 86_400
+_ROUNDS: Final = 3
 _EXACT_TARGET: Final = 400_000
 _DAY_TARGET_SECONDS: Final = 10
 _MEMORY_TARGET_MB: Final = 500
@@ -79,37 +82,36 @@ def _peak_mb() -> float:
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-def _judged(met: bool) -> str:
-    return "" if met else "  MISSED"
-
-
-def main() -> None:
-    """Print all figures."""
-    print(f"One day at 1,000 requests/s, aggregated (target: {_DAY_TARGET_SECONDS} s):")
+def figures() -> Iterator[Figure]:
+    """Measure the simulator."""
+    day = Target(bound="at most", value=_DAY_TARGET_SECONDS)
     for name, limits in (
         ("production's limits", _PRODUCTION),
         ("without the WAF's", _NO_WAF),
         ("the stage alone, at its rate", _WIDE),
     ):
-        result, seconds = _timed(limits, _traffic(_DAY_SECONDS), aggregated=True)
-        print(
-            f"  {name:30} {seconds:6.1f} s  {result.total.sent:,} requests, "
-            f"{result.total.admitted:,} admitted{_judged(seconds < _DAY_TARGET_SECONDS)}"
+        seconds = [
+            _timed(limits, _traffic(_DAY_SECONDS), aggregated=True)[1] for _ in range(_ROUNDS)
+        ]
+        yield Figure(
+            what=f"one day at 1,000 requests/s: {name}", unit="s", samples=seconds, targets=[day]
         )
-    memory = _peak_mb()
-    met = _judged(memory < _MEMORY_TARGET_MB)
-    print(f"  {'peak memory':30} {memory:6.0f} MB  (target: {_MEMORY_TARGET_MB} MB){met}")
-    print(f"Exact mode (target: {_EXACT_TARGET:,} requests/s):")
+    yield Figure(
+        what="peak memory of these",
+        unit="MB",
+        samples=[_peak_mb()],
+        targets=[Target(bound="at most", value=_MEMORY_TARGET_MB)],
+    )
     for name, limits, factor in (
         ("production's limits", _PRODUCTION, 1.0),
         ("without the WAF's", _NO_WAF, 1.0),
         ("all layers pass", replace(_WIDE, stage=Throttle(rate=2000, burst=4000)), 1.0),
         ("stage and concurrency refuse", replace(_WIDE, concurrency=100), 1.5),
     ):
-        result, seconds = _timed(limits, _traffic(2000, factor), aggregated=False)
-        speed = result.total.sent / seconds
-        print(f"  {name:30} {speed:11,.0f} requests/s{_judged(speed >= _EXACT_TARGET)}")
-
-
-if __name__ == "__main__":
-    main()
+        runs = [_timed(limits, _traffic(2000, factor), aggregated=False) for _ in range(_ROUNDS)]
+        yield Figure(
+            what=f"exact mode: {name}",
+            unit="/s",
+            samples=[result.total.sent / seconds for result, seconds in runs],
+            targets=[Target(bound="at least", value=_EXACT_TARGET)],
+        )
