@@ -7,6 +7,10 @@ FUZZ ?= 50
 
 python := .venv/bin/python
 
+# Packages are compiled when they are first used. Where that may not be kept, each command would
+# compile them anew, which takes longer than all the rest.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +23,6 @@ help: ## Show these commands
 	@echo "Setting up .venv (once; takes a minute) ..."
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@# Python compiles what runs when it first runs; all of pulumi-aws takes longer than the rest.
 	@$(python) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
 		-r requirements-dev.txt
 	@touch $@

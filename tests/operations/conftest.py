@@ -1,9 +1,13 @@
 """What the tests of operations share."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 
 from operations.load.target import Target
 from operations.stacks import stack_settings
@@ -30,6 +34,14 @@ def target_of(stack: str, *, sandbox: bool = True, generators: int = 1) -> Targe
         generators=generators,
     )
     return replace(target, deployed_limits=target.limits if sandbox else None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_the_descriptions_of_services_once() -> Iterator[None]:
+    """Each of boto3's sessions reads those of its own, which is half of what these tests do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(create_loader))
+        yield
 
 
 @pytest.fixture

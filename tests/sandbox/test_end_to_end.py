@@ -81,17 +81,26 @@ def test_a_method_that_the_api_does_not_have_is_not_found(
     assert httpx.get(project.data_url, headers={"x-api-key": keys["basic"]}).status_code == 404
 
 
+@pytest.fixture(scope="module")
+def few(project: Project, keys: dict[str, str]) -> dict[str, str]:
+    """The API keys of a stack whose web ACL and whose plan `trial` allow only a few requests."""
+    project.edit("waf.rateLimit", 30)
+    trial = {"rateLimit": 5, "burstLimit": 10, "quota": {"limit": 3}, "clients": ["default"]}
+    project.edit("usagePlans.trial", trial)
+    return keys_in(project.up())
+
+
 def test_300_fast_requests_pass_as_burst_and_rate_allow(
-    project: Project, keys: dict[str, str]
+    project: Project, few: dict[str, str]
 ) -> None:
-    project.up()
     rate, burst = 5, 10  # plan basic of Pulumi.dev.yaml
     # Whatever starts late does so now: while the bucket is full, time adds no tokens.
-    project.post(keys["premium"])
-    with httpx.Client(headers={"x-api-key": keys["basic"]}) as client:
+    project.post(few["premium"])
+    with httpx.Client(headers={"x-api-key": few["basic"]}) as client:
         record = {"id": "1", "title": "T", "year": 2023}
+        addresses = [{"x-forwarded-for": f"198.51.100.{number % 15}"} for number in range(300)]
         first = time.monotonic()
-        answers = [client.post(project.data_url, json=record) for _ in range(300)]
+        answers = [client.post(project.data_url, json=record, headers=a) for a in addresses]
         elapsed = time.monotonic() - first
 
     stored = [answer for answer in answers if answer.status_code == 200]
@@ -104,9 +113,7 @@ def test_300_fast_requests_pass_as_burst_and_rate_allow(
         assert answer.json()["message"] == "Too Many Requests"
 
 
-def test_the_waf_blocks_one_address_and_no_other(project: Project, keys: dict[str, str]) -> None:
-    project.edit("waf.rateLimit", 30)
-    project.up()
+def test_the_waf_blocks_one_address_and_no_other(project: Project, few: dict[str, str]) -> None:
     with httpx.Client(headers={"x-forwarded-for": "192.0.2.1, 10.0.0.1"}) as client:
         answers = [client.post(project.data_url) for _ in range(31)]
 
@@ -115,24 +122,20 @@ def test_the_waf_blocks_one_address_and_no_other(project: Project, keys: dict[st
     assert blocked.headers["x-throttled-by"] == "waf"
     assert blocked.headers["retry-after"] == "60", "the window of Pulumi.dev.yaml"
     assert blocked.json()["message"] == "Too Many Requests"
-    other = project.post(keys["basic"], **{"x-forwarded-for": "192.0.2.2"})
+    other = project.post(few["premium"], **{"x-forwarded-for": "192.0.2.2"})
     assert other.status_code == 200, "another address has a window of its own"
 
 
 def test_a_used_up_quota_is_refused_without_a_retry_after(
-    project: Project, keys: dict[str, str]
+    project: Project, few: dict[str, str]
 ) -> None:
-    project.edit("usagePlans.basic.quota.limit", 3)
-    project.up()
-
-    answers = [project.post(keys["basic"]) for _ in range(4)]
+    answers = [project.post(few["trial"]) for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert answers[3].json()["message"] == "Limit Exceeded"
-    assert answers[3].headers["x-throttled-by"] == "quota:basic"
+    assert answers[3].headers["x-throttled-by"] == "quota:trial"
     assert "retry-after" not in answers[3].headers, "waiting a second would not help"
-    assert project.post(keys["premium"]).status_code == 200, "quotas are each client's own"
-    project.edit("usagePlans.basic.quota.limit", 20000)
+    assert project.post(few["premium"]).status_code == 200, "quotas are each client's own"
 
 
 def test_more_in_flight_than_the_reserved_concurrency_is_unavailable(
@@ -168,7 +171,7 @@ def test_an_edit_of_the_config_changes_the_limits_and_keeps_the_items(
     answers = [project.post(keys["basic"]) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert answers[1].headers["retry-after"] == "100", "the slowest bucket's time for one token"
-    assert keys_in(output) == keys, "a redeployment changes nobody's key"
+    assert keys_in(output).items() >= keys.items(), "a redeployment changes nobody's key"
     assert {"S": "kept"} in [item["id"] for item in items_in(output)]
 
 

@@ -17,7 +17,7 @@ REQUESTS = 3000
 
 def test_sandbox_and_simulator_give_the_same_verdicts(project: Project) -> None:
     project.edit("waf.rateLimit", 500)
-    project.edit("usagePlans.premium.quota.limit", 100)
+    project.edit("usagePlans.premium.quota.limit", 50)
     project.edit("usagePlans.basic.rateLimit", 25)
     project.edit("throttle.burstLimit", 40)
     project.edit("function.reservedConcurrency", "none")
