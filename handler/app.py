@@ -1,5 +1,6 @@
 """The function's entry point: an API Gateway proxy event in, a proxy response out, one log line.
 
+What keeps its cold start short is told in `table.py`.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 """
 

@@ -88,15 +88,11 @@ def _states(root: Path, revision: str | None) -> dict[str, _Told]:
 
 
 def _state(folder: Path, name: str) -> _Told:
-    from components.settings import parse_settings
-    from components.stack_files import read_stack
-
     stack = load_stack(name, root=folder)
-    settings = parse_settings(read_stack(folder, name), project=stack.project, stack=name)
     foundations = Foundations(
-        stage_name=settings.stage_name,
-        cidr=str(settings.network.cidr),
-        protected=settings.table.deletion_protection,
+        stage_name=stack.settings.stage_name,
+        cidr=str(stack.settings.network.cidr),
+        protected=stack.settings.table.deletion_protection,
     )
     return stack, State(limits=stack.limits, expected=stack.expectations, foundations=foundations)
 

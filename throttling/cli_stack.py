@@ -5,10 +5,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from throttling.limits import Limits
 from throttling.review import Expectations
+
+if TYPE_CHECKING:
+    from components.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 """Where `Pulumi.yaml` is."""
@@ -26,8 +29,17 @@ class Stack:
 
     project: str
     name: str
-    limits: Limits
-    expectations: Expectations
+    settings: "Settings"
+
+    @property
+    def limits(self) -> Limits:
+        """What a caller meets."""
+        return self.settings.limits()
+
+    @property
+    def expectations(self) -> Expectations:
+        """What a review needs besides."""
+        return self.settings.expectations()
 
 
 def all_stacks(root: Path = ROOT) -> list[str]:
@@ -50,22 +62,19 @@ def load_stack(name: str, changes: Sequence[str] = (), root: Path = ROOT) -> Sta
     """
     from components.config_errors import SettingsError
     from components.settings import parse_settings
-    from components.stack_files import StackFileError, project_name, read_stack
+    from components.stack_files import StackFileError, project_name, read_stack, secret_keys
 
     try:
         project = project_name(root)
         config = read_stack(root, name)
         for change in changes:
             config = _changed(config, change, project)
-        settings = parse_settings(config, project=project, stack=name)
+        settings = parse_settings(
+            config, project=project, stack=name, secret_keys=secret_keys(root, name)
+        )
     except (StackFileError, SettingsError) as error:
         raise StackError(str(error)) from None
-    return Stack(
-        project=project,
-        name=name,
-        limits=settings.limits(),
-        expectations=settings.expectations(),
-    )
+    return Stack(project=project, name=name, settings=settings)
 
 
 def _changed(config: Mapping[str, str], change: str, project: str) -> dict[str, str]:

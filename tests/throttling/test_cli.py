@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from throttling.cli import main
+from throttling.cli_stack import StackError, load_stack
 
 ROOT = Path(__file__).parents[2]
 ONE_ADDRESS = ["--stack", "prod", "--client", "premium/default=500rps,for=1m"]
@@ -49,6 +50,14 @@ def test_review_says_in_plain_words_what_follows_and_what_to_type(capsys: Captur
 
 def test_review_is_of_all_stacks_unless_one_is_named(capsys: Capture) -> None:
     assert [one["stack"] for one in json_of(["review"], capsys)] == ["dev", "prod"]
+
+
+def test_a_secret_is_refused_here_as_in_the_program(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: throttled-api")
+    secret = "config: {throttled-api:throttle: {rateLimit: {secure: AAAB}}}"
+    (tmp_path / "Pulumi.dev.yaml").write_text(secret)
+    with pytest.raises(StackError, match="throttled-api:throttle: is stored as a secret"):
+        load_stack("dev", root=tmp_path)
 
 
 def test_review_is_strict_on_request(capsys: Capture) -> None:
