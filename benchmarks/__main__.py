@@ -1,6 +1,6 @@
 """`make bench`: measures what is said to be fast, prints it, and keeps it in results.json.
 
-python -m benchmarks [handler] [program] [sandbox] [simulator] [setup] [tests]
+python -m benchmarks [handler] [program] [sandbox] [simulator] [setup]
 """
 
 import argparse
@@ -23,9 +23,11 @@ PARTS: Final = {
 
 def main() -> None:
     """Measure the parts that are asked for: all of them without a word."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="part")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What is fast.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)}")
     names = parser.parse_args().parts or [*PARTS]
+    if unknown := set(names) - set(PARTS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200
