@@ -48,6 +48,10 @@ class Log(io.TextIOBase):
         self._descriptor = descriptor
         self._begun = ""
 
+    def fileno(self) -> int:
+        """The log's descriptor."""
+        return self._descriptor
+
     def writable(self) -> bool:
         """Always."""
         return True

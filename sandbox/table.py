@@ -74,7 +74,10 @@ class TableServer:
                 self.port = int(self.lifeline.recv(16) or b"0")
             self.lifeline.settimeout(None)
         if not self.port:
-            raise SandboxError("DynamoDB's stand-in did not start; its log is table.log.")
+            raise SandboxError(
+                "DynamoDB's stand-in did not start; its log is table.log. After make down it starts"
+                " afresh, without the items that it had."
+            )
 
     def answers(self) -> bool:
         """Whether somebody listens on its port."""

@@ -155,10 +155,18 @@ def test_down_forgets_the_items_even_of_a_sandbox_that_was_killed(
 ) -> None:
     assert project.post(key, record("forgotten")).status_code == 200
     server_of(project).kill()
+    journal = State(project.folder, "dev").journal
+    journal.write_text("what no sandbox wrote\n")
 
+    refused = project.run("up", "--port", str(project.port))
     project.run("down")
 
-    assert not State(project.folder, "dev").journal.exists()
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "error: DynamoDB's stand-in did not start; its log is table.log. "
+        "After make down it starts afresh, without the items that it had.\n"
+    )
+    assert not journal.exists()
     assert stored_ids(project.up()) == set()
 
 
