@@ -184,6 +184,24 @@ def test_a_function_that_crashes_or_hangs_costs_its_own_caller_a_502(
     assert set(answered.values()) == {200}
 
 
+def test_a_function_that_outlives_the_integrations_timeout_costs_its_caller_a_504(
+    project: Project, key: str
+) -> None:
+    document = project.folder / "components" / "openapi.py"
+    usual = document.read_text()
+    document.write_text(usual.replace('"timeoutInMillis": 29_000', '"timeoutInMillis": 500'))
+    project.up()
+    document.write_text(usual)
+
+    with clients(project, key, 2) as answered:
+        hung = project.post(key, record("hang"))
+        until(lambda: len(answered) > 20)
+
+    assert hung.status_code == 504
+    assert hung.json() == {"message": "Endpoint request timed out"}
+    assert set(answered.values()) == {200}
+
+
 def test_of_two_commands_at_once_one_says_that_the_other_is_at_work(
     project: Project, key: str
 ) -> None:
