@@ -72,11 +72,11 @@ def test_locks_that_are_as_they_should_be_have_no_finding(project: Path) -> None
 @pytest.mark.parametrize(
     ("line", "finding"),
     [
-        ("--index-url https://pypi.example", "'--index-url https://pypi.example' is no package"),
+        ("-i ./index", "'-i ./index' is no package"),
         ("--find-links ./wheels", "'--find-links ./wheels' is no package"),
         ("-e .", "'-e .' is no package"),
         ("./local", "'./local' is no package"),
-        (f"https://example.com/a.whl{HASH}", "'https://example.com/a.whl' is no package"),
+        (f"https://example.com/a.zip{HASH}", "'https://example.com/a.zip' is no package"),
         ("git+https://example.com/a.git", "'git+https://example.com/a.git' is no package"),
     ],
 )
@@ -89,7 +89,7 @@ def test_a_lock_holds_nothing_but_packages(project: Path, line: str, finding: st
 @pytest.mark.parametrize(
     ("locked", "finding"),
     [
-        (f"tool @ https://example.com/a.whl{HASH}", "comes from an address of its own"),
+        (f"tool @ https://example.com/a.zip{HASH}", "comes from an address of its own"),
         (f"tool>=5.0{HASH}", "is not pinned to one version with =="),
         (f"tool==5.*{HASH}", "is not pinned to one version with =="),
         (f"tool==5.0,!=5.1{HASH}", "is not pinned to one version with =="),
