@@ -1,15 +1,10 @@
 """A stack's settings, as `pulumi up` would read them."""
 
 from pathlib import Path
-from typing import Final
 
-from components.config_errors import SettingsError
-from components.settings import Settings, parse_settings
-from components.stack_files import StackFileError, project_name, read_stack, secret_keys
+from components.settings import Settings
 from operations.errors import OperationsError
-
-ROOT: Final = Path(__file__).resolve().parents[1]
-"""Where `Pulumi.yaml` is."""
+from throttling.cli_stack import ROOT, StackError, load_stack
 
 
 def stack_settings(stack: str, root: Path = ROOT) -> Settings:
@@ -19,11 +14,6 @@ def stack_settings(stack: str, root: Path = ROOT) -> Settings:
         OperationsError: when there is no such stack, or its settings are wrong.
     """
     try:
-        return parse_settings(
-            read_stack(root, stack),
-            project=project_name(root),
-            stack=stack,
-            secret_keys=secret_keys(root, stack),
-        )
-    except (StackFileError, SettingsError) as error:
+        return load_stack(stack, root=root).settings
+    except StackError as error:
         raise OperationsError(str(error)) from None

@@ -1,33 +1,19 @@
 """The command line of `python -m throttling`: what may be typed, and where it goes."""
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from throttling import cli_diff, cli_review, cli_simulate
 from throttling.cli_stack import StackError
+from throttling.command_line import run_command
 from throttling.simulation.spec import TrafficError
 from throttling.simulation.traffic import Arrivals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 2 when it could not be understood."""
-    args = _parser().parse_args(arguments)
-    try:
-        status: int = args.run(args)
-        sys.stdout.flush()
-    except (StackError, TrafficError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has had enough; Python would complain again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return status
+    return run_command(_parser(), arguments, StackError, TrafficError)
 
 
 def _parser() -> argparse.ArgumentParser:

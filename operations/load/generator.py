@@ -22,7 +22,7 @@ from operations.errors import OperationsError
 from operations.load.channel import CHANNEL
 from operations.load.job import ANSWER_SECONDS, Job, samples_from_json
 from operations.load.samples import Sample
-from operations.stacks import ROOT
+from throttling.cli_stack import ROOT
 
 LOCUSTFILE: Final = ROOT / "operations" / "locustfile.py"
 WORKERS_BIND: Final = ("127.0.0.1", 5557)

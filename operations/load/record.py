@@ -14,7 +14,7 @@ from typing import Any, Final
 from operations.errors import OperationsError
 from operations.load.target import Target
 from operations.load.verdicts import Comparison, Findings, Traffic, exit_status
-from operations.stacks import ROOT
+from throttling.cli_stack import ROOT
 
 FOLDER: Final = ROOT / "docs" / "tested-limits"
 

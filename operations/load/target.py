@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 from components.openapi import retry_after_seconds
 from components.settings import Settings
 from operations.errors import OperationsError
-from operations.stacks import ROOT
 from sandbox.deployment import read_deployment
 from sandbox.errors import SandboxError
 from sandbox.resources import Resources
 from sandbox.state import State
 from throttling import Client, Limits
+from throttling.cli_stack import ROOT
 
 _PULUMI_SECONDS: Final = 120
 
