@@ -35,7 +35,6 @@ class Callers:
     ) -> None:
         self._most = most
         self._clock = clock
-        self._open: set[Connection] = set()
         # Since when each waits, in the order in which they began.
         self._waiting: dict[Connection, float] = {}
 
@@ -45,8 +44,7 @@ class Callers:
 
     def came(self, connection: "Connection") -> None:
         """A caller has connected."""
-        self._open.add(connection)
-        if len(self._open) > self._most:
+        if len(connection.connections) > self._most:
             next(iter(self._waiting), connection).abort()
 
     def waits(self, connection: "Connection", *, waits: bool) -> None:
@@ -58,7 +56,6 @@ class Callers:
 
     def left(self, connection: "Connection") -> None:
         """A connection is closed."""
-        self._open.discard(connection)
         self._waiting.pop(connection, None)
 
     async def drop_slow(self) -> None:

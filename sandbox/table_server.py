@@ -102,18 +102,11 @@ class Durable:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        target = headers.get("x-amz-target", "")
-        status, answer = 503, _NO_ROOM
-        with contextlib.suppress(OSError):
-            if target and not _READS.search(target):
-                region = _REGION.search(headers.get("authorization", ""))
-                self._journal.append(
-                    {
-                        "target": target,
-                        "region": region[1] if region else "us-east-1",
-                        "body": body.decode(),
-                    }
-                )
+        try:
+            self._keep(headers, body)
+        except OSError:
+            status, answer = 503, _NO_ROOM
+        else:
             status, answer = self._call(scope["method"], scope["path"], headers, body)
         lines = [
             (b"content-type", b"application/x-amz-json-1.0"),
@@ -121,6 +114,20 @@ class Durable:
         ]
         await send({"type": "http.response.start", "status": status, "headers": lines})
         await send({"type": "http.response.body", "body": answer})
+
+    def _keep(self, headers: dict[str, str], body: bytes) -> None:
+        """Put a request that may change a table into the journal."""
+        target = headers.get("x-amz-target", "")
+        if not target or _READS.search(target):
+            return
+        region = _REGION.search(headers.get("authorization", ""))
+        self._journal.append(
+            {
+                "target": target,
+                "region": region[1] if region else "us-east-1",
+                "body": body.decode(),
+            }
+        )
 
     def _call(
         self, method: str, path: str, headers: dict[str, str], body: bytes

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 import uvicorn
@@ -98,7 +99,13 @@ class Served:
             log_config=None,
             timeout_keep_alive=3600,
         )
+        self._server = Server(self.config)
         self._writers: list[asyncio.StreamWriter] = []
+
+    @property
+    def connections(self) -> set[Any]:
+        """Those that are open."""
+        return self._server.server_state.connections
 
     async def caller(self) -> Caller:
         reader, writer = await asyncio.open_connection(*self.listener.getsockname())
@@ -118,9 +125,8 @@ class Served:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Served"]:
-        server = Server(self.config)
-        serving = asyncio.create_task(server.serve([self.listener]))
-        await self.until(lambda: server.started)
+        serving = asyncio.create_task(self._server.serve([self.listener]))
+        await self.until(lambda: self._server.started)
         try:
             yield self
         finally:
@@ -129,7 +135,7 @@ class Served:
                 writer.close()
                 with contextlib.suppress(ConnectionError):
                     await writer.wait_closed()
-            server.should_exit = True
+            self._server.should_exit = True
             await serving
 
 
@@ -212,7 +218,7 @@ def test_who_does_not_read_the_answer_is_dropped() -> None:
 def test_one_connection_more_than_there_may_be_ends_the_one_that_waits_longest() -> None:
     async def test(server: Served) -> None:
         idle = [await server.caller() for _ in range(3)]
-        await server.until(lambda: len(server.callers._open) == 3)
+        await server.until(lambda: len(server.connections) == 3)
 
         fresh = await server.caller()
         await fresh.send(REQUEST)
@@ -255,7 +261,7 @@ def test_a_head_that_does_not_end_is_refused() -> None:
 
         # Its end; whether the 400 before it gets through is up to TCP.
         await caller.rest()
-        await server.until(lambda: not server.callers._open)
+        await server.until(lambda: not server.connections)
         assert server.app.began == 0
 
     served(test)
@@ -304,7 +310,7 @@ def test_a_pipeline_is_read_no_further_while_it_is_long() -> None:
         caller = await server.caller()
         await caller.send(REQUEST * 3)
         await server.until(lambda: server.app.began == 1)
-        (connection,) = server.callers._open
+        (connection,) = server.connections
         assert len(connection.pipeline) == 2
 
         await caller.send(REQUEST * MAX_PIPELINED)
