@@ -17,9 +17,12 @@ REQUESTS = 3000
 
 def test_sandbox_and_simulator_give_the_same_verdicts(project: Project) -> None:
     project.edit("waf.rateLimit", 500)
-    project.edit("usagePlans.premium.quota.limit", 50)
+    # Less than its burst: it is used up after so many requests, not at a moment between two tokens,
+    # which decides between quota and plan for all requests that follow.
+    project.edit("usagePlans.premium.quota.limit", 25)
+    project.edit("usagePlans.premium.burstLimit", 30)
     project.edit("usagePlans.basic.rateLimit", 25)
-    project.edit("throttle.burstLimit", 40)
+    project.edit("throttle.burstLimit", 30)
     project.edit("function.reservedConcurrency", "none")
     keys = keys_in(project.up())
     clients = {
