@@ -8,9 +8,9 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from components import policies
+from components import iam
 from components.component import Component
-from components.settings import FunctionSettings
+from settings.schema import FunctionSettings
 
 _ROOT: Final = Path(__file__).parent.parent
 FILES: Final = ("handler/__init__.py", "handler/app.py", "handler/record.py", "handler/table.py")
@@ -50,7 +50,7 @@ class Compute(Component):
         )
         role = aws.iam.Role(
             f"{name}-function-role",
-            assume_role_policy=pulumi.Output.json_dumps(policies.trust("lambda.amazonaws.com")),
+            assume_role_policy=pulumi.Output.json_dumps(iam.trust("lambda.amazonaws.com")),
             opts=self.child(),
         )
         policy = aws.iam.RolePolicy(
@@ -58,7 +58,7 @@ class Compute(Component):
             role=role.id,
             policy=pulumi.Output.json_dumps(
                 pulumi.Output.all(args.table_arn, log_group.arn).apply(
-                    lambda arns: policies.function(*arns)
+                    lambda arns: iam.function(*arns)
                 )
             ),
             opts=self.child(),

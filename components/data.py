@@ -4,7 +4,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.component import Component
-from components.settings import TableSettings
+from settings.schema import TableSettings
 
 
 class Data(Component):

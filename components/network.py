@@ -7,9 +7,9 @@ from ipaddress import IPv4Network
 import pulumi
 import pulumi_aws as aws
 
-from components import policies
+from components import iam
 from components.component import Component
-from components.settings import NetworkSettings
+from settings.schema import NetworkSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Network(Component):
             vpc_endpoint_type="Gateway",
             route_table_ids=[route_table.id],
             policy=pulumi.Output.json_dumps(
-                pulumi.Output.from_input(args.table_arn).apply(policies.table_endpoint)
+                pulumi.Output.from_input(args.table_arn).apply(iam.table_endpoint)
             ),
             tags={"Name": f"{name}-dynamodb"},
             opts=self.child(),
@@ -132,7 +132,7 @@ class Network(Component):
             f"{name}-flow-logs-role",
             assume_role_policy=pulumi.Output.json_dumps(
                 account.account_id.apply(
-                    lambda account_id: policies.trust("vpc-flow-logs.amazonaws.com", account_id)
+                    lambda account_id: iam.trust("vpc-flow-logs.amazonaws.com", account_id)
                 )
             ),
             opts=self.child(),
@@ -140,7 +140,7 @@ class Network(Component):
         policy = aws.iam.RolePolicy(
             f"{name}-flow-logs-policy",
             role=role.id,
-            policy=pulumi.Output.json_dumps(log_group.arn.apply(policies.flow_logs)),
+            policy=pulumi.Output.json_dumps(log_group.arn.apply(iam.flow_logs)),
             opts=self.child(),
         )
         aws.ec2.FlowLog(

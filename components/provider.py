@@ -2,7 +2,7 @@
 
 import pulumi_aws as aws
 
-from components.settings import Settings
+from settings.schema import Settings
 
 
 def aws_provider(settings: Settings) -> aws.Provider:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.settings import Settings, parse_settings
-from components.stack_files import read_stack
+from settings.schema import Settings, parse_settings
+from settings.files import read_stack
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

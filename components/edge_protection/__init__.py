@@ -9,12 +9,13 @@ from typing import Final
 import pulumi
 import pulumi_aws as aws
 
-from components import policies
+from components import iam
 from components.component import Component
 from components.edge_protection import web_acl
 from components.edge_protection.access_log import access_log_format
-from components.openapi import API_KEY_HEADER, METHODS, openapi, retry_after_seconds
-from components.settings import (
+from components.edge_protection.openapi import API_KEY_HEADER, openapi, retry_after_seconds
+from routes import METHODS
+from settings.schema import (
     Settings,
     ThrottleSettings,
     UsagePlanSettings,
@@ -168,7 +169,7 @@ class EdgeProtection(Component):
         kept = self.child(retain_on_delete=True)
         role = aws.iam.Role(
             f"{name}-gateway-logs-role",
-            assume_role_policy=pulumi.Output.json_dumps(policies.trust("apigateway.amazonaws.com")),
+            assume_role_policy=pulumi.Output.json_dumps(iam.trust("apigateway.amazonaws.com")),
             opts=kept,
         )
         # AWS's own policy for this: the role serves APIs that this stack knows nothing of.

@@ -11,7 +11,7 @@ from pulumi_aws.wafv2 import (
     WebAclVisibilityConfigArgsDict,
 )
 
-from components.settings import RATE_METRIC, RATE_RULE, ManagedRuleGroupSettings, WafSettings
+from settings.schema import RATE_METRIC, RATE_RULE, ManagedRuleGroupSettings, WafSettings
 
 # https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
 _LONGEST_METRIC_NAME: Final = 128

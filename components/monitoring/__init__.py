@@ -10,7 +10,7 @@ from components.component import Component
 from components.monitoring.alarms import Alarm, Names, alarms
 from components.monitoring.dashboard import dashboard
 from components.monitoring.log_metrics import log_metrics
-from components.settings import Settings
+from settings.schema import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from components.monitoring import log_metrics
-from components.settings import Settings
+from settings.schema import Settings
 
 # https://docs.aws.amazon.com/waf/latest/developerguide/waf-metrics.html
 ALL_RULES: Final = "ALL"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from components.monitoring import log_metrics
 from components.monitoring.alarms import ALL_RULES, Names
-from components.settings import Settings
+from settings.schema import Settings
 
 Document = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """What rules are made of, and what they see: the stack's resources as plain values.
 
-The same rules run in the policy pack and in `python -m policy.check`. In a preview some values are
+The same rules run in the policy pack and in `python -m tools.policy.check`. In a preview some values are
 not known yet; they are `UNKNOWN`, and no rule takes one for a violation.
 """
 

@@ -11,7 +11,7 @@ import pytest
 from components.monitoring.alarms import Alarm, Names, alarms
 from components.monitoring.dashboard import dashboard
 from components.monitoring.log_metrics import log_metrics
-from components.settings import Settings, parse_settings
+from settings.schema import Settings, parse_settings
 from tests.components.aws_metrics import aws_publishes
 
 NAMES = Names(

@@ -14,9 +14,9 @@ from jsonschema.validators import extend
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 
-from components.openapi import METHODS, openapi, retry_after_seconds
+from components.edge_protection.openapi import METHODS, openapi, retry_after_seconds
 from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS, to_item
-from sandbox.gateway_responses import GatewayResponse, read_gateway_responses
+from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
 
 INVOKE_ARN = (
     "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/"

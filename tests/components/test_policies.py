@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from components import policies
+from components import iam
 
 TABLE = "arn:aws:dynamodb:eu-central-1:111122223333:table/records"
 LOGS = "arn:aws:logs:eu-central-1:111122223333:log-group:logs"
 
 
 def test_a_service_may_take_a_role() -> None:
-    assert policies.trust("lambda.amazonaws.com") == {
+    assert iam.trust("lambda.amazonaws.com") == {
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -25,7 +25,7 @@ def test_a_service_may_take_a_role() -> None:
 
 
 def test_a_service_may_take_a_role_on_behalf_of_one_account_only() -> None:
-    assert policies.trust("vpc-flow-logs.amazonaws.com", "111122223333") == {
+    assert iam.trust("vpc-flow-logs.amazonaws.com", "111122223333") == {
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -39,7 +39,7 @@ def test_a_service_may_take_a_role_on_behalf_of_one_account_only() -> None:
 
 
 def test_only_writes_of_items_to_the_table_pass_the_endpoint() -> None:
-    assert policies.table_endpoint(TABLE) == {
+    assert iam.table_endpoint(TABLE) == {
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -53,7 +53,7 @@ def test_only_writes_of_items_to_the_table_pass_the_endpoint() -> None:
 
 
 def test_flow_logs_write_to_their_own_group_only() -> None:
-    assert policies.flow_logs(LOGS) == {
+    assert iam.flow_logs(LOGS) == {
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -71,7 +71,7 @@ def test_flow_logs_write_to_their_own_group_only() -> None:
 
 
 def test_the_function_writes_items_logs_and_traces_and_nothing_else() -> None:
-    assert policies.function(TABLE, LOGS) == {
+    assert iam.function(TABLE, LOGS) == {
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Action": ["dynamodb:PutItem"], "Resource": TABLE},
@@ -103,11 +103,11 @@ def test_the_function_writes_items_logs_and_traces_and_nothing_else() -> None:
 
 def statements() -> Iterator[dict[str, Any]]:
     for policy in (
-        policies.trust("lambda.amazonaws.com"),
-        policies.trust("vpc-flow-logs.amazonaws.com", "111122223333"),
-        policies.table_endpoint(TABLE),
-        policies.flow_logs(LOGS),
-        policies.function(TABLE, LOGS),
+        iam.trust("lambda.amazonaws.com"),
+        iam.trust("vpc-flow-logs.amazonaws.com", "111122223333"),
+        iam.table_endpoint(TABLE),
+        iam.flow_logs(LOGS),
+        iam.function(TABLE, LOGS),
     ):
         yield from policy["Statement"]
 

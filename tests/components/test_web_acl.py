@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.edge_protection import web_acl
-from components.settings import WafSettings
+from settings.schema import WafSettings
 
 
 def settings(**changes: Any) -> WafSettings:  # noqa: ANN401  JSON

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from components.settings import FunctionSettings
+from settings.schema import FunctionSettings
 from handler.record import MAX_BODY_BYTES, MAX_ID_BYTES
 from tests.handler.conftest import Caller, Poster
 

@@ -1,4 +1,4 @@
-"""`python -m policy.check`, and what the rules tell those who break them."""
+"""`python -m tools.policy.check`, and what the rules tell those who break them."""
 
 import ast
 import re
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from components.settings import Config
+from settings.schema import Config
 from policy import check
-from policy.check import recorded, violations_in
+from tools.policy.check import recorded, violations_in
 from policy.rules import RULES
 from policy.rules.model import Rule
 

@@ -1,4 +1,4 @@
-"""`python -m policy.dependencies`: each thing that can be wrong with a lock is found and named."""
+"""`python -m tools.policy.dependencies`: each thing that can be wrong with a lock is found and named."""
 
 import re
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from policy import dependencies
-from policy.dependencies import audit
+from tools.policy.dependencies import audit
 
 ROOT = Path(__file__).parents[2]
 HASH = " --hash=sha256:" + "0" * 64

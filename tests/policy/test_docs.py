@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.stack_files import stack_names
+from settings.files import stack_names
 from policy.rules import RULES
 from policy.rules.model import Level
 

@@ -29,9 +29,9 @@ def copy(tmp_path: Path) -> Path:
 
 
 def check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`python -m policy.check` in a copy of the project."""
+    """`python -m tools.policy.check` in a copy of the project."""
     return subprocess.run(
-        [sys.executable, "-m", "policy.check", *words],
+        [sys.executable, "-m", "tools.policy.check", *words],
         cwd=folder,
         capture_output=True,
         text=True,

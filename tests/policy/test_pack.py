@@ -17,7 +17,7 @@ from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]  # l
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
-from policy.check import recorded
+from tools.policy.check import recorded
 from policy.rules import RULES
 from policy.rules.model import UNKNOWN, Resource, Stack
 

@@ -7,11 +7,11 @@ import boto3
 import pytest
 from pulumi.runtime.mocks import MockCallArgs
 
-from components.stack_files import read_stack
-from policy.role_actions import ACTIONS, LOOKUPS, Limit
-from policy.roles import FOLDER, documents, registered
+from settings.files import read_stack
+from tools.policy.role_actions import ACTIONS, LOOKUPS, Limit
+from tools.policy.roles import FOLDER, documents, registered
 from policy.rules.permissions import NO_WILDCARD_ACTIONS
-from sandbox import program
+from tools.sandbox import program
 from tests.policy.resources import made, violations
 
 # What AWS checks that is no operation of an API.
@@ -32,7 +32,7 @@ def current() -> dict[str, dict[str, Any]]:
 def test_the_documents_are_current(name: str, current: dict[str, dict[str, Any]]) -> None:
     kept = json.loads((FOLDER / name).read_text())
 
-    assert kept == current[name], "run: .venv/bin/python -m policy.roles"
+    assert kept == current[name], "run: .venv/bin/python -m tools.policy.roles"
 
 
 def test_every_type_that_the_program_registers_has_its_actions() -> None:

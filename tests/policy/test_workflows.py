@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.stack_files import stack_names
+from settings.files import stack_names
 from policy import dependencies
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sandbox.program import Program
-from sandbox.resources import Resource
+from tools.recorder.program import Program
+from tools.recorder.resources import Resource
 
 FORCE_NEW: Final = {
     # apigateway/rest_api.go: none

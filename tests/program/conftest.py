@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from components.settings import Settings, parse_settings
-from components.stack_files import project_name, read_stack
-from sandbox.program import ROOT, Program, run_program
-from sandbox.resources import Resource
+from settings.schema import Settings, parse_settings
+from settings.files import project_name, read_stack
+from tools.recorder.program import ROOT, Program, run_program
+from tools.recorder.resources import Resource
 
 BASE_URL = "https://api.example"
 STACKS = ("dev", "prod")

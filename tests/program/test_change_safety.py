@@ -14,7 +14,7 @@ import pulumi_aws as aws
 import pytest
 
 from components import compute, edge_protection
-from components.openapi import openapi
+from components.edge_protection.openapi import openapi
 from tests.program.changes import FORCE_NEW, Plan, plan
 from tests.program.conftest import STACKS, Deploy
 

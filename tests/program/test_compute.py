@@ -1,7 +1,7 @@
 """The function."""
 
-from components import policies
-from sandbox.program import ROOT
+from components import iam
+from tools.recorder.program import ROOT
 from tests.program.conftest import (
     FUNCTION,
     TABLE,
@@ -53,9 +53,9 @@ def test_the_function(deploy: Deploy) -> None:
         "publish": False,
     }
     assert policy.urn in function.depends_on, "Lambda checks what the role may do"
-    assert document(role, "assumeRolePolicy") == policies.trust("lambda.amazonaws.com")
+    assert document(role, "assumeRolePolicy") == iam.trust("lambda.amazonaws.com")
     assert policy.inputs["role"] == role.id
-    assert document(policy, "policy") == policies.function(
+    assert document(policy, "policy") == iam.function(
         table.outputs["arn"], logs.outputs["arn"]
     )
 

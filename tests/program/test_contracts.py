@@ -9,8 +9,8 @@ import pytest
 
 from components.component import Component
 from components.compute import FILES
-from sandbox.program import ROOT, Program
-from sandbox.resources import Resource
+from tools.recorder.program import ROOT, Program
+from tools.recorder.resources import Resource
 from tests.components.aws_metrics import aws_publishes
 from tests.program.conftest import Deploy, find, only
 

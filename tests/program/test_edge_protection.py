@@ -6,9 +6,9 @@ import pytest
 
 from components import edge_protection, policies
 from components.edge_protection.access_log import access_log_format
-from components.openapi import openapi
-from sandbox.deployment import read_deployment
-from sandbox.program import Program
+from components.edge_protection.openapi import openapi
+from tools.sandbox.deployment import read_deployment
+from tools.recorder.program import Program
 from tests.program.conftest import (
     BASE_URL,
     FUNCTION,
@@ -179,7 +179,7 @@ def test_the_accounts_logging_outlives_the_stack(deploy: Deploy) -> None:
     assert kept(program) == {role.name, attachment.name, account.name}, (
         "without them, every other API of the account falls silent"
     )
-    assert document(role, "assumeRolePolicy") == policies.trust("apigateway.amazonaws.com")
+    assert document(role, "assumeRolePolicy") == iam.trust("apigateway.amazonaws.com")
     assert attachment.inputs == {
         "role": role.outputs["name"],
         "policyArn": "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs",

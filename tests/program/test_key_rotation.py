@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from sandbox.deployment import read_deployment
-from sandbox.program import Program
-from sandbox.resources import Properties
+from tools.sandbox.deployment import read_deployment
+from tools.recorder.program import Program
+from tools.recorder.resources import Properties
 from tests.program.conftest import Deploy
 from throttling import Client
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from components import policies
-from sandbox.program import ACCOUNT_ID
+from components import iam
+from tools.recorder.program import ACCOUNT_ID
 from tests.program.conftest import (
     FUNCTION,
     REGION,
@@ -34,7 +34,7 @@ def test_the_vpc_has_no_way_in_and_one_way_out(deploy: Deploy) -> None:
         "serviceName": f"com.amazonaws.{REGION}.dynamodb",
         "vpcEndpointType": "Gateway",
         "routeTableIds": [routes.id],
-        "policy": policies.table_endpoint(only(program, TABLE).outputs["arn"]),
+        "policy": iam.table_endpoint(only(program, TABLE).outputs["arn"]),
         "tags": {"Name": "throttled-api-dynamodb"},
     }
     group = only(program, "ec2/securityGroup:SecurityGroup")
@@ -100,9 +100,9 @@ def test_the_flows_are_logged(deploy: Deploy) -> None:
         "tags": {"Name": "throttled-api"},
     }
     assert policy.urn in flow_log.depends_on
-    trust = policies.trust("vpc-flow-logs.amazonaws.com", ACCOUNT_ID)
+    trust = iam.trust("vpc-flow-logs.amazonaws.com", ACCOUNT_ID)
     assert document(role, "assumeRolePolicy") == trust
-    assert document(policy, "policy") == policies.flow_logs(logs.outputs["arn"])
+    assert document(policy, "policy") == iam.flow_logs(logs.outputs["arn"])
     assert policy.inputs["role"] == role.id
 
 

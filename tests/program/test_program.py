@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pulumi.runtime import mocks
 from pulumi.runtime.proto import resource_pb2
 
-from components.settings import parse_settings
-from sandbox import program as sandbox_program
-from sandbox.deployment import read_deployment
-from sandbox.program import Program, ProgramError
+from settings.schema import parse_settings
+from tools.sandbox import program as sandbox_program
+from tools.sandbox.deployment import read_deployment
+from tools.recorder.program import Program, ProgramError
 from tests.fuzzing import examples
 from tests.program.conftest import (
     BASE_URL,

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.deployment import read_deployment
-from sandbox.program import ROOT, Program, run_program
+from tools.sandbox.deployment import read_deployment
+from tools.recorder.program import ROOT, Program, run_program
 
 CODE = (str(ROOT / "components"), str(ROOT / "throttling"), str(ROOT / "__main__.py"))
 

@@ -18,8 +18,8 @@ from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import Stack
 
-from sandbox import program as sandbox_program
-from sandbox.program import Program
+from tools.sandbox import program as sandbox_program
+from tools.recorder.program import Program
 from tests.program.conftest import STACKS, Deploy, find
 
 # https://github.com/pulumi/pulumi/blob/master/sdk/python/lib/pulumi/runtime/rpc.py

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from components.stack_files import StackFileError, project_name, read_stack, secret_keys
-from sandbox import program as sandbox_program
-from sandbox.program import Program, ProgramError, run_program
+from settings.files import StackFileError, project_name, read_stack, secret_keys
+from tools.sandbox import program as sandbox_program
+from tools.recorder.program import Program, ProgramError, run_program
 from tests.program.conftest import find, only
 
 Run = Callable[[str | bytes], Program]

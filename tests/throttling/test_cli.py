@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from throttling.cli import main
-from throttling.cli_stack import StackError, load_stack
+from settings.stacks import StackError, load_stack
 
 ROOT = Path(__file__).parents[2]
 ONE_ADDRESS = ["--stack", "prod", "--client", "premium/default=500rps,for=1m"]

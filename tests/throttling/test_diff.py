@@ -10,9 +10,9 @@ import pytest
 
 from tests.throttling.examples import PROD
 from throttling import Period, Quota, Throttle, WafRateLimit, cli_diff
-from throttling.cli_diff import report
-from throttling.cli_stack import StackError
-from throttling.diff import Allowance, State, allowance, stack_diff
+from tools.diff_command import report
+from settings.stacks import StackError
+from tools.diff import Allowance, State, allowance, stack_diff
 from throttling.review import Expectations, Finding
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.throttling.examples import BASIC, PREMIUM, steady
 from throttling import Client
-from throttling.simulation.spec import (
+from tools.traffic.spec import (
     TrafficError,
     check_traffic,
     parse_client,

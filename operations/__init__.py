@@ -1,1 +1,0 @@
-"""What an operator runs against an account or a deployed stack: `python -m operations`."""

@@ -1,0 +1,197 @@
+"""The sandbox serves what the program registered: what is not there is not enforced either."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tools.sandbox.deployment import read_deployment
+from tools.sandbox.errors import SandboxError
+from tools.recorder.resources import Properties, Resource, Resources
+from throttling import Client, Quota, Throttle
+from throttling.limits import Period
+
+STAGE = "aws:apigateway/stage:Stage"
+API = "aws:apigateway/restApi:RestApi"
+METHOD_SETTINGS = "aws:apigateway/methodSettings:MethodSettings"
+
+
+def without(resources: Resources, token: str, name: str = "") -> Resources:
+    """The resources less those of a type whose logical name contains `name`."""
+    kept = tuple(r for r in resources.items if r.type != token or name not in r.name)
+    assert len(kept) < len(resources.items), "nothing to leave out"
+    return replace(resources, items=kept)
+
+
+def changed(resources: Resources, token: str, **inputs: object) -> Resources:
+    """The resources with other inputs of those of a type."""
+
+    def change(resource: Resource) -> Resource:
+        if resource.type != token:
+            return resource
+        given = {k: v for k, v in (resource.inputs | inputs).items() if v is not None}
+        return replace(resource, inputs=given)
+
+    return replace(resources, items=tuple(change(r) for r in resources.items))
+
+
+def rewritten(resources: Resources, edit: Callable[[Properties], None]) -> Resources:
+    """The resources with an edited OpenAPI document."""
+    (api,) = resources.of_type(API)
+    document = json.loads(api.inputs["body"])
+    edit(document)
+    return changed(resources, API, body=json.dumps(document))
+
+
+def test_the_limits_are_those_of_the_stack(resources: Resources) -> None:
+    limits = read_deployment(resources).limits
+
+    assert limits.stage == Throttle(rate=50, burst=100)
+    assert limits.usage_plans["basic"].throttle == Throttle(rate=5, burst=10)
+    assert limits.usage_plans["basic"].quota == Quota(limit=20_000, period=Period.DAY)
+    assert limits.concurrency == 25
+    assert limits.waf
+    assert (limits.waf.limit, limits.waf.window_seconds) == (1500, 60)
+
+
+def test_resources_survive_being_kept_in_a_file(resources: Resources, tmp_path: Path) -> None:
+    resources.save(tmp_path / "resources.json")
+
+    assert read_deployment(Resources.load(tmp_path / "resources.json")) == read_deployment(
+        resources
+    )
+    assert (tmp_path / "resources.json").stat().st_mode & 0o077 == 0, "it holds the keys"
+
+
+def test_a_web_acl_that_is_not_associated_with_the_stage_blocks_nobody(
+    resources: Resources,
+) -> None:
+    token = "aws:wafv2/webAclAssociation:WebAclAssociation"
+
+    assert read_deployment(without(resources, token)).limits.waf is None
+    elsewhere = changed(resources, token, resourceArn="arn:aws:execute-api:other")
+    assert read_deployment(elsewhere).limits.waf is None
+
+
+def test_a_rate_rule_that_only_counts_blocks_nobody(resources: Resources) -> None:
+    (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
+    rule = acl.inputs["rules"][0] | {"action": {"count": {}}}
+
+    deployment = read_deployment(changed(resources, acl.type, rules=[rule]))
+
+    assert deployment.limits.waf is None
+    assert deployment.not_enforced == ("web ACL rule rate-per-address",)
+
+
+def test_a_stage_without_method_settings_is_not_throttled(resources: Resources) -> None:
+    assert read_deployment(without(resources, METHOD_SETTINGS)).limits.stage is None
+
+
+def test_a_plan_without_throttle_or_quota_does_not_limit(resources: Resources) -> None:
+    token = "aws:apigateway/usagePlan:UsagePlan"
+    bare = changed(resources, token, throttleSettings=None, quotaSettings=None)
+
+    plans = read_deployment(bare).limits.usage_plans
+
+    assert [(plan.throttle, plan.quota) for plan in plans.values()] == [(None, None)] * 2
+
+
+def test_a_key_that_belongs_to_no_plan_of_the_stage_opens_nothing(resources: Resources) -> None:
+    unlinked = without(resources, "aws:apigateway/usagePlanKey:UsagePlanKey", "basic")
+    other_stage = changed(resources, "aws:apigateway/usagePlan:UsagePlan", apiStages=[])
+    disabled = changed(resources, "aws:apigateway/apiKey:ApiKey", enabled=False)
+
+    assert list(read_deployment(unlinked).clients.values()) == [Client("premium", "default")]
+    assert not read_deployment(other_stage).clients
+    assert not read_deployment(disabled).clients
+
+
+def test_throttles_of_single_methods_within_a_plan_count(resources: Resources) -> None:
+    token = "aws:apigateway/usagePlan:UsagePlan"
+    (stage,) = resources.of_type(STAGE)
+    served = {
+        "apiId": stage.inputs["restApi"],
+        "stage": "dev",
+        "throttles": [{"path": "/data/POST", "rateLimit": 2, "burstLimit": 3}],
+    }
+
+    plans = read_deployment(changed(resources, token, apiStages=[served])).limits.usage_plans
+
+    assert plans["basic"].methods == {"POST /data": Throttle(rate=2, burst=3)}
+
+
+def test_a_route_that_forgets_its_api_key_is_open(resources: Resources) -> None:
+    def forget(document: Properties) -> None:
+        del document["paths"]["/data"]["post"]["security"]
+
+    routes = read_deployment(rewritten(resources, forget)).routes
+
+    assert read_deployment(resources).routes["POST", "/data"].key_required
+    assert not routes["POST", "/data"].key_required
+
+
+def test_an_api_without_permission_may_not_invoke_the_function(resources: Resources) -> None:
+    forgotten = without(resources, "aws:lambda/permission:Permission")
+
+    assert read_deployment(resources).routes["POST", "/data"].may_invoke
+    assert not read_deployment(forgotten).routes["POST", "/data"].may_invoke
+
+
+def test_an_unreserved_function_has_no_concurrency_limit(resources: Resources) -> None:
+    token = "aws:lambda/function:Function"
+    unreserved = changed(resources, token, reservedConcurrentExecutions=None)
+
+    assert read_deployment(unreserved).limits.concurrency is None
+
+
+def test_gateway_responses_that_the_document_leaves_alone_are_those_of_aws(
+    resources: Resources,
+) -> None:
+    def forget(document: Properties) -> None:
+        del document["x-amazon-apigateway-gateway-responses"]
+
+    responses = read_deployment(rewritten(resources, forget)).responses
+
+    assert {name: (r.status, r.body("id"), dict(r.headers)) for name, r in responses.items()} == {
+        "MISSING_AUTHENTICATION_TOKEN": (403, b'{"message":"Missing Authentication Token"}', {}),
+        "INVALID_API_KEY": (403, b'{"message":"Forbidden"}', {}),
+        "WAF_FILTERED": (403, b'{"message":"Forbidden"}', {}),
+        "REQUEST_TOO_LARGE": (413, b'{"message":"Request Too Long"}', {}),
+        "THROTTLED": (429, b'{"message":"Too Many Requests"}', {}),
+        "QUOTA_EXCEEDED": (429, b'{"message":"Limit Exceeded"}', {}),
+        "INTEGRATION_FAILURE": (500, b'{"message":"Internal server error"}', {}),
+        "API_CONFIGURATION_ERROR": (500, b'{"message":"Internal server error"}', {}),
+        "DEFAULT_5XX": (502, b'{"message":"Internal server error"}', {}),
+        "INTEGRATION_TIMEOUT": (504, b'{"message":"Endpoint request timed out"}', {}),
+    }
+
+
+def test_a_template_knows_the_error_and_the_request(resources: Resources) -> None:
+    def edit(document: Properties) -> None:
+        document["x-amazon-apigateway-gateway-responses"]["THROTTLED"]["responseTemplates"] = {
+            "application/json": "$context.error.responseType $context.requestId "
+            "$context.error.message/$context.unknown."
+        }
+
+    responses = read_deployment(rewritten(resources, edit)).responses
+
+    assert responses["THROTTLED"].body("r-1") == b"THROTTLED r-1 Too Many Requests/."
+
+
+def test_what_the_sandbox_cannot_serve_is_refused_by_name(resources: Resources) -> None:
+    def validate(document: Properties) -> None:
+        document["x-amazon-apigateway-request-validator"] = "all"
+
+    def compute(document: Properties) -> None:
+        document["x-amazon-apigateway-gateway-responses"]["THROTTLED"]["responseParameters"] = {
+            "gatewayresponse.header.X-Id": "context.requestId"
+        }
+
+    with pytest.raises(SandboxError, match="POST /data has a request validator"):
+        read_deployment(rewritten(resources, validate))
+    with pytest.raises(SandboxError, match="THROTTLED maps gateway"):
+        read_deployment(rewritten(resources, compute))
+    with pytest.raises(SandboxError, match="0 stages"):
+        read_deployment(without(resources, STAGE))

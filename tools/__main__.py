@@ -1,0 +1,84 @@
+"""`python -m tools COMMAND`: the one door to every command."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from settings.errors import UserError
+from tools.cli import Exit, console
+
+COMMANDS: Final = {
+    "up": ("tools.sandbox.commands", "Run a stack on this machine, or redeploy it."),
+    "down": ("tools.sandbox.commands", "Stop what runs on this machine, and delete its items."),
+    "status": ("tools.sandbox.commands", "Show what a sandbox holds, and what each layer refused."),
+    "review": ("tools.review", "Find limits that contradict each other."),
+    "simulate": ("tools.traffic.simulate", "Send traffic through a stack's limits, on paper."),
+    "load": ("tools.traffic.load.command", "Send traffic over HTTP, and compare the answers."),
+    "diff": ("tools.diff.command", "Show what a change does to limits and callers, as Markdown."),
+    "doctor": ("tools.doctor.command", "Check whether an AWS account can carry a stack."),
+    "keys": ("tools.keys", "List the API keys of a deployed stack with their age and use."),
+    "policy": ("tools.policy.command", "Check stacks against the policy pack; write CI's roles."),
+    "schema": ("tools.schema", "Write the JSON Schema and the table of the settings."),
+    "bench": ("tools.bench.command", "Measure what should be fast."),
+}
+"""Module and summary of each command. The module has a click command of the same name.
+
+A module is imported when its command runs, so that no command waits for another's libraries.
+"""
+
+
+class _Door(click.Group):
+    """The list of commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(
+    cls=_Door,
+    context_settings={"max_content_width": 100},
+    epilog="Exit status: 0 fine, 1 findings, 2 bad input, 130 interrupted.",
+)
+def door() -> None:
+    """Run, test, tune and operate the API of this project's stacks."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    A command returns its status, or None for 0, and raises `UserError` for what the user can fix.
+    """
+    try:
+        status = door.main(arguments, prog_name="tools", standalone_mode=False)
+        sys.stdout.flush()
+    except UserError as error:
+        console(stderr=True).print(f"error: {error}", markup=False, style="red")
+        return Exit.BAD_INPUT
+    except click.ClickException as error:
+        error.show()
+        return Exit.BAD_INPUT
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has closed the pipe. Python would report that again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    return int(status or Exit.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The function: how long a caller waits for a cold start, and what each event costs."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tools.bench.figures import Figure, Target, in_turns
+from tools.bench.instant_table import instant_table
+
+_EVENT: Final = {
+    "resource": "/data",
+    "path": "/data",
+    "httpMethod": "POST",
+    "headers": {
+        "Content-Type": "application/json",
+        "Host": "abcdef1234.execute-api.eu-central-1.amazonaws.com",
+        "User-Agent": "curl/8.5.0",
+        "X-Forwarded-For": "203.0.113.7",
+        "x-api-key": "a key of forty characters, as they come.",
+    },
+    "requestContext": {"requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef", "stage": "prod"},
+    "body": '{"id": "12", "title": "Test Movie", "year": "2023"}',
+    "isBase64Encoded": False,
+}
+_ENVIRONMENT: Final = {
+    "TABLE_NAME": "records",
+    "FUNCTION_TIMEOUT_SECONDS": "10",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "benchmark",
+    "AWS_SECRET_ACCESS_KEY": "benchmark",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    # As Lambda has it with active tracing; without, X-Ray's SDK would only complain.
+    "LAMBDA_TASK_ROOT": "/var/task",
+    "_X_AMZN_TRACE_ID": "Root=1-5e66d96f-7491f09a8d79d18acf3d0501;Parent=53995c3f42cd8ad8",
+}
+# Each prints what it measured as its last line, after the function's own.
+_COLD: Final = """
+import time
+began = time.perf_counter()
+from {module} import handle
+import json, sys
+answer = handle(json.loads(sys.argv[1]), None)
+took = time.perf_counter() - began
+assert answer["statusCode"] == 200, answer
+print(json.dumps(took * 1000))
+"""
+_WARM: Final = """
+import gc, json, os, sys, time
+import psutil
+from handler import app
+class Stored:
+    def put(self, item): pass
+app._table = Stored()
+event = json.loads(sys.argv[1])
+printed, sys.stdout = sys.stdout, open(os.devnull, "w")
+def run(events):
+    began = time.perf_counter()
+    for _ in range(events):
+        app.handle(event, None)
+    return (time.perf_counter() - began) / events * 1e6
+run(10_000)
+gc.collect()
+before = psutil.Process().memory_info().rss
+microseconds = [run(20_000) for _ in range(5)]
+gc.collect()
+grown = (psutil.Process().memory_info().rss - before) / 1024
+print(json.dumps([microseconds, grown]), file=printed)
+"""
+
+
+def figures() -> Iterator[Figure]:
+    """Measure the function."""
+    with instant_table() as url:
+        ours, usual = in_turns(
+            15,
+            lambda: run_script(_COLD.format(module="handler.app"), url),
+            lambda: run_script(_COLD.format(module="benchmarks.usual_handler"), url),
+        )
+    yield Figure(
+        what="cold start: import and first event",
+        unit="ms",
+        samples=ours,
+        than="the usual way",
+        others=usual,
+        targets=[Target(bound="at most", value=0.6, of="ratio")],
+    )
+    microseconds, grown_kb = run_script(_WARM, "http://127.0.0.1:1")
+    yield Figure(
+        what="warm event, all but the call of the table",
+        unit="us",
+        samples=microseconds,
+        targets=[Target(bound="at most", value=60)],
+    )
+    yield Figure(
+        what="memory that 100,000 events leave behind",
+        unit="KB",
+        samples=[grown_kb],
+        targets=[Target(bound="at most", value=256)],
+    )
+
+
+def run_script(script: str, table: str) -> Any:  # noqa: ANN401  JSON
+    """The last line that a script prints, which is given an event, in a fresh interpreter.
+
+    Args:
+        script: Python source.
+        table: URL of the DynamoDB API.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    done = subprocess.run(  # noqa: S603  our own scripts
+        [sys.executable, "-c", script, json.dumps(_EVENT)],
+        env={**environment, **_ENVIRONMENT, "AWS_ENDPOINT_URL_DYNAMODB": table},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,47 @@
+"""What all commands share: their common options, their output, and how they end."""
+
+import json
+import sys
+from enum import IntEnum
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+_PIPED_WIDTH: Final = 400
+"""Columns of a table that goes to a pipe: wide enough that no row wraps."""
+
+
+class Exit(IntEnum):
+    """The exit statuses of every command."""
+
+    OK = 0
+    FINDINGS = 1
+    """The command did its work and found something: a violation, a limit that is off."""
+    BAD_INPUT = 2
+    """The command could not do its work; the error says why."""
+    INTERRUPTED = 130
+    """Ctrl-C ended the command."""
+
+
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the result.",
+)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console: colour and layout on a terminal, plain lines in a pipe."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = _PIPED_WIDTH
+    return made
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401  JSON
+    """Print a value as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
