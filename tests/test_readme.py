@@ -1,23 +1,18 @@
-"""What the README says is true of the project."""
+"""The README agrees with the project: its limits, settings, commands and links."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from settings.schema import Settings, parse_settings
-from settings.files import read_stack
+from settings import Settings, load_stack
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def settings_of(stack: str) -> Settings:
-    return parse_settings(read_stack(ROOT, stack), project="throttled-api", stack=stack)
-
-
 def row(limit: str) -> tuple[str, str]:
-    """The cells for prod and dev of the row that begins with `limit`."""
+    """Return the cells for prod and dev of the row that begins with `limit`."""
     (line,) = [line for line in README.splitlines() if line.startswith(f"| {limit}")]
     _, _, _, prod, dev, _ = (cell.strip() for cell in line.split("|"))
     return prod, dev
@@ -25,10 +20,9 @@ def row(limit: str) -> tuple[str, str]:
 
 def test_the_limits_table_is_that_of_the_stacks() -> None:
     for index, stack in enumerate(("prod", "dev")):
-        settings = settings_of(stack)
+        settings = load_stack(stack, root=ROOT)
         waf, stage, function = settings.waf, settings.throttle, settings.function
-        told = f"{waf.rate_limit:,} per {waf.window_seconds} s"
-        assert row("each address")[index] == told
+        assert row("each address")[index] == f"{waf.rate_limit:,} per {waf.window_seconds} s"
         for name, plan in settings.usage_plans.items():
             quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
             assert row(f"plan {name}, each client: quota")[index] == quota
@@ -42,13 +36,13 @@ def test_the_limits_table_is_that_of_the_stacks() -> None:
 
 
 def test_all_plans_are_in_the_limits_table() -> None:
-    told = set(re.findall(r"^\| plan (\w+)", README, re.MULTILINE))
+    plans = {plan for stack in ("prod", "dev") for plan in load_stack(stack, root=ROOT).usage_plans}
 
-    assert told == {*settings_of("prod").usage_plans, *settings_of("dev").usage_plans}
+    assert set(re.findall(r"^\| plan (\w+)", README, re.MULTILINE)) == plans
 
 
 def test_the_settings_that_commands_name_exist() -> None:
-    names = set(re.findall(r"throttled-api:([A-Za-z]+)", README))
+    names = set(re.findall(rf"{load_stack('prod', root=ROOT).project}:([A-Za-z]+)", README))
     known = {field.alias for field in Settings.model_fields.values()}
 
     assert names

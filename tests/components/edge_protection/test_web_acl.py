@@ -4,8 +4,6 @@ import json
 import re
 from typing import Any
 
-import pytest
-
 from components.edge_protection import web_acl
 from settings.schema import WafSettings
 from tests.stacks import PROJECT, deploy
@@ -132,9 +130,3 @@ def test_the_log_of_the_web_acl_holds_no_api_key() -> None:
         "logDestinationConfigs": [logs.outputs["arn"]],
         "redactedFields": [{"singleHeader": {"name": "x-api-key"}}],
     }
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-def test_the_web_acl_is_optional(enabled: bool) -> None:
-    arn = deploy(waf={"enabled": enabled}).resources.exports["webAclArn"]
-    assert (arn is not None) == enabled

@@ -58,12 +58,6 @@ def test_the_dashboard_shows_this_stack() -> None:
     assert shown.inputs["dashboardName"] == f"{PROJECT}-dev"
 
 
-def test_the_dashboard_can_be_off() -> None:
-    program = deploy(monitoring={"dashboard": False})
-    assert not find(program, "cloudwatch/dashboard:Dashboard")
-    assert program.resources.exports["dashboardUrl"] is None
-
-
 @pytest.mark.parametrize("title", ["Function executions at once", "Table writes a minute"])
 def test_a_limit_that_is_not_set_is_not_drawn(title: str) -> None:
     widgets = [
