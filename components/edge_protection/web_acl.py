@@ -37,9 +37,9 @@ def create_web_acl(
         description=f"In front of stage {settings.stage_name} of {settings.label}",
         scope="REGIONAL",
         default_action={"allow": {}},
-        custom_response_bodies=response_bodies(),
+        custom_response_bodies=_response_bodies(),
         rules=rules(settings.waf, settings.label),
-        visibility_config=visibility(settings.label),
+        visibility_config=_visibility(settings.label),
         # AWS WAF also samples requests. The log's redaction does not apply to those.
         data_protection_config={
             "data_protections": [
@@ -76,7 +76,7 @@ def create_web_acl(
     return acl
 
 
-def response_bodies() -> list[WebAclCustomResponseBodyArgsDict]:
+def _response_bodies() -> list[WebAclCustomResponseBodyArgsDict]:
     """Return the body of a blocked request, in the same shape as the API's own refusals."""
     body = {"message": "Too Many Requests", "reason": "too many requests from this address"}
     return [
@@ -103,7 +103,7 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]
     ]
 
 
-def visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
+def _visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
     """Return the settings that publish metrics under `metric_name`, and sample requests."""
     return {
         "cloudwatch_metrics_enabled": True,
@@ -151,7 +151,7 @@ def _rate_rule(settings: WafSettings, metric_name: str) -> WebAclRuleArgsDict:
                 }
             }
         },
-        "visibility_config": visibility(metric_name),
+        "visibility_config": _visibility(metric_name),
     }
 
 
@@ -165,5 +165,5 @@ def _managed_group(
             "managed_rule_group_statement": {"vendor_name": group.vendor_name, "name": group.name}
         },
         "override_action": {"none": {}},
-        "visibility_config": visibility(metric_name),
+        "visibility_config": _visibility(metric_name),
     }
