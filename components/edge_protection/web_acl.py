@@ -6,7 +6,6 @@ from typing import Final
 
 import pulumi_aws as aws
 from pulumi_aws.wafv2 import (
-    WebAclCustomResponseBodyArgsDict,
     WebAclRuleArgsDict,
     WebAclRuleStatementRateBasedStatementArgsDict,
     WebAclVisibilityConfigArgsDict,
@@ -24,7 +23,7 @@ from settings.schema import (
 
 # https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
 _LONGEST_METRIC_NAME: Final = 128
-TOO_MANY_REQUESTS: Final = "too-many-requests"
+_TOO_MANY_REQUESTS: Final = "too-many-requests"
 """Key of the body that a blocked caller gets."""
 
 
@@ -37,7 +36,19 @@ def create_web_acl(
         description=f"In front of stage {settings.stage_name} of {settings.label}",
         scope="REGIONAL",
         default_action={"allow": {}},
-        custom_response_bodies=_response_bodies(),
+        custom_response_bodies=[
+            {
+                "key": _TOO_MANY_REQUESTS,
+                "content_type": "APPLICATION_JSON",
+                # In the same shape as the API's own refusals.
+                "content": json.dumps(
+                    {
+                        "message": "Too Many Requests",
+                        "reason": "too many requests from this address",
+                    }
+                ),
+            }
+        ],
         rules=rules(settings.waf, settings.label),
         visibility_config=_visibility(settings.label),
         # AWS WAF also samples requests. The log's redaction does not apply to those.
@@ -74,18 +85,6 @@ def create_web_acl(
             opts=component.child(),
         )
     return acl
-
-
-def _response_bodies() -> list[WebAclCustomResponseBodyArgsDict]:
-    """Return the body of a blocked request, in the same shape as the API's own refusals."""
-    body = {"message": "Too Many Requests", "reason": "too many requests from this address"}
-    return [
-        {
-            "key": TOO_MANY_REQUESTS,
-            "content_type": "APPLICATION_JSON",
-            "content": json.dumps(body),
-        }
-    ]
 
 
 def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]:
@@ -144,7 +143,7 @@ def _rate_rule(settings: WafSettings, metric_name: str) -> WebAclRuleArgsDict:
                 # AWS WAF would answer 403, which clients do not retry.
                 "custom_response": {
                     "response_code": 429,
-                    "custom_response_body_key": TOO_MANY_REQUESTS,
+                    "custom_response_body_key": _TOO_MANY_REQUESTS,
                     "response_headers": [
                         {"name": "Retry-After", "value": str(settings.window_seconds)}
                     ],
