@@ -5,7 +5,7 @@ equal to it, verdict for verdict.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -142,9 +142,11 @@ class Engine:
         return int(self._quotas.left[self._quotas.index[client]]) if has_quota else None
 
     def quota_renewed(self, now: float, client: Client) -> datetime | None:
-        """Return when the period of `now` ends (UTC); None without a quota."""
+        """Return when the period of `now` ends (UTC); None without a quota. See `quota_left`."""
+        self._quotas.renew(now)
         quota = self._quotas.of.get(client)
-        return period_end(quota.period, self._quotas.epoch + now) if quota else None
+        ends = self._quotas.ends[quota.period] if quota else 0.0
+        return datetime.fromtimestamp(self._quotas.epoch + ends, UTC) if quota else None
 
     def _admit(self, times: Floats, sources: Ints, ends: Floats, codes: Codes) -> None:
         """Decide the requests that passed the WAF, between two renewals of quotas."""
@@ -174,7 +176,8 @@ class _Quotas:
         self.index = {client: index for index, client in enumerate(quotas)}
         self._limits = np.array([q.limit if q else _UNLIMITED for q in quotas.values()], np.int64)
         self._periods = np.array([q.period if q else "" for q in quotas.values()], np.str_)
-        self._ends = {q.period: float("-inf") for q in quotas.values() if q}
+        self.ends = {q.period: float("-inf") for q in quotas.values() if q}
+        """When the present period of each kind ends, in seconds after the epoch."""
         self.left = self._limits.copy()
         """Requests left, by index."""
         self.next_renewal = float("-inf")
@@ -183,13 +186,13 @@ class _Quotas:
         """Begin the periods that contain `now`."""
         if now < self.next_renewal:
             return
-        for period, ends in self._ends.items():
+        for period, ends in self.ends.items():
             if now >= ends:
                 chosen = self._periods == period
                 self.left[chosen] = self._limits[chosen]
                 end = period_end(period, self.epoch + now)
-                self._ends[period] = end.timestamp() - self.epoch
-        self.next_renewal = min(self._ends.values(), default=float("inf"))
+                self.ends[period] = end.timestamp() - self.epoch
+        self.next_renewal = min(self.ends.values(), default=float("inf"))
 
 
 class _RateWindows:
