@@ -21,7 +21,8 @@ COMMANDS: Final = {
     "diff": ("tools.diff.command", "Show what a change does to limits and callers, as Markdown."),
     "doctor": ("tools.doctor.command", "Check whether an AWS account can carry a stack."),
     "keys": ("tools.keys", "List the API keys of a deployed stack with their age and use."),
-    "policy": ("tools.policy.command", "Check stacks against the policy pack; write CI's roles."),
+    "policy": ("tools.policy.command", "Check stacks against the policy pack."),
+    "roles": ("tools.policy.roles", "Write the IAM policies of the roles that CI assumes."),
     "schema": ("tools.schema", "Write the JSON Schema and the table of the settings."),
     "bench": ("tools.bench.command", "Measure what should be fast."),
 }
