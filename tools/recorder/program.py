@@ -6,7 +6,6 @@ that answer with outputs of the shape AWS gives. As a preview, they leave every 
 
 import asyncio
 import gc
-import hashlib
 import logging
 import runpy
 import traceback
@@ -23,14 +22,12 @@ from pulumi.runtime.stack import Stack, run_pulumi_func
 
 from settings.errors import UserError
 from settings.files import StackConfig
+from tools.recorder.aws import created, looked_up
 from tools.recorder.resources import Properties, Resource, Resources
 
 CODE: Final = Path(__file__).parents[2]
 """The folder of `__main__.py`."""
-_SOURCES: Final = tuple(
-    str(CODE / name) for name in ("components", "settings", "__main__.py")
-)
-ACCOUNT_ID: Final = "000000000000"
+_SOURCES: Final = tuple(str(CODE / name) for name in ("components", "settings", "__main__.py"))
 DEFAULT_REGION: Final = "us-east-1"
 
 
@@ -48,9 +45,7 @@ class Program:
     warnings: tuple[str, ...]
 
 
-def run_program(
-    config: StackConfig, *, base_url: str = "", preview: bool = False
-) -> Program:
+def run_program(config: StackConfig, *, base_url: str = "", preview: bool = False) -> Program:
     """Run `__main__.py` with a stack's config.
 
     Args:
@@ -106,7 +101,9 @@ def run_program(
 
 def _where(error: Exception) -> str:
     """An exception in one line, with the innermost line of the program's own code."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(_SOURCES)]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(_SOURCES)
+    ]
     place = (
         f" ({Path(frames[-1].filename).relative_to(CODE)}:{frames[-1].lineno})" if frames else ""
     )
@@ -199,66 +196,17 @@ class _Aws(mocks.Mocks):
         self.inputs: dict[tuple[str, str], Properties] = {}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[Properties, list[tuple[str, str]]]:
-        region = self._region
-        match args.token:
-            case "aws:index/getRegion:getRegion":
-                return {"region": region, "id": region}, []
-            case "aws:index/getCallerIdentity:getCallerIdentity":
-                return {"accountId": ACCOUNT_ID, "id": ACCOUNT_ID}, []
-            case "aws:index/getAvailabilityZones:getAvailabilityZones":
-                return {"names": [f"{region}{letter}" for letter in "abcdef"], "id": region}, []
-            case token:
-                raise NotImplementedError(f"The program calls {token}, which has no stand-in here.")
+        return looked_up(args.token, self._region), []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, Properties]:
         self.inputs[args.typ, args.name] = args.inputs
         if self._preview or not args.custom:
             return None, dict(args.inputs)
-        return self._created(args.typ, args.name, dict(args.inputs))
-
-    def _created(self, token: str, name: str, inputs: Properties) -> tuple[str, Properties]:
-        digest = hashlib.sha256(f"{token} {name}".encode()).hexdigest()
-        physical = inputs.get("name") or f"{inputs.get('namePrefix', name + '-')}{digest[:7]}"
-        identifier = physical
-        service, _, kind = token.partition(":")[2].partition(":")[0].partition("/")
-        arn = f"arn:aws:{service}:{self._region}:{ACCOUNT_ID}:{kind}/{physical}"
-        added: Properties = {"name": physical}
-        match token:
-            case "aws:dynamodb/table:Table":
-                arn = f"arn:aws:dynamodb:{self._region}:{ACCOUNT_ID}:table/{physical}"
-            case "aws:cloudwatch/logGroup:LogGroup":
-                arn = f"arn:aws:logs:{self._region}:{ACCOUNT_ID}:log-group:{physical}"
-            case "aws:iam/role:Role":
-                arn = f"arn:aws:iam::{ACCOUNT_ID}:role/{physical}"
-            case "aws:lambda/function:Function":
-                arn = f"arn:aws:lambda:{self._region}:{ACCOUNT_ID}:function:{physical}"
-                added |= {"invokeArn": self._invoke_arn(arn), "version": "1"}
-            case "aws:lambda/alias:Alias":
-                function = inputs["functionName"]
-                arn = f"arn:aws:lambda:{self._region}:{ACCOUNT_ID}:function:{function}:{physical}"
-                added["invokeArn"] = self._invoke_arn(arn)
-            case "aws:apigateway/restApi:RestApi":
-                identifier = digest[:10]
-                arn = f"arn:aws:apigateway:{self._region}::/restapis/{identifier}"
-                added["executionArn"] = (
-                    f"arn:aws:execute-api:{self._region}:{ACCOUNT_ID}:{identifier}"
-                )
-            case "aws:apigateway/stage:Stage":
-                api, stage = inputs["restApi"], inputs["stageName"]
-                arn = f"arn:aws:apigateway:{self._region}::/restapis/{api}/stages/{stage}"
-                added["invokeUrl"] = f"{self._base_url}/{stage}"
-            case "aws:apigateway/apiKey:ApiKey":
-                # The same at every run, so that a redeployment changes no client's key.
-                added["value"] = hashlib.sha256(
-                    f"sandbox key {self._stack} {name}".encode()
-                ).hexdigest()[:40]
-                identifier = digest[:10]
-            case "aws:apigateway/usagePlan:UsagePlan":
-                identifier = digest[:6]
-            case "aws:ec2/vpcEndpoint:VpcEndpoint":
-                added["prefixListId"] = f"pl-{digest[:8]}"
-        return identifier, {**inputs, "arn": arn, **added}
-
-    def _invoke_arn(self, function_arn: str) -> str:
-        path = f"2015-03-31/functions/{function_arn}/invocations"
-        return f"arn:aws:apigateway:{self._region}:lambda:path/{path}"
+        return created(
+            args.typ,
+            args.name,
+            dict(args.inputs),
+            region=self._region,
+            stack=self._stack,
+            base_url=self._base_url,
+        )
