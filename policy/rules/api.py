@@ -13,7 +13,7 @@ _ALL_METHODS: Final = "*/*"
 _VERBS: Final = {"get", "put", "post", "delete", "options", "head", "patch", "trace"} | {
     "x-amazon-apigateway-any-method"
 }
-_FILE: Final = "components/edge_protection/rest_api.py"
+_FILE: Final = "components/edge_protection/stage.py"
 
 
 def _open_methods(resource: Resource) -> Iterator[str]:

@@ -61,7 +61,7 @@ RULES: Final = (
         name="alarms-have-actions",
         why="An alarm without an action notifies no one.",
         reference=f"{_GUIDE}/monitoring/alarm-actions.html",
-        fix="Set alarm_actions=[topic_arn] in components/monitoring/alarms.py.",
+        fix="Set alarm_actions in components/monitoring/__init__.py.",
         check=needs(
             (_ALARM, "aws:cloudwatch/compositeAlarm:CompositeAlarm"),
             ("alarmActions", given, "no alarm action"),
