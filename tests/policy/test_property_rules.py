@@ -131,7 +131,8 @@ def test_every_rule_on_single_resources_is_tested() -> None:
 
 @pytest.mark.parametrize("stack", ["prod", "production", "prod-eu", "prod.us", "prod_us"])
 def test_a_table_of_production_needs_deletion_protection(stack: str) -> None:
-    for properties in ({}, {"deletionProtectionEnabled": False}):
+    missing: list[dict[str, Any]] = [{}, {"deletionProtectionEnabled": False}]
+    for properties in missing:
         table = made("dynamodb/table:Table", stack=stack, **properties)
         found = violations("table-protected-in-production", table)
         assert found == ["it: no deletion protection, in a stack of production"]

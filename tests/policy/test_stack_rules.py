@@ -17,7 +17,7 @@ ACL = made("wafv2/webAcl:WebAcl", "acl", arn=UNKNOWN, rules=[RATE_RULE])
 PLAN = made("apigateway/usagePlan:UsagePlan", "plan", id=UNKNOWN)
 KEY = made("apigateway/apiKey:ApiKey", "key", id=UNKNOWN)
 GROUP = made("cloudwatch/logGroup:LogGroup", "logs", name="function-logs")
-NEEDED = [{"apiKey": []}]
+NEEDED: list[dict[str, list[str]]] = [{"apiKey": []}]
 
 
 def api_with(security: object, **scheme: str) -> Resource:
@@ -293,7 +293,8 @@ def test_a_function_reserves_concurrency_unless_the_config_says_none(reserved: o
 
     for value in (25.0, 0.0, UNKNOWN):
         assert violations(rule, made(FUNCTION, reservedConcurrentExecutions=value)) == []
-    for settings in ({}, {"function": {}}, {"function": {"reservedConcurrency": 25}}):
+    without: list[dict[str, Any]] = [{}, {"function": {}}]
+    for settings in (*without, {"function": {"reservedConcurrency": 25}}):
         assert violations(rule, function, settings=settings) == found
         assert violations(advice, function, settings=settings) == []
     for off in ("none", None):

@@ -54,7 +54,7 @@ def test_a_type_without_actions_is_an_error_that_says_what_to_add(
     project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = "aws:lambda/permission:Permission"
-    monkeypatch.delitem(ACTIONS, token)  # type: ignore[arg-type]  # a dict
+    monkeypatch.delitem(ACTIONS, token)
 
     assert main(["roles", "--check"]) == 2
     error = capsys.readouterr().err
