@@ -44,6 +44,17 @@ class _Door(click.Group):
         command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has closed the pipe. Click would end the command with 1, and Python would
+            # report it again when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.OK
+        return status
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
@@ -65,7 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         status = door.main(arguments, prog_name="tools", standalone_mode=False)
-        sys.stdout.flush()
     except UserError as error:
         console(stderr=True).print(f"error: {error}", markup=False, style="red")
         return Exit.BAD_INPUT
@@ -74,10 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader has closed the pipe. Python would report that again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     return int(status or Exit.OK)
 
 
