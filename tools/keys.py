@@ -6,7 +6,6 @@ key is read only when that key is asked for.
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,25 +22,9 @@ from tools.aws import connect, endpoint_option
 from tools.cli import console, format_option, print_json
 
 _DAY_SECONDS: Final = 86_400
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApiKey:
-    """One key as AWS has it."""
-
-    name: str
-    """Plan and client, as `--show` takes them: `basic/default`, `basic/default.2`."""
-    plan: str
-    client: str
-    number: int
-    id: str
-    enabled: bool
-    age_days: int
-    used: int
-    """Requests in the quota period so far."""
-    left: int | None
-    """Requests left in it; None without a quota."""
-    period: str
+_ITEMS: Final = "items[] || `[]`"  # AWS leaves out an empty list
+Key = dict[str, Any]
+"""A key as JSON; see `read_keys`."""
 
 
 @click.command(epilog="Example: python -m tools keys --stack prod --show basic/default.2")
@@ -57,110 +40,99 @@ def keys(stack: str, show: str | None, output_format: str, endpoint_url: str | N
     settings = load_stack(stack)
     try:
         api_gateway = connect(settings).client("apigateway", endpoint_url=endpoint_url)
-        found = sorted(read_keys(api_gateway, settings, time.time()), key=lambda key: key.name)
-        if show:
-            click.echo(_value_of(api_gateway, found, show, stack))
+        found = {key["name"]: key for key in read_keys(api_gateway, settings, time.time())}
+        if show in found:
+            shown = api_gateway.get_api_key(apiKey=found[show]["id"], includeValue=True)
+            click.echo(shown["value"])
             return
     except (BotoCoreError, ClientError, ValueError) as error:
         # ValueError: an invalid AWS_ENDPOINT_URL
         raise UserError(f"Could not read the API keys from AWS: {error}") from None
+    in_order = [found[name] for name in sorted(found)]
+    if show:
+        known = ", ".join(sorted(found)) or "none"
+        raise UserError(f"Stack {stack} has no key {show}. Its keys: {known}.")
     if output_format == "json":
-        print_json([asdict(key) for key in found])
+        print_json(in_order)
+    elif found:
+        _print(in_order)
     else:
-        _print(found, stack)
+        click.echo(f"Stack {stack} has no API keys in this account and Region.")
 
 
-def read_keys(api_gateway: Any, settings: Settings, now: float) -> Iterator[ApiKey]:  # noqa: ANN401  boto3's clients have no types
-    """Yield the keys of a stack with their use of their quotas.
+def read_keys(api_gateway: Any, settings: Settings, now: float) -> Iterator[Key]:  # noqa: ANN401  boto3's clients have no types
+    """Yield the keys of a stack, with the requests used and left in the current quota period.
+
+    `name` is plan and client: `basic/default`, `basic/default.2`. Without a quota, `left` is None.
 
     Args:
         api_gateway: a boto3 client.
         settings: of the stack.
         now: POSIX seconds.
     """
+
+    def pages(operation: str, items: str, **parameters: object) -> Any:  # noqa: ANN401
+        return api_gateway.get_paginator(operation).paginate(**parameters).search(items)
+
     mine = {"project": settings.project, "stack": settings.stack}.items()
     described = {
         key["id"]: key
-        for key in _all(api_gateway, "get_api_keys")
+        for key in pages("get_api_keys", _ITEMS)
         if mine <= key.get("tags", {}).items()
     }
-    for plan in _all(api_gateway, "get_usage_plans"):
+    for plan in pages("get_usage_plans", _ITEMS):
         if not mine <= plan.get("tags", {}).items():
             continue
         quota = plan.get("quota", {})
         period = Period(quota.get("period", Period.DAY))
-        usage = _usage(api_gateway, plan["id"], period, now)
-        for member in _all(api_gateway, "get_usage_plan_keys", usagePlanId=plan["id"]):
+        days_of: dict[str, list[list[int]]] = {}
+        # Requests used and left, day by day.
+        # https://docs.aws.amazon.com/apigateway/latest/api/API_GetUsage.html
+        for usage in pages(
+            "get_usage",
+            "items || `{}`",
+            usagePlanId=plan["id"],
+            startDate=f"{period_start(period, now):%Y-%m-%d}",
+            endDate=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
+        ):
+            for key_id, days in usage.items():
+                days_of.setdefault(key_id, []).extend(days)
+        for member in pages("get_usage_plan_keys", _ITEMS, usagePlanId=plan["id"]):
             key = described.get(member["id"])
             if key is None:  # a key of another owner, added by hand
                 continue
-            # Tags may have been edited by hand; names of resources are always there.
-            tags = key["tags"]
-            plan_name = tags.get("plan", plan["name"])
-            client = tags.get("client", key["name"])
-            number = int(tags["key"]) if tags.get("key", "").isdecimal() else 1
-            days = usage.get(key["id"], [])
-            yield ApiKey(
-                name=f"{plan_name}/{api_key_holder(client, number)}",
-                plan=plan_name,
-                client=client,
-                number=number,
-                id=key["id"],
-                enabled=key["enabled"],
-                age_days=int((now - key["createdDate"].timestamp()) // _DAY_SECONDS),
-                used=sum(used for used, _ in days),
-                left=days[-1][1] if days else quota.get("limit"),
-                period=period.value.lower(),
-            )
+            # Tags may have been edited by hand. Plans and keys always have names.
+            tags = {"plan": plan["name"], "client": key["name"], "key": "1"} | key["tags"]
+            number = int(tags["key"]) if tags["key"].isdecimal() else 1
+            days = days_of.get(key["id"], [])
+            yield {
+                "name": f"{tags['plan']}/{api_key_holder(tags['client'], number)}",
+                "plan": tags["plan"],
+                "client": tags["client"],
+                "number": number,
+                "id": key["id"],
+                "enabled": key["enabled"],
+                "age_days": int((now - key["createdDate"].timestamp()) // _DAY_SECONDS),
+                "used": sum(used for used, _ in days),
+                "left": days[-1][1] if days else quota.get("limit"),
+                "period": period.value.lower(),
+            }
 
 
-def _value_of(api_gateway: Any, found: list[ApiKey], name: str, stack: str) -> str:  # noqa: ANN401
-    for key in found:
-        if key.name == name:
-            return str(api_gateway.get_api_key(apiKey=key.id, includeValue=True)["value"])
-    known = ", ".join(key.name for key in found) or "none"
-    raise UserError(f"Stack {stack} has no key {name}. Its keys: {known}.")
-
-
-def _usage(api_gateway: Any, plan_id: str, period: Period, now: float) -> dict[str, Any]:  # noqa: ANN401
-    """Return by key the requests used and left, day by day since the quota period began.
-
-    https://docs.aws.amazon.com/apigateway/latest/api/API_GetUsage.html
-    """
-    usage: dict[str, list[list[int]]] = {}
-    pages = api_gateway.get_paginator("get_usage").paginate(
-        usagePlanId=plan_id,
-        startDate=f"{period_start(period, now):%Y-%m-%d}",
-        endDate=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
-    )
-    for page in pages:
-        for key_id, days in page.get("items", {}).items():
-            usage.setdefault(key_id, []).extend(days)
-    return usage
-
-
-def _all(api_gateway: Any, operation: str, **parameters: object) -> Iterator[dict[str, Any]]:  # noqa: ANN401
-    for page in api_gateway.get_paginator(operation).paginate(**parameters):
-        yield from page.get("items", [])
-
-
-def _print(found: list[ApiKey], stack: str) -> None:
-    out = console()
-    if not found:
-        out.print(Text(f"Stack {stack} has no API keys in this account and Region."))
-        return
+def _print(found: list[Key]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("key", "id", "age", "used", "left", "per"):
         right = heading in ("age", "used", "left")
         table.add_column(heading, justify="right" if right else "left")
     for key in found:
-        left = "unlimited" if key.left is None else f"{key.left:,}"
-        name = Text(_printable(key.name))
-        if not key.enabled:
+        left = "unlimited" if key["left"] is None else f"{key['left']:,}"
+        name = Text(_printable(key["name"]))
+        if not key["enabled"]:
             name.append(" (disabled)", "yellow")
-        table.add_row(name, key.id, f"{key.age_days} d", f"{key.used:,}", left, key.period)
-    out.print(table)
-    out.print(Text(f"--show {_printable(found[0].name)} prints that key's value.", "dim"))
+        age, used = f"{key['age_days']} d", f"{key['used']:,}"
+        table.add_row(name, key["id"], age, used, left, key["period"])
+    console().print(table)
+    console().print(Text(f"--show {_printable(found[0]['name'])} prints that key's value.", "dim"))
 
 
 def _printable(text: str) -> str:

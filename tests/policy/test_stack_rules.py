@@ -10,17 +10,10 @@ from tests.policy.resources import made, violations
 
 REST_API, STAGE_TYPE = "apigateway/restApi:RestApi", "apigateway/stage:Stage"
 FUNCTION, ALARM = "lambda/function:Function", "cloudwatch/metricAlarm:MetricAlarm"
-API = made(REST_API, "api", id=UNKNOWN)
-STAGE = made(STAGE_TYPE, "stage", on=[API], restApi=UNKNOWN, stageName="dev", arn=UNKNOWN)
-RATE_RULE = {"statement": {"rateBasedStatement": {"limit": 100}}, "action": {"block": {}}}
-ACL = made("wafv2/webAcl:WebAcl", "acl", arn=UNKNOWN, rules=[RATE_RULE])
-PLAN = made("apigateway/usagePlan:UsagePlan", "plan", id=UNKNOWN)
-KEY = made("apigateway/apiKey:ApiKey", "key", id=UNKNOWN)
-GROUP = made("cloudwatch/logGroup:LogGroup", "logs", name="function-logs")
 NEEDED: list[dict[str, list[str]]] = [{"apiKey": []}]
 
 
-def api_with(security: object, **scheme: str) -> Resource:
+def api(security: object, **scheme: str) -> Resource:
     """Return an API with one method."""
     header = {"type": "apiKey", "in": "header", "name": "x-api-key"}
     document = {
@@ -30,26 +23,34 @@ def api_with(security: object, **scheme: str) -> Resource:
     return made(REST_API, "api", body=json.dumps(document))
 
 
-@pytest.mark.parametrize("security", [NEEDED, [{"apiKey": [], "other": []}]])
-def test_a_method_that_needs_an_api_key_is_fine(security: object) -> None:
-    assert violations("methods-need-api-key", api_with(security)) == []
+@pytest.mark.parametrize(
+    "resource",
+    [
+        api(NEEDED),
+        api([{"apiKey": [], "other": []}]),
+        made(REST_API, body=UNKNOWN),
+        made("apigateway/method:Method", apiKeyRequired=True),
+    ],
+)
+def test_a_method_that_needs_an_api_key_is_fine(resource: Resource) -> None:
+    assert violations("methods-need-api-key", resource) == []
 
 
 @pytest.mark.parametrize(
-    ("security", "scheme"),
+    "resource",
     [
-        (None, {}),
-        ([], {}),
-        ([{"other": []}], {}),
-        ([{"apiKey": []}, {}], {}),  # an alternative without the key is a way in
-        ([{"apiKey": []}, {"other": []}], {}),
-        (NEEDED, {"name": "x-my-key"}),  # API Gateway looks at the header x-api-key alone
-        (NEEDED, {"in": "query"}),
-        (NEEDED, {"x-amazon-apigateway-authorizer": "own"}),
+        api(None),
+        api([]),
+        api([{"other": []}]),
+        api([{"apiKey": []}, {}]),  # an alternative without the key is a way in
+        api([{"apiKey": []}, {"other": []}]),
+        api(NEEDED, name="x-my-key"),  # API Gateway looks at the header x-api-key alone
+        api(NEEDED, **{"in": "query"}),
+        api(NEEDED, **{"x-amazon-apigateway-authorizer": "own"}),
     ],
 )
-def test_a_method_without_an_api_key_is_found(security: object, scheme: dict[str, str]) -> None:
-    found = violations("methods-need-api-key", api_with(security, **scheme))
+def test_a_method_without_an_api_key_is_found(resource: Resource) -> None:
+    found = violations("methods-need-api-key", resource)
 
     assert found == ["api: POST /data takes requests without an API key"]
 
@@ -62,31 +63,30 @@ def test_methods_of_other_forms_are_checked_too() -> None:
             "/data": {"x-amazon-apigateway-any-method": {"security": NEEDED}},
         },
     }
-    method = "apigateway/method:Method"
 
     assert violations(
         "methods-need-api-key",
-        made(REST_API, body=json.dumps(swagger)),
-        made(method, "open", httpMethod="GET"),
-        made(method, "closed", httpMethod="GET", apiKeyRequired=True),
+        made("apigateway/method:Method", "method", httpMethod="GET"),
+        made(REST_API, "swagger", body=json.dumps(swagger)),
+        made(REST_API, "yaml", body="openapi: 3.0.1"),
     ) == [
-        "open: method GET takes requests without an API key",
-        "it: X-AMAZON-APIGATEWAY-ANY-METHOD /open takes requests without an API key",
+        "method: method GET takes requests without an API key",
+        "swagger: X-AMAZON-APIGATEWAY-ANY-METHOD /open takes requests without an API key",
+        "yaml: its body is not JSON, so this rule cannot see which methods need an API key",
     ]
 
 
-def test_an_unknown_body_is_fine_and_one_that_is_not_json_is_found() -> None:
-    (found,) = violations("methods-need-api-key", made(REST_API, body="openapi: 3.0.1"))
-
-    assert "not JSON" in found
-    assert violations("methods-need-api-key", made(REST_API, body=UNKNOWN)) == []
+API = made(REST_API, "api", id=UNKNOWN)
+STAGE = made(STAGE_TYPE, "stage", on=[API], restApi=UNKNOWN, stageName="dev", arn=UNKNOWN)
+OTHER_NAME = made(STAGE_TYPE, "other name", restApi=UNKNOWN, stageName="test")
+OTHER_API = made(STAGE_TYPE, "other API", restApi=UNKNOWN, stageName="dev")
 
 
 def throttle(path: str = "*/*", on: Resource = STAGE, **settings: object) -> Resource:
     limits = {"throttlingRateLimit": 5.0, "throttlingBurstLimit": 10.0} | settings
     return made(
         "apigateway/methodSettings:MethodSettings",
-        f"throttle {path}",
+        "throttle",
         on=[on],
         restApi=UNKNOWN,
         stageName="dev",
@@ -96,47 +96,34 @@ def throttle(path: str = "*/*", on: Resource = STAGE, **settings: object) -> Res
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        [throttle()],
-        [throttle(), throttle("data/POST")],
-        [throttle(on=API)],
-        [throttle(throttlingRateLimit=UNKNOWN)],
-    ],
-)
-def test_a_throttled_stage_is_fine(settings: list[Resource]) -> None:
-    assert violations("stage-throttles", STAGE, *settings) == []
-
-
-@pytest.mark.parametrize(
     ("resources", "found"),
     [
-        ([STAGE], "stage: no method settings for */* throttle this stage"),
-        (
-            [STAGE, throttle("data/POST")],
-            "stage: no method settings for */* throttle this stage",
-        ),
-        (
-            [STAGE, throttle(), made(STAGE_TYPE, "other name", restApi=UNKNOWN, stageName="test")],
-            "other name: no method settings for */* throttle this stage",
-        ),
-        (
-            [STAGE, throttle(), made(STAGE_TYPE, "other API", restApi=UNKNOWN, stageName="dev")],
-            "other API: no method settings for */* throttle this stage",
-        ),
-        (
-            [STAGE, throttle(throttlingRateLimit=None)],
-            "throttle */*: no throttlingRateLimit for */*",
-        ),
+        ([throttle()], []),
+        ([throttle(), throttle("data/POST")], []),
+        ([throttle(on=API)], []),
+        ([throttle(throttlingRateLimit=UNKNOWN)], []),
+        ([], ["stage: no method settings for */* throttle this stage"]),
+        ([throttle("data/POST")], ["stage: no method settings for */* throttle this stage"]),
+        ([throttle(), OTHER_NAME], ["other name: no method settings for */* throttle this stage"]),
+        ([throttle(), OTHER_API], ["other API: no method settings for */* throttle this stage"]),
+        ([throttle(throttlingRateLimit=None)], ["throttle: no throttlingRateLimit for */*"]),
         # The provider writes -1 for no throttle.
-        (
-            [STAGE, throttle(throttlingBurstLimit=-1.0)],
-            "throttle */*: no throttlingBurstLimit for */*",
-        ),
+        ([throttle(throttlingBurstLimit=-1.0)], ["throttle: no throttlingBurstLimit for */*"]),
     ],
 )
-def test_an_unthrottled_stage_is_found(resources: list[Resource], found: str) -> None:
-    assert violations("stage-throttles", *resources) == [found]
+def test_every_stage_is_throttled(resources: list[Resource], found: list[str]) -> None:
+    assert violations("stage-throttles", STAGE, *resources) == found
+
+
+RATE_RULE = {"statement": {"rateBasedStatement": {"limit": 100}}, "action": {"block": {}}}
+MANAGED: dict[str, Any] = {
+    "statement": {"managedRuleGroupStatement": {}},
+    "overrideAction": {"none": {}},
+}
+
+
+def acl(rules: object, arn: object = UNKNOWN) -> Resource:
+    return made("wafv2/webAcl:WebAcl", "acl", arn=arn, rules=rules)
 
 
 def associated(*with_what: Resource, stage: object = UNKNOWN, acl: object = UNKNOWN) -> Resource:
@@ -145,151 +132,141 @@ def associated(*with_what: Resource, stage: object = UNKNOWN, acl: object = UNKN
     )
 
 
-def acl_with(rules: object) -> Resource:
-    return made("wafv2/webAcl:WebAcl", "acl", arn=UNKNOWN, rules=rules)
-
-
-@pytest.mark.parametrize("rules", [[RATE_RULE], UNKNOWN, [UNKNOWN]])
-def test_a_stage_behind_a_web_acl_with_a_rate_rule_is_fine(rules: object) -> None:
-    acl = acl_with(rules)
-
-    assert violations("stage-has-web-acl", STAGE, acl, associated(STAGE, acl)) == []
-
-
-@pytest.mark.parametrize("resources", [[], [ACL], [ACL, associated(ACL)], [ACL, associated(STAGE)]])
-def test_a_stage_without_an_associated_web_acl_is_found(resources: list[Resource]) -> None:
-    found = violations("stage-has-web-acl", STAGE, *resources)
-
-    assert found == ["stage: no web ACL of this stack is associated with this stage"]
-
-
-def test_one_association_does_not_protect_two_stages() -> None:
-    other = made(STAGE_TYPE, "other", arn=UNKNOWN)
-
-    found = violations("stage-has-web-acl", STAGE, other, ACL, associated(STAGE, ACL))
-
-    assert found == ["other: no web ACL of this stack is associated with this stage"]
-
-
-def test_known_arns_decide_which_stage_is_protected() -> None:
-    stage = made(STAGE_TYPE, "stage", arn="arn:stage")
-    acl = made("wafv2/webAcl:WebAcl", "acl", arn="arn:acl", rules=[RATE_RULE])
-    right = associated(stage="arn:stage", acl="arn:acl")
-    wrong = associated(stage, acl, stage="arn:elsewhere", acl="arn:acl")
-
-    assert violations("stage-has-web-acl", stage, acl, right) == []
-    assert violations("stage-has-web-acl", stage, acl, wrong)
+ACL = acl([RATE_RULE])
+OTHER_STAGE = made(STAGE_TYPE, "other", arn=UNKNOWN)
+KNOWN, KNOWN_ACL = made(STAGE_TYPE, "known", arn="arn:stage"), acl([RATE_RULE], "arn:acl")
 
 
 @pytest.mark.parametrize(
-    "rules",
+    ("resources", "unprotected"),
     [
-        [],
-        [{"statement": {"managedRuleGroupStatement": {}}, "overrideAction": {"none": {}}}],
-        [RATE_RULE | {"action": {"count": {}}}],
+        ([STAGE, ACL, associated(STAGE, ACL)], []),
+        ([STAGE], ["stage"]),
+        ([STAGE, ACL], ["stage"]),
+        ([STAGE, ACL, associated(ACL)], ["stage"]),
+        ([STAGE, ACL, associated(STAGE)], ["stage"]),
+        ([STAGE, OTHER_STAGE, ACL, associated(STAGE, ACL)], ["other"]),
+        ([KNOWN, KNOWN_ACL, associated(stage="arn:stage", acl="arn:acl")], []),
+        ([KNOWN, KNOWN_ACL, associated(KNOWN, KNOWN_ACL, stage="arn:x", acl="arn:acl")], ["known"]),
     ],
 )
-def test_a_web_acl_that_blocks_no_rate_is_found(rules: object) -> None:
-    acl = acl_with(rules)
+def test_every_stage_has_a_web_acl(resources: list[Resource], unprotected: list[str]) -> None:
+    what = "no web ACL of this stack is associated with this stage"
 
-    found = violations("stage-has-web-acl", STAGE, acl, associated(STAGE, acl))
+    found = violations("stage-has-web-acl", *resources)
 
-    assert found == ["acl: no rate-based rule that blocks"]
+    assert found == [f"{name}: {what}" for name in unprotected]
+
+
+@pytest.mark.parametrize(
+    ("rules", "fine"),
+    [
+        ([RATE_RULE], True),
+        (UNKNOWN, True),
+        ([UNKNOWN], True),
+        ([], False),
+        ([MANAGED], False),
+        ([RATE_RULE | {"action": {"count": {}}}], False),
+    ],
+)
+def test_a_web_acl_has_a_rate_rule_that_blocks(rules: object, fine: bool) -> None:
+    one = acl(rules)
+
+    found = violations("stage-has-web-acl", STAGE, one, associated(STAGE, one))
+
+    assert found == ([] if fine else ["acl: no rate-based rule that blocks"])
 
 
 @pytest.mark.parametrize("enabled", [False, "false"])
 def test_the_config_may_turn_the_web_acl_off_outside_production(enabled: object) -> None:
-    off = {"waf": {"enabled": enabled}}
-    advice = ["stage: the config turns the web ACL off"]
+    rule, advice, off = "stage-has-web-acl", "web-acl-turned-off", {"waf": {"enabled": enabled}}
 
-    assert violations("stage-has-web-acl", STAGE, settings=off) == []
-    assert violations("web-acl-turned-off", STAGE, settings=off) == advice
-    assert violations("web-acl-turned-off", STAGE) == []
-    assert violations("stage-has-web-acl", STAGE, ACL, settings=off), "an idle web ACL"
+    assert violations(rule, STAGE, settings=off) == []
+    assert violations(advice, STAGE, settings=off) == ["stage: the config turns the web ACL off"]
+    assert violations(advice, STAGE) == []
+    assert violations(rule, STAGE, ACL, settings=off), "there is a web ACL, and it is idle"
     for stack in ("prod", "production", "prod-eu"):
-        assert violations("stage-has-web-acl", STAGE, stack=stack, settings=off)
-        assert violations("web-acl-turned-off", STAGE, stack=stack, settings=off) == []
-
-
-def joined(*resources: Resource) -> Resource:
-    return made(
-        "apigateway/usagePlanKey:UsagePlanKey", on=resources, keyId=UNKNOWN, usagePlanId=UNKNOWN
-    )
-
-
-@pytest.mark.parametrize("resources", [[PLAN], [PLAN, joined(PLAN)], [joined(KEY)]])
-def test_a_key_without_a_plan_is_found(resources: list[Resource]) -> None:
-    assert violations("keys-belong-to-a-plan", PLAN, KEY, joined(PLAN, KEY)) == []
-    assert violations("keys-belong-to-a-plan", KEY, *resources) == [
-        "key: no usage plan of this stack has this key"
-    ]
+        assert violations(rule, STAGE, stack=stack, settings=off)
+        assert violations(advice, STAGE, stack=stack, settings=off) == []
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "preview"])
-def test_the_one_key_without_a_plan_is_found_among_ten_thousand(known: bool) -> None:
-    plan = made("apigateway/usagePlan:UsagePlan", "plan", id="p1" if known else UNKNOWN)
+def test_the_keys_without_a_plan_are_found_among_ten_thousand(known: bool) -> None:
+    def identity(name: str) -> object:
+        return name if known else UNKNOWN
+
+    plan = made("apigateway/usagePlan:UsagePlan", id=identity("plan"))
     keys = [
-        made("apigateway/apiKey:ApiKey", f"key-{n}", id=f"k{n}" if known else UNKNOWN)
-        for n in range(10_000)
+        made("apigateway/apiKey:ApiKey", f"key-{n}", id=identity(f"k{n}")) for n in range(10_000)
     ]
-    joins = [
+    links = [
         made(
             "apigateway/usagePlanKey:UsagePlanKey",
-            on=keys[-2:] if known else [plan, key],  # known ids decide, not what it waits for
+            # Known ids decide, and not what the link waits for.
+            on=keys[-2:] if known else [plan, key],
             keyId=key.get("id"),
             usagePlanId=plan.get("id"),
         )
-        for key in keys[:-1]
+        for key in keys[:-2]
     ]
+    no_plan = made("apigateway/usagePlanKey:UsagePlanKey", on=keys[-1:], keyId=UNKNOWN)
 
-    assert violations("keys-belong-to-a-plan", plan, *keys, *joins) == [
-        "key-9999: no usage plan of this stack has this key"
+    assert violations("keys-belong-to-a-plan", plan, *keys, *links, no_plan) == [
+        "key-9998: no usage plan of this stack has this key",
+        "key-9999: no usage plan of this stack has this key",
     ]
 
 
 @pytest.mark.parametrize(
-    ("timeout", "behind_api", "found"),
+    ("timeout", "principal", "found"),
     [
-        (29.0, True, []),
-        (UNKNOWN, True, []),
-        (None, True, []),
-        (30.0, True, ["function: a timeout of 30 s, above 29 s"]),
-        (900.0, False, []),
+        (29.0, "apigateway", []),
+        (UNKNOWN, "apigateway", []),
+        (None, "apigateway", []),
+        (30.0, "apigateway", ["function: a timeout of 30 s, above 29 s"]),
+        (900.0, "events", []),
     ],
 )
 def test_a_function_behind_the_api_ends_before_the_gateway_stops_waiting(
-    timeout: object, behind_api: bool, found: list[str]
+    timeout: object, principal: str, found: list[str]
 ) -> None:
     function = made(FUNCTION, "function", name=UNKNOWN, timeout=timeout)
-    principal = "apigateway.amazonaws.com" if behind_api else "events.amazonaws.com"
-    permission = made(
-        "lambda/permission:Permission", on=[function], principal=principal, function=UNKNOWN
-    )
+    may_invoke: dict[str, Any] = {"principal": f"{principal}.amazonaws.com", "function": UNKNOWN}
+    permission = made("lambda/permission:Permission", on=[function], **may_invoke)
 
     assert violations("function-timeout-within-gateways", function, permission) == found
 
 
+GROUP = made("cloudwatch/logGroup:LogGroup", "logs", name="function-logs")
+
+
 @pytest.mark.parametrize(
-    ("function", "found"),
+    ("group", "on", "fine"),
     [
-        (made(FUNCTION, loggingConfig={"logGroup": "function-logs"}), False),
-        (made(FUNCTION, on=[GROUP], loggingConfig={"logGroup": UNKNOWN}), False),
-        (made(FUNCTION), True),
-        (made(FUNCTION, loggingConfig={"logGroup": "other"}), True),
-        (made(FUNCTION, loggingConfig={"logGroup": UNKNOWN}), True),
+        ("function-logs", [], True),
+        (UNKNOWN, [GROUP], True),
+        (None, [], False),
+        ("other", [], False),
+        (UNKNOWN, [], False),
     ],
 )
-def test_a_function_logs_to_a_log_group_of_the_stack(function: Resource, found: bool) -> None:
-    what = ["it: it does not log to a log group of this stack"] if found else []
+def test_a_function_logs_to_a_log_group_of_the_stack(
+    group: object, on: list[Resource], fine: bool
+) -> None:
+    function = made(FUNCTION, on=on, loggingConfig={"logGroup": group})
 
-    assert violations("function-has-log-group", function, GROUP) == what
+    found = violations("function-has-log-group", function, GROUP)
+
+    assert found == ([] if fine else ["it: it does not log to a log group of this stack"])
 
 
 @pytest.mark.parametrize("reserved", [None, -1.0])
 def test_a_function_reserves_concurrency_unless_the_config_says_none(reserved: object) -> None:
     rule, advice = "function-reserves-concurrency", "function-reservation-turned-off"
-    function = made(FUNCTION, reservedConcurrentExecutions=reserved)
-    found = ["it: no reserved concurrency"]
+    function, found = (
+        made(FUNCTION, reservedConcurrentExecutions=reserved),
+        ["it: no reserved concurrency"],
+    )
 
     for value in (25.0, 0.0, UNKNOWN):
         assert violations(rule, made(FUNCTION, reservedConcurrentExecutions=value)) == []
@@ -303,64 +280,55 @@ def test_a_function_reserves_concurrency_unless_the_config_says_none(reserved: o
         assert violations(advice, function, settings=settings) == found
 
 
-def counting(name: str, **dimensions: str) -> Resource:
-    metric = {"namespace": "mine/dev", "name": name, "dimensions": dimensions or None}
+def counting(name: str, *dimensions: str) -> Resource:
+    metric = {"namespace": "mine/dev", "name": name, "dimensions": dict.fromkeys(dimensions, "$.x")}
     return made("cloudwatch/logMetricFilter:LogMetricFilter", name, metricTransformation=metric)
 
 
 def alarm(namespace: object, name: object, *dimensions: str) -> Resource:
-    keys: dict[str, Any] = {"dimensions": {key: UNKNOWN for key in dimensions} or None}
+    keys: dict[str, Any] = {"dimensions": dict.fromkeys(dimensions, UNKNOWN) or None}
     return made(ALARM, namespace=namespace, metricName=name, **keys)
 
 
+MATH = {"id": "m1", "metric": {"namespace": "AWS/ApiGateway", "metricName": "Throttled"}}
+
+
 @pytest.mark.parametrize(
-    ("metric", "what"),
+    ("resource", "what"),
     [
-        (("AWS/ApiGateway", "5XXError", "ApiName", "Stage"), None),
-        (("AWS/WAFV2", "BlockedRequests", "WebACL", "Region", "Rule"), None),
-        (("AWS/Lambda", "Throttles", "FunctionName"), None),
-        (("AWS/Lambda", "ConcurrentExecutions"), None),
-        (("AWS/DynamoDB", "WriteThrottleEvents", "TableName"), None),
-        (("AWS/DynamoDB", "ThrottledRequests", "TableName", "Operation"), None),
-        (("mine/dev", "Throttled"), None),
-        (("mine/dev", "ByKey", "ApiKeyId"), None),
-        ((UNKNOWN, "Throttled"), None),
-        (("AWS/Lambda", UNKNOWN), None),
+        (alarm("AWS/ApiGateway", "5XXError", "ApiName", "Stage"), None),
+        (alarm("AWS/WAFV2", "BlockedRequests", "WebACL", "Region", "Rule"), None),
+        (alarm("AWS/Lambda", "Throttles", "FunctionName"), None),
+        (alarm("AWS/Lambda", "ConcurrentExecutions"), None),
+        (alarm("AWS/DynamoDB", "WriteThrottleEvents", "TableName"), None),
+        (alarm("AWS/DynamoDB", "ThrottledRequests", "TableName", "Operation"), None),
+        (alarm("mine/dev", "Throttled"), None),
+        (alarm("mine/dev", "ByKey", "ApiKeyId"), None),
+        (alarm(UNKNOWN, "Throttled"), None),
+        (alarm("AWS/Lambda", UNKNOWN), None),
+        (made(ALARM, metricQueries=UNKNOWN), None),
+        (alarm("AWS/ApiGateway", "Throttled"), "AWS has no metric Throttled in AWS/ApiGateway"),
         (
-            ("AWS/ApiGateway", "ThrottledRequests", "ApiName"),
-            "AWS has no metric ThrottledRequests in AWS/ApiGateway",
+            made(ALARM, metricQueries=[{"id": "e1", "expression": "m1 * 2"}, MATH]),
+            "AWS has no metric Throttled in AWS/ApiGateway",
         ),
         (
-            ("AWS/ApiGateway", "5XXError", "Stage"),
-            "AWS keeps no 5XXError by these dimensions: Stage",
-        ),
-        (
-            ("AWS/DynamoDB", "ThrottledRequests", "TableName"),
+            alarm("AWS/DynamoDB", "ThrottledRequests", "TableName"),
             "AWS keeps no ThrottledRequests by these dimensions: TableName",
         ),
         (
-            ("mine/prod", "Throttled"),
+            alarm("mine/prod", "Throttled"),
             "no metric filter of this stack writes Throttled in mine/prod",
         ),
         (
-            ("mine/dev", "ByKey"),
+            alarm("mine/dev", "ByKey"),
             "no metric filter writes ByKey by these dimensions: none",
         ),
     ],
 )
-def test_an_alarm_watches_a_metric_that_exists(metric: tuple[Any, ...], what: str | None) -> None:
-    filters = [counting("Throttled"), counting("ByKey", ApiKeyId="$.apiKeyId")]
+def test_an_alarm_watches_a_metric_that_exists(resource: Resource, what: str | None) -> None:
+    filters = [counting("Throttled"), counting("ByKey", "ApiKeyId")]
 
-    found = violations("alarms-name-metrics-that-exist", alarm(*metric), *filters)
+    found = violations("alarms-name-metrics-that-exist", resource, *filters)
 
     assert found == ([f"it: {what}"] if what else [])
-
-
-def test_the_metrics_of_metric_math_are_checked() -> None:
-    query = {"id": "m1", "metric": {"namespace": "AWS/ApiGateway", "metricName": "Throttled"}}
-    math = made(ALARM, metricQueries=[{"id": "e1", "expression": "m1 * 2"}, query])
-
-    assert violations("alarms-name-metrics-that-exist", math) == [
-        "it: AWS has no metric Throttled in AWS/ApiGateway"
-    ]
-    assert violations("alarms-name-metrics-that-exist", made(ALARM, metricQueries=UNKNOWN)) == []

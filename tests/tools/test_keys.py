@@ -62,14 +62,14 @@ def counted(client: Any, used: dict[str, list[list[int]]]) -> list[dict[str, Any
 def test_keys_are_listed_with_age_and_use(api_gateway: Any) -> None:  # noqa: ANN401
     asked = counted(api_gateway, {VALUES["default"]: [[10, 9990], [30, 9960]]})
 
-    found = sorted(read_keys(api_gateway, settings("prod"), NOW), key=lambda key: key.name)
+    found = sorted(read_keys(api_gateway, settings("prod"), NOW), key=lambda key: str(key["name"]))
 
-    assert [(key.name, key.used, key.left, key.period) for key in found] == [
+    assert [tuple(key[name] for name in ("name", "used", "left", "period")) for key in found] == [
         ("basic/default", 40, 9960, "week"),
         ("basic/default.2", 0, 10_000, "week"),
     ]
-    created = api_gateway.get_api_key(apiKey=found[0].id)["createdDate"].timestamp()
-    assert found[0].age_days == int((NOW - created) // 86_400)
+    created = api_gateway.get_api_key(apiKey=found[0]["id"])["createdDate"].timestamp()
+    assert found[0]["age_days"] == int((NOW - created) // 86_400)
     assert asked == [{"startDate": "2027-01-10", "endDate": "2027-01-15"}], "since Sunday"
 
 

@@ -14,14 +14,22 @@ from throttling.review import Finding, not_among, review
 from tools.diff.allowance import allowance
 
 NOT_FOR_CALLERS: Final = (
-    *("project", "stack", "profile"),
+    *("project", "stack", "aws:profile"),
     *("function.architecture", "function.memoryMb", "function.runtime", "function.snapStart"),
     *("manageApiGatewayLogging", "monitoring", "network.availabilityZones", "network.flowLogs"),
     *("table.pointInTimeRecovery", "waf.logging"),
 )
 """Settings that change nothing that a caller meets, or sections of them."""
+_REPLACES: Final = {
+    "stageName": "replaces the stage: every caller's URL changes",
+    "network.cidr": "replaces the VPC, and moves the function to it",
+    "aws:region": "replaces all resources: an empty table, other API keys, another URL",
+}
 _NOT_LIMITS: Final = ("deletionProtection", "network.cidr", "stageName", "table.deletionProtection")
 """Settings that are reported only if their change cannot be undone."""
+
+Values = Mapping[str, object]
+"""The settings of a stack by their key in its config."""
 
 
 def stack_diff(stack: str, before: Settings | None, after: Settings | None) -> str | None:
@@ -32,9 +40,9 @@ def stack_diff(stack: str, before: Settings | None, after: Settings | None) -> s
         before: None for a new stack.
         after: None for a removed stack.
     """
-    old, new = limits_by_key(before), limits_by_key(after)
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    lost = list(_lost(before, after)) if before and after else []
+    old, new = _values(before), _values(after)
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]
+    lost = list(_lost(before, after, old, new)) if before and after else []
     if not changed and not lost:
         return None
     news = " (new)" if before is None else " (removed)" if after is None else ""
@@ -43,27 +51,25 @@ def stack_diff(stack: str, before: Settings | None, after: Settings | None) -> s
         lines += ["", "This cannot be undone:", "", *(f"- {line}." for line in lost)]
     if changed:
         lines += ["", "| limit | before | after |", "|---|---|---|"]
-        lines += [_row(code(key), old.get(key, ""), new.get(key, "")) for key in changed]
+        for key in changed:
+            cells = (_text(side[key]) if key in side else "" for side in (old, new))
+            lines.append(_row(code(key), *cells))
         if after is not None:
             lines += ["", *_findings(before, after), *_clients(before, after)]
     return "\n".join(lines)
 
 
-def limits_by_key(settings: Settings | None) -> dict[str, str]:
-    """Return every setting that callers meet, by its key in the config, as Markdown."""
+def _values(settings: Settings | None) -> Values:
     if settings is None:
         return {}
     tree = settings.model_dump(by_alias=True, mode="json")
-    return {
-        "aws:region" if key == "region" else key: _value(value)
-        for key, value in _leaves(tree, "")
-        if not any(f"{key}.".startswith(f"{one}.") for one in (*NOT_FOR_CALLERS, *_NOT_LIMITS))
-    }
+    aws = {f"aws:{name}": tree.pop(name) for name in ("region", "profile")}
+    return dict(_leaves(tree | aws, ""))
 
 
 def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, object]]:
     for name, value in tree.items():
-        step = name if re.fullmatch(r"[\w-]+", name) else f'["{name}"]'
+        step = name if re.fullmatch(r"[\w:-]+", name) else f'["{name}"]'
         key = f"{above}{'.' if above and step == name else ''}{step}"
         if isinstance(value, Mapping):
             yield from _leaves(value, key)
@@ -71,7 +77,11 @@ def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, object]]
             yield key, value
 
 
-def _lost(before: Settings, after: Settings) -> Iterator[str]:
+def _is_limit(key: str) -> bool:
+    return not any(f"{key}.".startswith(f"{one}.") for one in (*NOT_FOR_CALLERS, *_NOT_LIMITS))
+
+
+def _lost(before: Settings, after: Settings, old: Values, new: Values) -> Iterator[str]:
     """Yield what a change deletes or replaces of a deployed stack although callers depend on it."""
     refused = ""
     if before.deletion_protection and after.deletion_protection:
@@ -81,34 +91,15 @@ def _lost(before: Settings, after: Settings) -> Iterator[str]:
             "`deletionProtection`: true → false: Pulumi may then delete or replace the table, the "
             "stage and the VPC"
         )
-    for key, old, new, consequence in (
-        (
-            "stageName",
-            before.stage_name,
-            after.stage_name,
-            "replaces the stage: every caller's URL changes",
-        ),
-        (
-            "network.cidr",
-            before.network.cidr,
-            after.network.cidr,
-            "replaces the VPC, and moves the function to it",
-        ),
-        (
-            "aws:region",
-            before.region,
-            after.region,
-            "replaces all resources: an empty table, other API keys, another URL",
-        ),
-    ):
-        if old != new:
-            yield f"`{key}`: {code(str(old))} → {code(str(new))} {consequence}{refused}"
+    for key, consequence in _REPLACES.items():
+        if old[key] != new[key]:
+            yield f"`{key}`: {_text(old[key])} → {_text(new[key])} {consequence}{refused}"
     kept = after.limits().usage_plans
     for name, plan in before.limits().usage_plans.items():
         now = kept[name].clients if name in kept else ()
         if gone := [client for client in plan.clients if client not in now]:
             yield (
-                f"{code(f'usagePlans.{name}')}: the API keys of {_value(gone)} are deleted: "
+                f"{code(f'usagePlans.{name}')}: the API keys of {_text(gone)} are deleted: "
                 "clients that still use them get 403"
             )
 
@@ -154,14 +145,14 @@ def _clients(before: Settings | None, after: Settings) -> Iterator[str]:
 
 
 def _bounds(settings: Settings, plan: str, method: str) -> list[str]:
-    return [f"{_value(value)} ({layer})" for value, layer in allowance(settings, plan, method)]
+    return [f"{_text(value)} ({layer})" for value, layer in allowance(settings, plan, method)]
 
 
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _value(value: object) -> str:
+def _text(value: object) -> str:
     match value:
         case None | []:
             return "none"
@@ -170,9 +161,9 @@ def _value(value: object) -> str:
         case int() | float():
             return f"{value:,.3f}".rstrip("0").rstrip(".")
         case list():
-            return ", ".join(map(_value, value))
+            return ", ".join(map(_text, value))
         case dict():
-            return " ".join(map(_value, value.values()))
+            return " ".join(map(_text, value.values()))
     return code(str(value))
 
 

@@ -61,7 +61,7 @@ class Account:
         """Return what all pages of the answer to a call have under `key`."""
         with _failures(call):
             pages = self._client(call).get_paginator(_method(call)).paginate(**parameters)
-            return [item for page in pages for item in page.get(key, [])]
+            return list(pages.search(f"{key}[] || `[]`"))  # AWS leaves out an empty list
 
     def ask_own(self) -> frozenset[str]:
         """Return the ARNs of what this stack has deployed, by the tags of its resources."""

@@ -1,16 +1,25 @@
 """`python -m tools policy`: the policy pack's rules on every stack, without the Pulumi CLI."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import click
 from pulumi.output import Unknown
 
 from policy.rules import RULES
-from policy.rules.model import UNKNOWN, Level, Resource, Rule, Stack, Violation, settings_of
+from policy.rules.model import UNKNOWN, Resource, Rule, Stack, Violation, settings_of
 from settings import StackConfig, UserError, read_stack, stack_names
-from tools.cli import Exit, console, format_option, print_json
+from tools.cli import Exit, format_option, print_json
 from tools.recorder.program import run_program
+
+_TEXT: Final = """\
+{level} {rule}, stack {stack}
+  resource: {resource} ({type})
+  what: {what}
+  why:  {why}
+  see:  {reference}
+  fix:  {fix}
+"""
 
 
 @click.command(epilog="Example: python -m tools policy --stack dev")
@@ -27,20 +36,18 @@ def policy(stack: str | None, output_format: str) -> Exit:
     names = [stack] if stack else stack_names()
     if not names:
         raise UserError("There is no stack to check: no Pulumi.<stack>.yaml here.")
-    found = [(name, *one) for name in names for one in violations_of(read_stack(name))]
+    found = [_entry(name, *one) for name in names for one in violations_of(read_stack(name))]
+    levels = [entry["level"] for entry in found]
     if output_format == "json":
-        print_json([_as_json(*one) for one in found])
+        print_json(found)
     else:
-        for one in found:
-            click.echo(_as_text(*one))
-        levels = [rule.level for _, rule, _ in found]
-        console().print(
-            f"{len(RULES)} rules on {', '.join(names)}: {levels.count(Level.MANDATORY)} mandatory, "
-            f"{levels.count(Level.ADVISORY)} advisory violations.",
-            markup=False,
+        for entry in found:
+            click.echo(_TEXT.format_map(entry | {"level": entry["level"].upper()}))
+        click.echo(
+            f"{len(RULES)} rules on {', '.join(names)}: {levels.count('mandatory')} mandatory, "
+            f"{levels.count('advisory')} advisory violations."
         )
-    mandatory = any(rule.level is Level.MANDATORY for _, rule, _ in found)
-    return Exit.FINDINGS if mandatory else Exit.OK
+    return Exit.FINDINGS if "mandatory" in levels else Exit.OK
 
 
 def violations_of(config: StackConfig) -> list[tuple[Rule, Violation]]:
@@ -94,24 +101,13 @@ def _known(value: Any) -> Any:  # noqa: ANN401  JSON
     return value
 
 
-def _as_text(stack: str, rule: Rule, violation: Violation) -> str:
-    resource = violation.resource
-    return (
-        f"{rule.level.upper()} {rule.name}, stack {stack}\n"
-        f"  resource: {resource.name} ({resource.type})\n"
-        f"  what: {violation.what}\n"
-        f"  why:  {rule.why}\n"
-        f"  see:  {rule.reference}\n"
-        f"  fix:  {rule.fix}\n"
-    )
-
-
-def _as_json(stack: str, rule: Rule, violation: Violation) -> dict[str, str]:
+def _entry(stack: str, rule: Rule, violation: Violation) -> dict[str, str]:
     return {
-        "stack": stack,
-        "rule": rule.name,
         "level": rule.level.value,
-        "resource": violation.resource.urn,
+        "rule": rule.name,
+        "stack": stack,
+        "resource": violation.resource.name,
+        "type": violation.resource.type,
         "what": violation.what,
         "why": rule.why,
         "reference": rule.reference,

@@ -111,7 +111,7 @@ def test_an_advice_alone_does_not_fail_the_check(project: Path, capsys: Capture)
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["stack"], found["level"]) == ("dev", "advisory")
     assert found["rule"] == "function-reservation-turned-off"
-    assert found["resource"].endswith(f"::{PROJECT}-function")
+    assert found["resource"] == f"{PROJECT}-function"
 
 
 def test_what_cannot_be_checked_is_one_error_and_status_2(project: Path, capsys: Capture) -> None:
