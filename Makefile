@@ -46,6 +46,13 @@ status: .venv/ready ## Show what the running stack holds and refused (STACK=dev)
 test: .venv/ready ## Run all tests
 	@$(python) -m pytest -n auto --dist loadfile
 
+.PHONY: engine
+engine: .venv/ready ## Run the program under Pulumi's real engine (needs its CLI on PATH, no account)
+	@command -v pulumi >/dev/null || { \
+		echo "Pulumi's CLI is not on PATH. Install it: https://www.pulumi.com/docs/iac/download-install/" >&2; \
+		exit 2; }
+	@$(python) -m pytest tests/engine
+
 .PHONY: fuzz
 fuzz: .venv/ready ## Run the property tests with FUZZ times as many random examples (FUZZ=50)
 	@FUZZ=$(FUZZ) $(python) -m pytest -n auto --dist loadfile -m hypothesis --timeout 3600

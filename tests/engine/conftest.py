@@ -6,7 +6,7 @@ import runpy
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,17 @@ class Engine:
     stack: automation.Stack
     name: str
     log: Path
+    state: Path
+    """The folder of the backend's state."""
     said: list[str] = field(default_factory=list)
     """Every event of the engine, as JSON."""
 
     def configure(self, **changes: Any) -> None:
         """Give the stack the config of the fixture stack with changes; see `tests.stacks.config`."""
-        given = stacks.config(self.name, **changes)
-        for key in self.stack.get_all_config():
-            self.stack.remove_config(key)
-        self.stack.set_all_config(
-            {key: automation.ConfigValue(value) for key, value in given.values.items()}
-        )
+        workspace = self.stack.workspace
+        kept = workspace.stack_settings(self.name)
+        kept.config = dict(stacks.config(self.name, **changes).values)
+        workspace.save_stack_settings(self.name, kept)
 
     def preview(self) -> dict[str, str]:
         """Return what an update would change: the operation by name of each resource."""
@@ -111,14 +111,23 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def engine(backend: Path) -> Callable[[str], Engine]:
-    """Makes stacks that live side by side in one backend."""
+def engine(backend: Path) -> Callable[..., Engine]:
+    """Makes stacks that live side by side in one backend.
 
-    def make(name: str) -> Engine:
+    It takes a stack's name, and a function to call before each run of the program.
+    """
+
+    def make(name: str, before: Callable[[], None] = lambda: None) -> Engine:
+        def program() -> None:
+            before()
+            runpy.run_path(str(CODE / "__main__.py"), run_name="__main__")
+
+        work = backend / "work"
+        work.mkdir(exist_ok=True)
         stack = automation.create_or_select_stack(
             name,
             project_name=stacks.PROJECT,
-            program=lambda: _run_program(),
+            program=program,
             opts=automation.LocalWorkspaceOptions(
                 project_settings=automation.ProjectSettings(
                     name=stacks.PROJECT,
@@ -126,16 +135,11 @@ def engine(backend: Path) -> Callable[[str], Engine]:
                     backend=automation.ProjectBackend(url=f"file://{backend / 'state'}"),
                 ),
                 pulumi_home=str(backend / "home"),
-                work_dir=None,
+                work_dir=str(work),
             ),
         )
-        made = Engine(stack=stack, name=name, log=backend / "provider.log")
+        made = Engine(stack, name, backend / "provider.log", backend / "state")
         made.configure()
         return made
 
     return make
-
-
-def _run_program() -> Mapping[str, Any] | None:
-    runpy.run_path(str(CODE / "__main__.py"), run_name="__main__")
-    return None

@@ -162,7 +162,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         failing = os.environ.get("PROVIDER_FAILS_AT")
         if failing and not request.preview and re.search(failing, request.urn):
             context.abort(grpc.StatusCode.INTERNAL, "The provider was told to fail here.")
-        id_, outputs = created(type_, name, _open(inputs), region=REGION)
+        id_, outputs = created(
+            type_,
+            name,
+            _open(inputs),
+            region=REGION,
+            stack=request.urn.split("::")[0],
+            salt=os.urandom(4).hex(),
+        )
         added = {key: value for key, value in outputs.items() if key not in inputs}
         if request.preview:
             return provider_pb2.CreateResponse(
