@@ -6,7 +6,6 @@ from typing import Final
 
 import pulumi_aws as aws
 from pulumi_aws.wafv2 import (
-    WebAclCustomResponseBodyArgsDict,
     WebAclRuleArgsDict,
     WebAclRuleStatementRateBasedStatementArgsDict,
     WebAclVisibilityConfigArgsDict,
@@ -24,7 +23,7 @@ from settings.schema import (
 
 # https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
 _LONGEST_METRIC_NAME: Final = 128
-TOO_MANY_REQUESTS: Final = "too-many-requests"
+_TOO_MANY_REQUESTS: Final = "too-many-requests"
 """Key of the body that a blocked caller gets."""
 
 
@@ -37,9 +36,21 @@ def create_web_acl(
         description=f"In front of stage {settings.stage_name} of {settings.label}",
         scope="REGIONAL",
         default_action={"allow": {}},
-        custom_response_bodies=response_bodies(),
+        custom_response_bodies=[
+            {
+                "key": _TOO_MANY_REQUESTS,
+                "content_type": "APPLICATION_JSON",
+                # In the same shape as the API's own refusals.
+                "content": json.dumps(
+                    {
+                        "message": "Too Many Requests",
+                        "reason": "too many requests from this address",
+                    }
+                ),
+            }
+        ],
         rules=rules(settings.waf, settings.label),
-        visibility_config=visibility(settings.label),
+        visibility_config=_visibility(settings.label),
         # AWS WAF also samples requests. The log's redaction does not apply to those.
         data_protection_config={
             "data_protections": [
@@ -76,18 +87,6 @@ def create_web_acl(
     return acl
 
 
-def response_bodies() -> list[WebAclCustomResponseBodyArgsDict]:
-    """Return the body of a blocked request, in the same shape as the API's own refusals."""
-    body = {"message": "Too Many Requests", "reason": "too many requests from this address"}
-    return [
-        {
-            "key": TOO_MANY_REQUESTS,
-            "content_type": "APPLICATION_JSON",
-            "content": json.dumps(body),
-        }
-    ]
-
-
 def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]:
     """Return the web ACL's rules by priority, the rate rule first.
 
@@ -103,7 +102,7 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]
     ]
 
 
-def visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
+def _visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
     """Return the settings that publish metrics under `metric_name`, and sample requests."""
     return {
         "cloudwatch_metrics_enabled": True,
@@ -144,14 +143,14 @@ def _rate_rule(settings: WafSettings, metric_name: str) -> WebAclRuleArgsDict:
                 # AWS WAF would answer 403, which clients do not retry.
                 "custom_response": {
                     "response_code": 429,
-                    "custom_response_body_key": TOO_MANY_REQUESTS,
+                    "custom_response_body_key": _TOO_MANY_REQUESTS,
                     "response_headers": [
                         {"name": "Retry-After", "value": str(settings.window_seconds)}
                     ],
                 }
             }
         },
-        "visibility_config": visibility(metric_name),
+        "visibility_config": _visibility(metric_name),
     }
 
 
@@ -165,5 +164,5 @@ def _managed_group(
             "managed_rule_group_statement": {"vendor_name": group.vendor_name, "name": group.name}
         },
         "override_action": {"none": {}},
-        "visibility_config": visibility(metric_name),
+        "visibility_config": _visibility(metric_name),
     }

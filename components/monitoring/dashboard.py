@@ -42,7 +42,7 @@ def _rows(
     settings: Settings, names: Names, alarm_arns: Sequence[pulumi.Input[str]]
 ) -> Iterator[tuple[list[Document], int]]:
     """Yield rows of widgets, each with its height."""
-    yield [_text(_limits(settings))], _HEIGHT
+    yield [{"type": "text", "properties": {"markdown": _limits(settings)}}], _HEIGHT
     yield [{"type": "alarm", "properties": {"title": "Alarms", "alarms": alarm_arns}}], 3
     stage = settings.throttle
     api = ["ApiName", names.api, "Stage", names.stage]
@@ -56,17 +56,15 @@ def _rows(
         ],
         limits={f"stage: {stage.rate_limit:g}/s": stage.rate_limit * 60},
     )
-    refusals = _graph(
-        names,
-        "Refused a minute, by reason",
-        [
-            [names.namespace, log_metrics.THROTTLED, {"label": "rate or burst"}],
-            [names.namespace, log_metrics.QUOTA_EXCEEDED, {"label": "quota"}],
-            [names.namespace, log_metrics.INVALID_KEY, {"label": "API key"}],
-            *_waf_metrics(names),
-        ],
-    )
-    yield [requests, refusals], _HEIGHT
+    refused: list[list[Any]] = [
+        [names.namespace, log_metrics.THROTTLED, {"label": "rate or burst"}],
+        [names.namespace, log_metrics.QUOTA_EXCEEDED, {"label": "quota"}],
+        [names.namespace, log_metrics.INVALID_KEY, {"label": "API key"}],
+    ]
+    if names.web_acl:
+        acl = ["WebACL", names.web_acl, "Region", names.region, "Rule", ALL_RULES]
+        refused.append(["AWS/WAFV2", "BlockedRequests", *acl, {"label": "web ACL"}])
+    yield [requests, _graph(names, "Refused a minute, by reason", refused)], _HEIGHT
     yield (
         [
             _search(names, "Throttled a minute, by API key ID", log_metrics.THROTTLED_BY_KEY),
@@ -123,13 +121,6 @@ def _rows(
     yield [concurrency, failures, writes], _HEIGHT
 
 
-def _waf_metrics(names: Names) -> list[list[Any]]:
-    if names.web_acl is None:
-        return []
-    dimensions = ["WebACL", names.web_acl, "Region", names.region, "Rule", ALL_RULES]
-    return [["AWS/WAFV2", "BlockedRequests", *dimensions, {"label": "web ACL"}]]
-
-
 def _limits(settings: Settings) -> str:
     """Return the limits as a Markdown table, for comparison with the graphs below it."""
     stage, waf = settings.throttle, settings.waf
@@ -152,10 +143,6 @@ def _limits(settings: Settings) -> str:
         lines.append(f"web ACL, each address | {waf.rate_limit:,} per {waf.window_seconds} s | | ")
     lines += ["", "AWS applies throttles and quotas on a best-effort basis: targets, not ceilings."]
     return "\n".join(lines)
-
-
-def _text(markdown: str) -> Document:
-    return {"type": "text", "properties": {"markdown": markdown}}
 
 
 def _graph(

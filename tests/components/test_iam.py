@@ -1,4 +1,4 @@
-"""The IAM and endpoint policies, as whole documents. What holds for all is in `test_contracts`."""
+"""The IAM and endpoint policies, as whole documents. `test_contracts` has rules for all of them."""
 
 from typing import Any
 

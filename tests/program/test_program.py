@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
-from hypothesis import given
+from hypothesis import Phase, given
+from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
 
 from tests.fuzzing import examples
@@ -221,7 +222,8 @@ limits = st.fixed_dictionaries(
 )
 
 
-@examples(8)
+# Without shrinking, which would run the program hundreds of times.
+@settings_of_test(examples(8), phases=(Phase.explicit, Phase.generate))
 @given(changes=limits)
 def test_the_limits_of_any_config_are_enforced_as_they_are_set(changes: dict[str, Any]) -> None:
     assert read_deployment(run(**changes).resources).limits == settings(**changes).limits()

@@ -11,7 +11,7 @@ PLAN = "apigateway/usagePlan:UsagePlan"
 
 
 def test_a_usage_plan_has_a_throttle_and_a_quota_on_the_stage() -> None:
-    program = deploy("prod")
+    program = deploy("prod", usagePlans={"premium": {"quota": {"period": "MONTH"}}})
     stages = [{"apiId": only(program, API).id, "stage": "prod"}]
     assert inputs(program, PLAN) == {
         "plan-basic": {
@@ -24,7 +24,7 @@ def test_a_usage_plan_has_a_throttle_and_a_quota_on_the_stage() -> None:
             "description": "premium: 500 requests per second for each client",
             "apiStages": stages,
             "throttleSettings": {"rateLimit": 500, "burstLimit": 1000},
-            "quotaSettings": {"limit": 100_000, "period": "DAY"},
+            "quotaSettings": {"limit": 100_000, "period": "MONTH"},
         },
     }
 
