@@ -1,7 +1,7 @@
-"""The policy pack, as `pulumi preview --policy-pack policy` runs it.
+"""The policy pack that `pulumi preview --policy-pack policy` runs.
 
-Pulumi runs this folder by its path, in a process and an environment of its own: what is imported
-here is found in this folder, and nothing of the program is there.
+Pulumi runs this folder by its path, in a process and an environment of its own: imports are found
+in this folder, and none of the program's packages are there.
 """
 
 from pulumi_policy import PolicyPack

@@ -20,23 +20,23 @@ _WCU = {"RateBasedStatement": 2, "ManagedRuleGroupStatement": 700}
 
 @dataclass
 class MotoAccount:
-    """What a test may set before it asks."""
+    """What a test can set before it runs a check."""
 
     url: str
     concurrency: int = 1000
     unreserved: int = 1000
 
     def client(self, service: str) -> Any:  # noqa: ANN401  boto3's clients have no types
-        """A client with which a test fills the account."""
+        """Return a client with which a test fills the account."""
         return boto3.client(service, endpoint_url=self.url, region_name=REGION)
 
     def limit_concurrency(self, total: int, unreserved: int | None = None) -> None:
-        """Set what the account's functions may use."""
+        """Set the concurrency of the account's functions."""
         self.concurrency = total
         self.unreserved = total if unreserved is None else unreserved
 
     def reset(self) -> None:
-        """Make it a new account again."""
+        """Empty the account."""
         request = Request(f"{self.url}/moto-api/reset", method="POST")  # noqa: S310
         with urlopen(request, timeout=10):  # noqa: S310
             pass
@@ -50,7 +50,7 @@ class MotoAccount:
 
 @contextmanager
 def moto_account(patch: pytest.MonkeyPatch) -> Iterator[MotoAccount]:
-    """A new account, with credentials for it in the environment."""
+    """Provide a new account, with credentials for it in the environment."""
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
         patch.delenv(name, raising=False)
     patch.setenv("AWS_ACCESS_KEY_ID", "testing")
