@@ -220,7 +220,7 @@ def admit(
                 bucket.tokens = tokens
                 code = _FIRST_BUCKET + layer
                 break
-            bucket.tokens = max(0.0, tokens - 1)
+            bucket.tokens = tokens - 1
         if not code:
             # Requests that have ended matter only when there may be a new peak.
             if last - first >= peak:
