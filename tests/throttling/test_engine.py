@@ -204,6 +204,7 @@ def test_memory_is_bounded_by_the_requests_of_one_window() -> None:
     ("times", "sources", "addresses", "message"),
     [
         ([1.0, 0.5], [0, 0], [0, 0], "times decrease"),
+        ([0.0, float("nan")], [0, 0], [0, 0], "times decrease"),
         ([0.0, 0.5], [0, 1], [0, 0], "no such source"),
         ([0.0, 0.5], [0, -1], [0, 0], "no such source"),
         ([0.0, 0.5], [0, 0], [0, -1], "no such source or address"),
