@@ -36,7 +36,7 @@ from settings.kinds import Network, OneOf, Rate, Switch, Text, Whole
 from routes import METHODS
 from throttling import Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.account import MAX_API_KEYS, MAX_INTEGRATION_SECONDS, MAX_USAGE_PLANS, MAX_WCU
-from throttling.review import Expectations, Level, review
+from throttling.review import Expectations, review
 
 _NAME: Final = Text(
     r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
@@ -333,7 +333,6 @@ class Settings(Config):
         return Expectations(
             region=self.region,
             duration_seconds=self.function.expected_duration_ms / 1000,
-            timeout_seconds=self.function.timeout_seconds,
             max_write_request_units=self.table.max_write_request_units,
             wcu=self.waf.wcu,
             managed_rule_groups=len(self.waf.managed_rule_groups),
@@ -345,7 +344,7 @@ class Settings(Config):
             f"{config_key(self.project, finding.path)}: {finding.message}\n"
             f"      {fix_command(self.project, self.stack, finding.path, finding.fix)}"
             for finding in review(self.limits(), self.expectations())
-            if finding.level is Level.WARNING
+            if finding.level == "warning"
         ]
 
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from settings import Settings, UserError, load_stack, stack_names
 from settings.errors import fix_command
-from throttling.review import Finding, Level
+from throttling.review import LimitFinding
 from throttling.review import review as findings_of
 from tools.cli import Exit, console, format_option, print_json
 
@@ -36,11 +36,11 @@ def review(stack: str | None, strict: bool, output_format: str) -> Exit:
     else:
         for settings, findings in found:
             _print(settings, findings)
-    warned = any(one.level is Level.WARNING for _, findings in found for one in findings)
+    warned = any(one.level == "warning" for _, findings in found for one in findings)
     return Exit.FINDINGS if strict and warned else Exit.OK
 
 
-def findings_json(settings: Settings, findings: list[Finding]) -> list[dict[str, Any]]:
+def findings_json(settings: Settings, findings: list[LimitFinding]) -> list[dict[str, Any]]:
     """Return the findings on one stack as plain values."""
     return [
         {
@@ -54,12 +54,12 @@ def findings_json(settings: Settings, findings: list[Finding]) -> list[dict[str,
     ]
 
 
-def _print(settings: Settings, findings: list[Finding]) -> None:
+def _print(settings: Settings, findings: list[LimitFinding]) -> None:
     number = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "fine"
     out = console()
     out.print(Text(f"Stack {settings.stack}: {number}", style="bold"))
     for finding in findings_json(settings, findings):
-        style = "yellow" if finding["level"] == Level.WARNING else "cyan"
+        style = "yellow" if finding["level"] == "warning" else "cyan"
         out.print(Text(f"{finding['level']}: {finding['key']}", style=style))
         out.print(Text(f"  {finding['message']}"))
         out.print(Text(f"  {finding['command']}", style="dim"))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from routes import METHODS
 from settings import Settings
 from settings.errors import fix_command
-from throttling.review import Finding, not_among, review
+from throttling.review import LimitFinding, not_among, review
 from tools.diff.allowance import allowance
 
 NOT_FOR_CALLERS: Final = (
@@ -115,7 +115,7 @@ def _findings(before: Settings | None, after: Settings) -> Iterator[str]:
     yield from _listed("Findings of the review that go:", go, None)
 
 
-def _listed(title: str, findings: Sequence[Finding], fixed: Settings | None) -> Iterator[str]:
+def _listed(title: str, findings: Sequence[LimitFinding], fixed: Settings | None) -> Iterator[str]:
     if findings:
         yield from (title, "")
         for finding in findings:
