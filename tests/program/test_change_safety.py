@@ -375,7 +375,7 @@ def test_what_cannot_be_recovered_is_not_lost_where_it_is_protected(
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("protection", [True, False])
 def test_only_a_stack_with_deletion_protection_is_protected(stack: str, protection: bool) -> None:
-    program = deploy(stack, table={"deletionProtection": protection})
+    program = deploy(stack, deletionProtection=protection)
     protected = {short(resource) for resource in program.resources.items if resource.protect}
     assert protected == ({"table", "vpc", "stage"} if protection else set())
     table = only(program, "dynamodb/table:Table")
@@ -384,6 +384,6 @@ def test_only_a_stack_with_deletion_protection_is_protected(stack: str, protecti
 
 def test_one_update_removes_the_protection_from_everything() -> None:
     """After it, a destroy works."""
-    unprotected = deploy("prod", table={"deletionProtection": False})
+    unprotected = deploy("prod", deletionProtection=False)
     # AWS knows only about the protection of the table.
     assert effects(deploy("prod"), unprotected) == {"updated": {"table"}}
