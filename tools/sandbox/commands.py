@@ -1,279 +1,259 @@
-"""`make up`, `make down`, `make status`: the stack on this machine.
+"""`make up`, `make down`, `make status`: a stack on this machine."""
 
-python -m sandbox up [--stack dev] [--port 8080] [--dynamodb-endpoint URL]
-python -m sandbox down [--stack dev]
-python -m sandbox status [--stack dev] [--format table|json]
-"""
-
-import argparse
 import contextlib
+import fcntl
 import json
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from settings.files import StackFileError, project_name, read_stack, secret_keys
-from tools.sandbox.deployment import API_KEY_HEADER, Deployment, read_deployment
-from tools.sandbox.errors import SandboxError
-from tools.sandbox.state import Reply, State
-from tools.sandbox.table import LOOPBACK, DynamoDB, TableServer
+from settings import UserError, project_root, read_stack
+from tools.cli import console, format_option, print_json
+from tools.recorder.resources import Resources
+from tools.sandbox.client import FOLDER, KEEP, LOOPBACK, Sandbox, running, stack_folder
+from tools.sandbox.deployment import API_KEY_HEADER, read_deployment
 
-if TYPE_CHECKING:
-    from tools.recorder.program import Program
-
-ROOT: Final = Path(__file__).parent.parent
-_ITEMS_SHOWN: Final = 5
-_STOP_SECONDS: Final = 15.0
+CODE: Final = Path(__file__).parents[2]
 
 
-def main() -> None:
-    """Run one command; what goes wrong is one clear message, and exit status 1."""
-    args = _arguments()
-    try:
-        match args.command:
-            case "up":
-                up(_console(), args.stack, args.port, args.dynamodb_endpoint)
-            case "down":
-                down(_console(), args.stack)
-            case "status":
-                status(_console(), args.stack, as_json=args.format == "json")
-    except (SandboxError, StackFileError) as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename or 'The sandbox'}: {error.strerror or error}.")
+def _check_endpoint(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    with contextlib.suppress(ValueError):
+        if value is None or (urlsplit(value).scheme in ("http", "https") and urlsplit(value).port):
+            return value
+    raise click.BadParameter(f"{value} is not a URL such as http://localhost:8000")
 
 
-def _fail(message: str) -> NoReturn:
-    _console(stderr=True).print(f"[bold red]error:[/] {escape(message)}")
-    sys.exit(1)
+@click.command(epilog="Example: python -m tools up --stack dev --port 8080")
+@click.option("--stack", default="dev", show_default=True, help="The stack whose config to use.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Of the API."
+)
+@click.option(
+    "--dynamodb-endpoint",
+    metavar="URL",
+    callback=_check_endpoint,
+    help="A DynamoDB API to use instead of moto's.",
+)
+def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
+    """Run a stack on this machine, or redeploy it with its current config and code."""
+    # Slow to import.
+    from tools.recorder.program import run_program
+
+    out = console()
+    step = _steps(out, stack)
+    root = project_root()
+    config = read_stack(stack, root)
+    folder = stack_folder(root, stack)
+    with _locked(root), contextlib.ExitStack() as cleanup:
+        _refuse_port_of_another_stack(root, stack, port)
+        found = running(stack, root)
+        # Starts while the program runs.
+        sandbox = found or cleanup.enter_context(_launched(folder, own_table=not dynamodb_endpoint))
+        with step("running the Pulumi program"):
+            program = run_program(config, base_url=f"http://{LOOPBACK}:{port}")
+        with step("starting the function and the table"):
+            status = sandbox.deploy(program.resources, port=port, dynamodb=dynamodb_endpoint)
+    for warning in program.warnings:
+        out.print(f"[yellow]warning:[/] {escape(warning)}")
+    _show_access(out, status, program.resources, redeployed=found is not None)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="The stack, locally.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("up", help="start the stack, or redeploy it")
-    start.add_argument("--stack", default="dev", help="whose config to use (default: dev)")
-    start.add_argument("--port", type=int, default=8080, help="of the API (default: 8080)")
-    start.add_argument(
-        "--dynamodb-endpoint", metavar="URL", help="a DynamoDB API to use instead of moto's"
-    )
-    stop = commands.add_parser("down", help="stop it, and forget its items")
-    stop.add_argument("--stack", help="one stack only (default: all that run)")
-    show = commands.add_parser("status", help="show what it holds, and what was refused")
-    show.add_argument("--stack", default="dev", help="which stack (default: dev)")
-    show.add_argument("--format", choices=["table", "json"], default="table")
-    return parser.parse_args()
-
-
-def _console(*, stderr: bool = False) -> Console:
-    """Colour and layout for people; lines that nothing wraps for pipes."""
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 400
-    return console
-
-
-def up(console: Console, stack: str, port: int, dynamodb_endpoint: str | None) -> None:
-    """Start the stack on this machine, or redeploy it with its current config.
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Keep other commands from changing a sandbox of the project meanwhile.
 
     Raises:
-        SandboxError: when it cannot; what ran before goes on running.
+        UserError: another command is at it.
     """
-    state = State(ROOT, stack)
-    step = _steps(console, stack)
-    with state.lock():
-        running = state.ask("status")
-        _refuse_port_of_another_stack(port, stack)
-        config = read_stack(ROOT, stack)
-        launch = [sys.executable, "-m", "tools.sandbox.server", str(ROOT), stack, str(port)]
-        lifelines: list[int] = []
-        if dynamodb_endpoint:
-            launch += ["--endpoint", dynamodb_endpoint]
-        elif running and running["tablePort"] and TableServer(running["tablePort"], None).answers():
-            launch += ["--table-port", str(running["tablePort"])]
-        else:
-            # Starts while the program runs; ends with this process unless the server takes it on.
-            table = TableServer.launch(state.table_log, state.journal)
-            if table.lifeline:
-                lifelines.append(table.lifeline.fileno())
-                launch += ["--table-lifeline", str(lifelines[0])]
-        with step("running the Pulumi program"):
-            program, deployment = _deploy(config, state, port)
-        with step("starting the function and the table"):
-            reply = _start_server(launch, lifelines, state)
-    for warning in program.warnings:
-        console.print(f"[yellow]warning:[/] {escape(warning)}")
-    keys = program.resources.exports["apiKeys"]
-    _show_access(console, reply, deployment, keys, redeployed=running is not None)
+    folder = root / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be used: {error.strerror}.") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError("Another command is changing a sandbox here; wait for it.") from None
+    finally:
+        os.close(descriptor)
 
 
-def _steps(
-    console: Console, stack: str
-) -> Callable[[str], contextlib.AbstractContextManager[object]]:
+def _refuse_port_of_another_stack(root: Path, stack: str, port: int) -> None:
+    for folder in _folders(root):
+        other = running(folder.name, root) if folder.name != stack else None
+        if other and other.status()["port"] == port:
+            raise UserError(
+                f"Port {port} serves the sandbox of stack {folder.name}. Stop that with "
+                f"make down STACK={folder.name}, or choose another port with "
+                f"make up STACK={stack} PORT={port + 1}."
+            )
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return the folders of the sandboxes that run, or ran, here."""
+    found = (root / FOLDER).glob("*")
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
+
+
+@contextlib.contextmanager
+def _launched(folder: Path, *, own_table: bool) -> Iterator[Sandbox]:
+    """Start a server, which ends again unless the block succeeds.
+
+    Raises:
+        UserError: it does not start.
+    """
+    folder.mkdir(exist_ok=True)
+    log = folder / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603  our own module
+            [
+                *(sys.executable, "-m", "tools.sandbox.server", str(folder)),
+                *(["own-table"] if own_table else []),
+            ],
+            cwd=CODE,
+            # Nothing of the user's shell, such as PYTHONWARNINGS, AWS_PROFILE or HTTP_PROXY.
+            env={
+                "PATH": os.environ.get("PATH", os.defpath),
+                "AWS_CONFIG_FILE": os.devnull,
+                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+        )
+    assert process.stdin  # noqa: S101  pipes were asked for
+    assert process.stdout  # noqa: S101
+    try:
+        address = process.stdout.readline()
+        if not address:
+            raise UserError(f"The server did not start. Its log is {log}.")
+        yield Sandbox(folder=folder, **json.loads(address))
+        process.stdin.write(KEEP)
+        process.stdin.close()
+    except BaseException:
+        process.stdin.close()
+        process.wait()
+        raise
+
+
+def _steps(out: Console, stack: str) -> Callable[[str], contextlib.AbstractContextManager[object]]:
     @contextlib.contextmanager
-    def step(what: str) -> Iterator[None]:
-        if console.is_terminal:
-            with console.status(f"[bold]{stack}[/]: {what} …"):
+    def step(doing: str) -> Iterator[None]:
+        if out.is_terminal:
+            with out.status(f"[bold]{stack}[/]: {doing} …"):
                 yield
         else:
-            console.print(f"{stack}: {what} ...")
+            out.print(f"{stack}: {doing} ...")
             yield
 
     return step
 
 
-def _refuse_port_of_another_stack(port: int, stack: str) -> None:
-    for other in State.all(ROOT):
-        if other.stack == stack:
-            continue
-        reply = other.ask("status")
-        if reply and reply["port"] == port:
-            raise SandboxError(
-                f"Port {port} serves the sandbox of stack {other.stack}. Stop that with "
-                f"make down STACK={other.stack}, or choose another port with "
-                f"make up STACK={stack} PORT={port + 1}."
-            )
-
-
-def _deploy(config: dict[str, str], state: State, port: int) -> "tuple[Program, Deployment]":
-    """Run the program, check that it can be served, and keep what it registered."""
-    # Pulumi takes seconds to import, which only a deployment should wait for.
-    from tools.recorder.program import ProgramError, run_program
-
-    try:
-        program = run_program(
-            config,
-            project=project_name(ROOT),
-            stack=state.stack,
-            base_url=f"http://{LOOPBACK}:{port}",
-            secret_keys=secret_keys(ROOT, state.stack),
-        )
-    except ProgramError as error:
-        raise SandboxError(str(error)) from None
-    deployment = read_deployment(program.resources)
-    try:
-        program.resources.save(state.resources)
-    except OSError as error:
-        raise SandboxError(f"{state.resources} cannot be written: {error.strerror}.") from None
-    return program, deployment
-
-
-def _start_server(launch: list[str], lifelines: list[int], state: State) -> Reply:
-    """Launch the server, and wait until it serves or says why it cannot."""
-    with state.server_log.open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603  our own module
-            launch,
-            cwd=ROOT,
-            pass_fds=lifelines,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
-    assert process.stdout  # noqa: S101  a pipe was asked for
-    said: dict[str, Any] = json.loads(process.stdout.readline() or b"{}")
-    if "error" in said:
-        raise SandboxError(said["error"])
-    if "ready" not in said:
-        raise SandboxError(f"The server did not start; its log is {state.server_log}.")
-    reply: Reply = said["ready"]
-    return reply
-
-
 def _show_access(
-    console: Console,
-    reply: Reply,
-    deployment: Deployment,
-    keys: dict[str, dict[str, str]],
-    *,
-    redeployed: bool,
+    out: Console, status: dict[str, Any], resources: Resources, *, redeployed: bool
 ) -> None:
-    """What one needs to call the API."""
+    """Print what a caller needs."""
+    deployment = read_deployment(resources)
     route = next(iter(deployment.routes.values()))
     url = deployment.url + route.path
     did = "redeployed" if redeployed else "up"
-    where = f"{route.verb} [bold]{url}[/]"
-    console.print(f"\n[bold green]Stack {reply['stack']} is {did}:[/] {where}\n")
-    table = Table("plan", "client", "API key", box=None, pad_edge=False, header_style="dim")
-    for plan, clients in keys.items():
-        for client, value in clients.items():
-            table.add_row(plan, client, value)
-    console.print(table, no_wrap=True)
-    first = next((value for clients in keys.values() for value in clients.values()), None)
-    if first and route.example:
+    out.print(f"\n[bold green]Stack {status['stack']} is {did}:[/] {route.verb} [bold]{url}[/]\n")
+    keys = [
+        (plan, client, value)
+        for plan, clients in resources.exports["apiKeys"].items()
+        for client, value in clients.items()
+    ]
+    table = _table("plan", "client", "API key")
+    for row in keys:
+        table.add_row(*row)
+    out.print(table, no_wrap=True)
+    if keys and route.example:
         words = ["curl", "-i", url, "-H", "content-type: application/json"]
-        words += ["-H", f"{API_KEY_HEADER}: {first}", "-d", json.dumps(route.example)]
-        console.print(f"\nTry it:\n\n{escape(shlex.join(words))}\n")
-    console.print(f"DynamoDB at {reply['dynamodb']}, table {', '.join(reply['tables'])}")
-    for what in reply["notEnforced"]:
-        console.print(f"[yellow]not enforced here:[/] {escape(what)}")
-    console.print("[dim]make status shows what was refused, make down stops it.[/]")
+        words += ["-H", f"{API_KEY_HEADER}: {keys[0][2]}", "-d", json.dumps(route.example)]
+        out.print(f"\nTry it:\n\n{escape(shlex.join(words))}\n")
+    out.print(f"DynamoDB at {status['dynamodb']}, table {', '.join(status['tables'])}")
+    for what in status["notEnforced"]:
+        out.print(f"[yellow]not enforced here:[/] {escape(what)}")
+    out.print("[dim]make status shows what was refused, make down stops it.[/]")
 
 
-def down(console: Console, stack: str | None) -> None:
-    """Stop what runs, and wait until its processes and its port are gone.
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False, header_style="dim")
 
-    Raises:
-        SandboxError: when a sandbox does not stop.
-    """
+
+@click.command(epilog="Example: python -m tools down --stack dev")
+@click.option("--stack", help="One stack only. By default, all that run.")
+def down(stack: str | None) -> None:
+    """Stop what runs on this machine, and delete its items."""
+    out = console()
+    root = project_root()
     stopped = 0
-    for state in [State(ROOT, stack)] if stack else State.all(ROOT):
-        with state.lock():
-            running = state.ask("stop") is not None
-            if running and not state.wait_until_gone(_STOP_SECONDS):
-                raise SandboxError(
-                    f"The sandbox of stack {state.stack} does not stop; its log is "
-                    f"{state.server_log}."
-                )
-            state.journal.unlink(missing_ok=True)
-        if running:
-            console.print(f"Stack {state.stack} is down.")
-            stopped += 1
+    failures = []
+    with _locked(root):
+        for folder in [stack_folder(root, stack)] if stack else _folders(root):
+            try:
+                if sandbox := running(folder.name, root):
+                    sandbox.stop()
+                    out.print(f"Stack {folder.name} is down.")
+                    stopped += 1
+                if folder.exists():
+                    shutil.rmtree(folder)
+            except UserError as error:
+                failures.append(str(error))
+            except OSError as error:
+                failures.append(f"{folder} cannot be deleted: {error.strerror}.")
+    if failures:
+        raise UserError("\n".join(failures))
     if not stopped:
-        console.print(f"No sandbox{f' of stack {stack}' if stack else ''} is running.")
+        out.print(f"No sandbox{f' of stack {stack}' if stack else ''} is running.")
 
 
-def status(console: Console, stack: str, *, as_json: bool) -> None:
-    """Show what the sandbox holds, and how it answered.
-
-    Raises:
-        SandboxError: when it does not run.
-    """
-    reply = State(ROOT, stack).ask("status")
-    if reply is None:
-        raise SandboxError(f"No sandbox of stack {stack} is running. Start it with make up.")
-    database = DynamoDB(reply["dynamodb"], reply["region"])
-    reply["items"] = {table: database.items(table, _ITEMS_SHOWN) for table in reply["tables"]}
-    if as_json:
-        sys.stdout.write(json.dumps(reply, indent=2) + "\n")
+@click.command(epilog="Example: python -m tools status --stack dev --format json")
+@click.option("--stack", default="dev", show_default=True, help="The stack to show.")
+@format_option
+def status(stack: str, output_format: str) -> None:
+    """Show what the sandbox holds, and how each layer answered."""
+    root = project_root()
+    sandbox = running(stack, root)
+    if sandbox is None:
+        read_stack(stack, root)  # says which stacks there are
+        raise UserError(f"No sandbox of stack {stack} is running. Start it with make up.")
+    found = sandbox.status() | {"items": sandbox.items()}
+    if output_format == "json":
+        print_json(found)
         return
-    console.print(f"Stack [bold]{reply['stack']}[/] at {reply['apiUrl']} (pid {reply['pid']})\n")
-    answers = Table("answered by", "of", "status", "requests", box=None, pad_edge=False)
-    answers.header_style = "dim"
-    for row in reply["answers"]:
+    out = console()
+    out.print(f"Stack [bold]{found['stack']}[/] at {found['apiUrl']} (pid {found['pid']})\n")
+    answers = _table("answered by", "of", "status", "requests")
+    for row in found["answers"]:
         colour = "green" if row["status"] < 400 else "yellow" if row["status"] < 500 else "red"
         answers.add_row(
             row["layer"], row["subject"], f"[{colour}]{row['status']}[/]", f"{row['requests']:,}"
         )
-    console.print(answers if reply["answers"] else "No requests yet.")
-    clients = Table("plan", "client", "quota left", box=None, pad_edge=False, header_style="dim")
-    for row in reply["clients"]:
+    out.print(answers if found["answers"] else "No requests yet.")
+    clients = _table("plan", "client", "quota left")
+    for row in found["clients"]:
         left = "no quota" if row["quotaLeft"] is None else f"{row['quotaLeft']:,}"
         clients.add_row(row["plan"], row["client"], left)
-    console.print()
-    console.print(clients)
-    for table, (count, sample) in reply["items"].items():
-        console.print(f"\nTable {table}: {count:,} item{'' if count == 1 else 's'}")
-        for item in sample:
-            console.print(f"  {escape(json.dumps(item, ensure_ascii=False))}")
-
-
-if __name__ == "__main__":
-    main()
+    out.print()
+    out.print(clients)
+    for name, held in found["items"].items():
+        out.print(f"\nTable {name}: {held['count']:,} item{'' if held['count'] == 1 else 's'}")
+        for item in held["sample"]:
+            out.print(f"  {escape(json.dumps(item))}")

@@ -93,23 +93,33 @@ class HttpServer(Server):
         self._large_bodies = asyncio.Semaphore(_MAX_LARGE_BODIES)
         self._listener = _listen(port)
         self.port: int = self._listener.getsockname()[1]
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         super().__init__(
             self._app,
             interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
             websockets=False,
-            backpressure=min(_MAX_CONNECTIONS, files // 2),
+            backpressure=_most_connections(),
             http1_settings=HTTP1Settings(
                 header_read_timeout=PATIENCE_SECONDS * 1000, max_buffer_size=MAX_HEAD_BYTES
             ),
             log_enabled=False,
         )
 
+    def close(self) -> None:
+        """Stop listening, in place of `serve`."""
+        self._listener.close()
+
+    async def serve(self) -> None:  # type: ignore[override]
+        """Answer requests until `stop`; then finish those under way, and free the port."""
+        try:
+            await super().serve()
+        finally:
+            self._shd = None
+
     def _init_shared_socket(self) -> None:
         # granian's own socket would share its port with any other program (SO_REUSEPORT).
         self._shd = SocketHolder(  # type: ignore[call-arg, assignment]
-            self._listener.fileno(), False, self.backlog
+            self._listener.detach(), False, self.backlog
         )
 
     async def _app(self, scope: _Message, receive: _Receive, send: _Send) -> None:
@@ -130,7 +140,7 @@ class HttpServer(Server):
                 response = error.answer
             except Exception:  # a fault of the sandbox, which costs its caller a 500
                 traceback.print_exc()
-                response = _message(500, "Internal server error")
+                response = message(500, "Internal server error")
         lines = [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
             for name, value in response.headers
@@ -152,7 +162,7 @@ class HttpServer(Server):
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _BrokenBody(_message(400, "Bad Request"))
+                        raise _BrokenBody(message(400, "Bad Request"))
                     part = message["body"]
                     if size <= _LARGE_BODY_BYTES < size + len(part):
                         await held.enter_async_context(self._large_bodies)
@@ -164,15 +174,24 @@ class HttpServer(Server):
                     # granian says only in a message of its own that nothing follows.
                     more = message["more_body"] and size != length
         except TimeoutError:
-            raise _BrokenBody(_message(408, "Request Timeout")) from None
+            raise _BrokenBody(message(408, "Request Timeout")) from None
         if size > most:
             raise BodyTooLarge
         return b"".join(parts)
 
 
-def _message(status: int, text: str) -> Response:
+def message(status: int, text: str) -> Response:
+    """Return a response with a message as API Gateway words one."""
     body = json.dumps({"message": text}).encode()
     return Response(status, [("content-type", "application/json")], body)
+
+
+def _most_connections() -> int:
+    """Return how many connections the limit of open files leaves room for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        _MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(_MAX_CONNECTIONS, files // 2)
+    )
 
 
 def _listen(port: int) -> socket.socket:
