@@ -1,4 +1,4 @@
-"""What the sandbox survives: redeployments in traffic, killed processes, broken code, full disks."""
+"""What the sandbox survives: redeployments, killed processes, broken code and full disks."""
 
 import resource
 import socket
