@@ -75,7 +75,7 @@ class Project:
     def up(self, *words: str) -> str:
         """Run `make up`; return what it prints."""
         done = self.run("up", "--port", str(self.port), *words)
-        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return done.stdout
 
     def refused(self, *words: str) -> str:
