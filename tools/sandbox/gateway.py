@@ -124,15 +124,9 @@ class Gateway:
 
     def _refuse(self, refusal: Refusal, request_id: str) -> Response:
         """Return a layer's refusal, with the layer's name, which AWS does not give."""
-        extra = ("x-throttled-by", str(refusal))
-        block = self.deployment.waf_block
-        if refusal.layer is Layer.WAF and block:
-            # The web ACL's own response replaces API Gateway's.
-            self._answers[refusal.layer, "", block.status] += 1
-            headers = [("content-type", block.content_type), *block.headers.items(), extra]
-            return Response(block.status, headers, block.body)
         kind = _RESPONSE_OF_LAYER[refusal.layer]
-        return self._answer(refusal.layer, kind, request_id, refusal.subject, extra)
+        name = ("x-throttled-by", str(refusal))
+        return self._answer(refusal.layer, kind, request_id, refusal.subject, name)
 
     def _answer(
         self, layer: str, kind: str, request_id: str, subject: str = "", *extra: tuple[str, str]
@@ -141,7 +135,7 @@ class Gateway:
         response = self.deployment.responses[kind]
         self._answers[layer, subject, response.status] += 1
         headers = [
-            ("content-type", "application/json"),
+            ("content-type", response.content_type),
             ("x-amzn-requestid", request_id),
             ("x-amzn-errortype", response.error_type),
             *response.headers.items(),

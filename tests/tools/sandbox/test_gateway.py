@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from throttling import Throttle, WafRateLimit
-from tools.recorder.resources import Resources
+from tools.recorder.resources import Resource, Resources
 from tools.sandbox.deployment import Deployment, read_deployment
 from tools.sandbox.gateway import MAX_BODY_BYTES, Gateway
 from tools.sandbox.http_server import BodyTooLarge, Request, Response
@@ -333,12 +333,20 @@ def test_a_blocked_address_passes_again_when_its_window_is_over(deployment: Depl
     assert statuses == [403, 429, 429, 403]
 
 
-def test_a_web_acl_without_a_response_of_its_own_forbids(deployment: Deployment) -> None:
-    gateway, _ = gateway_of(replace(with_waf(deployment), waf_block=None))
+def test_a_web_acl_without_a_response_of_its_own_forbids(resources: Resources) -> None:
+    def silent(resource: Resource) -> Resource:
+        if resource.type != "aws:wafv2/webAcl:WebAcl":
+            return resource
+        (rule, *_) = resource.inputs["rules"]
+        return replace(resource, inputs={"rules": [rule | {"action": {"block": {}}}]})
+
+    edited = replace(resources, items=tuple(map(silent, resources.items)))
+    gateway, _ = gateway_of(with_waf(read_deployment(edited)))
 
     answers = send(gateway, request(), request())
 
     assert answers[1].status == 403
+    assert json.loads(answers[1].body) == {"message": "Forbidden"}
     assert header(answers[1], "x-throttled-by") == "waf"
 
 
