@@ -65,6 +65,13 @@ Rounding again: an address that sends at exactly the limit has each request leav
 very instant the next one arrives.
 """
 
+DURATION_TOLERANCE_SECONDS: Final = 1e-6
+"""Seconds by which a simulated request ends before its time is up.
+
+Rounding again: 1,000 even requests per second of 100 ms are 100 at a time, although floating-point
+seconds put half of the ends a hair after the arrivals that they make room for.
+"""
+
 WAF_LAG_SECONDS: Final = 0.0
 """Seconds by which the rate rule's view of an address is behind the requests.
 

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
-from throttling.simulation.traffic import METHOD, Arrivals, Phase, Source, Traffic
+from throttling.simulation.traffic import Arrivals, Phase, Source, Traffic
+
+METHOD = "POST /data"
 
 BASIC = Client("basic", "default")
 PREMIUM = Client("premium", "default")
@@ -66,7 +68,7 @@ def steady(
 ) -> Source:
     """Requests of one client at one rate, or from one rate to another."""
     phase = Phase(start_seconds=0, seconds=seconds, from_rps=rps, to_rps=rps if to is None else to)
-    return Source(client=client, addresses=addresses, phases=(phase,))
+    return Source(client=client, method=METHOD, addresses=addresses, phases=(phase,))
 
 
 def even(*sources: Source) -> Traffic:

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tests.throttling.examples import BASIC, PREMIUM, even, poisson, steady
-from throttling.simulation.arrivals import blocks, streams
+from tests.throttling.examples import BASIC, METHOD, PREMIUM, even, poisson, steady
+from throttling.simulation.arrivals import blocks
 from throttling.simulation.traffic import Arrivals, Phase, Source, Traffic
 
 
 def times_of(traffic: Traffic) -> np.ndarray:
-    return np.concatenate([block.times for _, block in blocks(traffic)])
+    return np.concatenate([block.times for block in blocks(traffic)])
 
 
 def test_even_requests_are_at_equal_distances_from_the_first_moment_on() -> None:
@@ -18,7 +18,7 @@ def test_even_requests_are_at_equal_distances_from_the_first_moment_on() -> None
 
 
 def test_even_requests_take_turns_over_the_addresses() -> None:
-    _, block = next(blocks(even(steady(BASIC, 10, 2, addresses=3))))
+    block = next(blocks(even(steady(BASIC, 10, 2, addresses=3))))
     assert block.addresses.tolist() == [n % 3 for n in range(20)]
 
 
@@ -26,9 +26,10 @@ def test_clients_have_addresses_of_their_own_and_sources_of_one_client_share_the
     traffic = even(
         steady(BASIC, 10, 2, addresses=2), steady(PREMIUM, 10, 2), steady(BASIC, 5, 2, addresses=3)
     )
-    _, block = next(blocks(traffic))
-    assert set(block.addresses[block.clients == 0]) == {0, 1, 2}
-    assert set(block.addresses[block.clients == 1]) == {3}
+    block = next(blocks(traffic))
+    assert set(block.addresses[block.sources == 0]) == {0, 1}
+    assert set(block.addresses[block.sources == 1]) == {3}
+    assert set(block.addresses[block.sources == 2]) == {0, 1, 2}
 
 
 def test_an_even_ramp_has_the_area_under_it() -> None:
@@ -41,6 +42,7 @@ def test_an_even_ramp_has_the_area_under_it() -> None:
 def test_phases_follow_each_other_and_a_pause_is_silent() -> None:
     source = Source(
         client=BASIC,
+        method=METHOD,
         addresses=1,
         phases=(
             Phase(start_seconds=0, seconds=1.5, from_rps=100, to_rps=100),
@@ -75,23 +77,3 @@ def test_the_same_seed_is_the_same_traffic_and_another_is_not() -> None:
     one, same, other = (times_of(poisson(steady(BASIC, 9, 60), seed=s)) for s in (1, 1, 2))
     assert np.array_equal(one, same)
     assert len(one) != len(other) or not np.array_equal(one, other)
-
-
-def test_another_client_does_not_change_a_clients_requests() -> None:
-    alone = times_of(poisson(steady(BASIC, 9, 60)))
-    _, both = next(blocks(poisson(steady(BASIC, 9, 60), steady(PREMIUM, 50, 60))))
-    assert np.array_equal(both.times[both.clients == 0], alone)
-
-
-@pytest.mark.parametrize("arrivals", list(Arrivals))
-def test_seconds_that_are_left_out_do_not_change_the_moments_of_the_others(
-    arrivals: Arrivals,
-) -> None:
-    traffic = Traffic(sources=(steady(BASIC, 30, 100, addresses=4),), arrivals=arrivals, seed=5)
-    (whole,), (parts,) = streams(traffic), streams(traffic)
-    times, addresses = whole.requests(whole.next_cells(100))
-    cells = [parts.next_cells(40), parts.next_cells(100)]
-    some_times, some_addresses = parts.requests(cells[1], 20, 30)
-    chosen = (times >= 60) & (times < 70)
-    assert np.array_equal(some_times, times[chosen])
-    assert np.array_equal(some_addresses, addresses[chosen])

@@ -8,9 +8,8 @@ from typing import TypeVar
 
 import pytest
 
-from tests.throttling.examples import BASIC, one_client
+from tests.throttling.examples import BASIC, METHOD, one_client
 from throttling import Gate, Layer, Limits, Period, Quota, Refusal, Throttle, WafRateLimit
-from throttling.simulation.traffic import METHOD
 
 ADDRESS = "192.0.2.1"
 ONE = Throttle(rate=0.001, burst=1)

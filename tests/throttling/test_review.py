@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.throttling.examples import PROD
+from tests.throttling.examples import METHOD, PROD
 from throttling import Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.account import ACCOUNT_THROTTLE, SMALL_REGION_THROTTLE, SMALL_REGIONS
 from throttling.review import Expectations, Finding, Level, review
-from throttling.simulation.traffic import METHOD
 
 CALM = Expectations(region="eu-central-1", duration_seconds=0.1)
 AGREEING = Limits(

@@ -1,6 +1,6 @@
-"""One run: traffic through the layers of one stack, and what became of it."""
+"""One run: requests through the layers of one stack, and what happened to them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,18 +10,23 @@ import numpy as np
 from throttling import choices
 from throttling.gate import Client, Layer
 from throttling.limits import Limits
-from throttling.simulation.aggregated import AggregatedEngine
-from throttling.simulation.arrivals import Ints, blocks
-from throttling.simulation.exact import OUTCOMES, ExactEngine
-from throttling.simulation.tally import Tally
-from throttling.simulation.traffic import METHOD, Traffic
+from throttling.simulation import loops
+from throttling.simulation.arrivals import blocks
+from throttling.simulation.engine import OUTCOMES, Engine
+from throttling.simulation.traffic import Block, Ints, Traffic
 
-_AGGREGATED_INTERVAL_SECONDS: Final = 1.0
+_MAX_INTERVALS: Final = 120
+"""More than a chart or a line of text can show."""
+_INTERVALS_SECONDS: Final = (
+    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+    *(60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400),
+)
+_WEEK_SECONDS: Final = 604_800
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClientResult:
-    """What became of one client's requests."""
+    """What happened to the requests of one client."""
 
     client: Client | None
     """None for requests without a valid API key."""
@@ -34,26 +39,29 @@ class ClientResult:
     quota_left: int | None
     """Requests left when the run ends; None without a quota."""
     quota_renewed: datetime | None = None
-    """When the quota then begins anew (UTC)."""
+    """When the quota is next renewed after the run (UTC)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What became of all requests of one run."""
+    """What happened to all requests of one run, made up or really sent."""
 
     limits: Limits
-    traffic: Traffic
+    start: datetime
+    """When the first second begins (UTC)."""
+    seconds: float
+    """How long the run is."""
     duration_seconds: float
-    """How long the function worked on each admitted request."""
+    """How long the function works on a request that has no duration of its own."""
     waf_lag_seconds: float
+    """How far the WAF's view is behind the requests."""
     clients: tuple[ClientResult, ...]
-    """In the order of the traffic."""
+    """In the order in which the sources first name them."""
     interval_seconds: float
     timeline: Ints
     """Requests by interval, client, and outcome in the order of `OUTCOMES`."""
     peak_concurrency: int
-    share_by_request: float | None
-    """Share of the seconds that the aggregated mode decided request by request; None if exact."""
+    """Most requests that the function worked on at the same time."""
 
     @property
     def total(self) -> ClientResult:
@@ -83,7 +91,6 @@ def simulate(
     *,
     duration_seconds: float,
     waf_lag_seconds: float = choices.WAF_LAG_SECONDS,
-    aggregated: bool = False,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Result:
     """Send `traffic` through the layers of `limits`.
@@ -93,49 +100,80 @@ def simulate(
         traffic: all requests.
         duration_seconds: how long the function works on each admitted request. With independent
             arrivals, only the average duration matters for who finds the function busy (Erlang's
-            loss formula), so that a fixed one stands for any.
+            loss formula), so one fixed duration stands for any distribution.
         waf_lag_seconds: how far the WAF's view is behind the requests.
-        aggregated: second by second where possible, for long horizons; see `aggregated.py`.
-        progress: told the second that was reached, now and then.
+        progress: called now and then with the second that the run has reached.
     """
-    engine = ExactEngine(
+    return run(
         limits,
-        [(client, METHOD) for client in traffic.clients],
+        [(source.client, source.method) for source in traffic.sources],
+        blocks(traffic),
+        start=traffic.start,
+        seconds=traffic.seconds,
         duration_seconds=duration_seconds,
         waf_lag_seconds=waf_lag_seconds,
-        epoch=traffic.start.timestamp(),
+        progress=progress,
     )
-    share_by_request = None
-    if aggregated:
-        tally = Tally(traffic, shortest_interval_seconds=_AGGREGATED_INTERVAL_SECONDS)
-        run = AggregatedEngine(limits, traffic, engine, tally, waf_lag_seconds)
-        run.run(progress)
-        share_by_request = run.seconds_by_request / max(run.seconds, 1)
-    else:
-        tally = Tally(traffic)
-        for end, block in blocks(traffic):
-            tally.add_requests(block, engine.decide(block.times, block.clients, block.addresses))
-            progress(end)
-    engine.renew_quotas(np.nextafter(traffic.seconds, 0.0))
-    totals = tally.counts.sum(axis=0)
+
+
+def run(
+    limits: Limits,
+    sources: Sequence[tuple[Client | None, str]],
+    requests: Iterable[Block],
+    *,
+    start: datetime,
+    seconds: float,
+    duration_seconds: float,
+    waf_lag_seconds: float = choices.WAF_LAG_SECONDS,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Result:
+    """Decide requests from any source: made up, sent by a load test or read from an access log.
+
+    Args:
+        limits: of the stack.
+        sources: client (None without a valid API key) and method of the requests.
+        requests: in the order of their arrival, over all blocks.
+        start: when the first second begins (UTC). Quotas follow the calendar.
+        seconds: how long the run is; quotas are reported as they are at its end.
+        duration_seconds: how long the function works on an admitted request of a block without
+            durations of its own.
+        waf_lag_seconds: how far the WAF's view is behind the requests.
+        progress: called after each block with the second that the run has reached.
+    """
+    engine = Engine(limits, sources, waf_lag_seconds=waf_lag_seconds, epoch=start.timestamp())
+    clients = list(dict.fromkeys(client for client, _ in sources))
+    client_of = np.array([clients.index(client) for client, _ in sources], np.int64)
+    interval_seconds = _interval(seconds)
+    intervals = max(1, int(np.ceil(seconds / interval_seconds - 1e-9)))
+    timeline = np.zeros((intervals, len(clients), len(OUTCOMES)), np.int64)
+    first = np.full(timeline.shape[1:], np.inf)
+    for block in requests:
+        durations = duration_seconds if block.durations is None else block.durations
+        codes = engine.decide(block.times, block.sources, block.addresses, durations)
+        loops.count(block.times, client_of, block.sources, codes, interval_seconds, timeline, first)
+        if len(codes):
+            progress(float(block.times[-1]))
+    progress(seconds)
+    end = float(np.nextafter(seconds, 0.0))
+    totals = timeline.sum(axis=0)
     return Result(
         limits=limits,
-        traffic=traffic,
+        start=start,
+        seconds=seconds,
         duration_seconds=duration_seconds,
         waf_lag_seconds=waf_lag_seconds,
         clients=tuple(
-            _client_result(client, totals[index], tally.first[index].tolist(), engine)
-            for index, client in enumerate(traffic.clients)
+            _client_result(client, totals[index], first[index].tolist(), engine, end)
+            for index, client in enumerate(clients)
         ),
-        interval_seconds=tally.interval_seconds,
-        timeline=tally.counts,
+        interval_seconds=interval_seconds,
+        timeline=timeline,
         peak_concurrency=engine.peak_in_flight,
-        share_by_request=share_by_request,
     )
 
 
 def _client_result(
-    client: Client | None, counts: Ints, first: list[float], engine: ExactEngine
+    client: Client | None, counts: Ints, first: list[float], engine: Engine, end: float
 ) -> ClientResult:
     refused = {
         layer: int(number)
@@ -148,6 +186,14 @@ def _client_result(
         admitted=int(counts[0]),
         refused=refused,
         first_refused={layer: first[OUTCOMES.index(layer)] for layer in refused},
-        quota_left=engine.quota_left(client) if client else None,
-        quota_renewed=engine.quota_renewed(client) if client else None,
+        quota_left=engine.quota_left(end, client) if client else None,
+        quota_renewed=engine.quota_renewed(end, client) if client else None,
     )
+
+
+def _interval(seconds: float) -> float:
+    """The shortest round interval of which at most `_MAX_INTERVALS` make up the run."""
+    for interval in _INTERVALS_SECONDS:
+        if seconds <= interval * _MAX_INTERVALS:
+            return interval
+    return _WEEK_SECONDS * float(np.ceil(seconds / _WEEK_SECONDS / _MAX_INTERVALS))
