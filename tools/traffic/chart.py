@@ -20,8 +20,14 @@ from throttling import Client, Layer
 from throttling.simulation.engine import CODES
 from throttling.simulation.simulator import ClientResult, Result
 from throttling.simulation.traffic import Ints
-from tools.traffic.report import interval_lengths
-from tools.traffic.words import ALL_CLIENTS, LAYER_NAMES, client_name, moment, outcome_name, rate
+from tools.traffic.report import (
+    ALL_CLIENTS,
+    LAYER_NAMES,
+    client_name,
+    interval_lengths,
+    moment,
+    outcome_name,
+)
 
 # The palette of Okabe and Ito, which colour-blind people can tell apart
 # (https://jfly.uni-koeln.de/color/).
@@ -186,20 +192,20 @@ def _limits(
     limits = result.limits
     plan = client and client.client and limits.usage_plans.get(client.client.plan)
     if plan and plan.throttle:
-        words = f"plan: {rate(plan.throttle.rate)}/s, burst {plan.throttle.burst:,}"
+        words = f"plan: {plan.throttle.rate:,.3g}/s, burst {plan.throttle.burst:,}"
         yield "plan", plan.throttle.rate, words
     if client and limits.waf and client.client in addresses:
         number = addresses[client.client]
         allowed = limits.waf.limit / limits.waf.window_seconds * number
         plural = "es" if number > 1 else ""
-        yield "WAF", allowed, f"WAF: {rate(allowed)}/s from {number:,} address{plural}"
+        yield "WAF", allowed, f"WAF: {allowed:,.3g}/s from {number:,} address{plural}"
     if shared and limits.stage:
-        words = f"stage: {rate(limits.stage.rate)}/s, burst {limits.stage.burst:,}"
+        words = f"stage: {limits.stage.rate:,.3g}/s, burst {limits.stage.burst:,}"
         yield "stage", limits.stage.rate, words
     if shared and limits.concurrency is not None and result.duration_seconds:
         per_second = limits.concurrency / result.duration_seconds
         milliseconds = result.duration_seconds * 1000
-        words = f"concurrency: {limits.concurrency:,} at {milliseconds:,g} ms, {rate(per_second)}/s"
+        words = f"concurrency: {limits.concurrency:,} at {milliseconds:,g} ms, {per_second:,.3g}/s"
         yield "concurrency", per_second, words
 
 

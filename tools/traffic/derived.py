@@ -1,10 +1,7 @@
-"""Profiles that are derived from a stack's limits: they test each limit at and beyond it.
+"""Profiles that are derived from a stack's limits, and test each of them at and beyond it."""
 
-Each function returns the traffic and the sizes of the bodies. Pauses let every bucket fill again.
-"""
-
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from routes import METHODS
 from throttling import Client, Limits, Throttle
@@ -12,193 +9,147 @@ from throttling.simulation.traffic import Arrivals, Phase, Source, Traffic
 
 SMALL_BODY: Final = 100
 """Bytes of an ordinary body."""
-_ALL_SIZES: Final = (SMALL_BODY, 1_000, 6_000, 33_000)
-"""Bytes. The last is more than the function takes, which is 32 KB."""
-_SHARES: Final = (0.8, 1.0, 1.5)
-"""Of a plan's rate: below it, at it, and beyond it."""
+ALL_SIZES: Final = (SMALL_BODY, 1_000, 6_000, 33_000)
+"""Bytes of bodies. The last is more than the function takes (32 KB)."""
 _STEADY_SECONDS: Final = 5.0
-_OVERLOAD_SECONDS: Final = (12.0, 60.0)
-"""How long a bucket is held empty: at least the first, and up to the second for 60 requests."""
-_PAUSE_SECONDS: Final = 0.5
-_BURST_RPS: Final = 250.0
-_BURST_FACTOR: Final = 1.5
-"""How many times its bucket a burst is."""
-_WAF_RPS: Final = 150.0
-_WAF_FACTOR: Final = 1.1
 _WAF_SHARE: Final = 0.8
-"""Share of the web ACL's limit that an address uses in the profiles of other limits."""
-_MANY_ADDRESSES: Final = 50
-
-Derived = tuple[Traffic, tuple[int, ...]]
+"""Share of the web ACL's limit that one address uses when another limit is tested."""
 
 
-class _Script:
-    """Puts requests of one or several clients one after the other."""
+class _Stretch(NamedTuple):
+    """Requests of some clients at the same time; a pause without any."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._now = 0.0
-        self._phases: dict[tuple[Client | None, int], list[Phase]] = {}
-
-    def send(
-        self, rates: Mapping[Client | None, float], seconds: float, *, addresses: int = 0
-    ) -> None:
-        """Let clients send together, at a rate each, for `seconds`.
-
-        Without `addresses`, each client uses enough of them that the web ACL refuses none.
-        """
-        for client, rps in rates.items():
-            phase = Phase(start_seconds=self._now, seconds=seconds, from_rps=rps, to_rps=rps)
-            self._phases.setdefault((client, addresses), []).append(phase)
-        self._now += seconds
-
-    def pause(self, *throttles: Throttle | None) -> None:
-        """Wait until empty buckets are full again."""
-        refills = [throttle.burst / throttle.rate for throttle in throttles if throttle]
-        self._now += max(refills, default=0.0) + _PAUSE_SECONDS
-
-    def traffic(self) -> Traffic:
-        """Return all that was put together."""
-        return Traffic(
-            sources=tuple(
-                Source(
-                    client=client,
-                    method=METHODS[0],
-                    addresses=addresses or self._enough_addresses(phases),
-                    phases=tuple(phases),
-                )
-                for (client, addresses), phases in self._phases.items()
-            ),
-            arrivals=Arrivals.EVEN,
-        )
-
-    def _enough_addresses(self, phases: Iterable[Phase]) -> int:
-        requests = sum(phase.from_rps * phase.seconds for phase in phases)
-        waf = self._limits.waf
-        return 1 + int(requests / (waf.limit * _WAF_SHARE)) if waf else 1
+    rps: Mapping[Client | None, float]
+    seconds: float
+    addresses: int | None = None
+    """Of each client; None for as many as keep the web ACL from refusing any."""
 
 
-def plan(limits: Limits, *_: float) -> Derived:
-    """Send 80, 100 and 150 % of each plan's rate, one plan after the other."""
-    script = _Script(limits)
-    for client, throttle in _first_clients(limits).items():
-        _at_and_beyond(script, client, throttle)
-        script.pause(throttle, limits.stage)
-    return script.traffic(), (SMALL_BODY,)
+_Profile = Callable[[Limits, float], Iterator[_Stretch]]
 
 
-def burst(limits: Limits, duration_seconds: float, *_: float) -> Derived:
-    """Send more than each plan's full bucket at once, one plan after the other."""
-    script = _Script(limits)
-    for client, throttle in _first_clients(limits).items():
-        rps = _burst_rps(limits, throttle, duration_seconds)
+def _plan(limits: Limits, _: float) -> Iterator[_Stretch]:
+    """80, 100 and 150 % of each plan's rate, one plan after the other."""
+    for client, throttle in _clients(limits, of_each_plan=1).items():
+        yield from _at_and_beyond(client, throttle)
+        yield _Stretch({}, pause_seconds(limits))
+
+
+def _burst(limits: Limits, _: float) -> Iterator[_Stretch]:
+    """Half as much again as each plan's bucket holds, one plan after the other."""
+    for client, throttle in _clients(limits, of_each_plan=1).items():
+        rps = _burst_rps(throttle)
         admitted = throttle.burst / (1 - throttle.rate / rps)
-        script.send({client: rps}, (_BURST_FACTOR * admitted + 3) / rps)
-        script.pause(throttle, limits.stage)
-    return script.traffic(), (SMALL_BODY,)
+        yield _Stretch({client: rps}, (1.5 * admitted + 3) / rps)
+        yield _Stretch({}, pause_seconds(limits))
 
 
-def stage(limits: Limits, duration_seconds: float, *_: float) -> Derived:
-    """Send at all plans' full rates together, then all their bursts together."""
-    script = _Script(limits)
-    clients = _first_clients(limits, every=True)
-    throttle = _tightest(limits.stage, limits.methods.get(METHODS[0]))
-    if throttle is None or not clients:
-        return script.traffic(), (SMALL_BODY,)
-    total = sum(one.rate for one in clients.values())
-    seconds = _STEADY_SECONDS
-    if total > throttle.rate:
-        seconds = throttle.burst / (total - throttle.rate) + _overload_seconds(throttle)
-    script.send({client: one.rate for client, one in clients.items()}, seconds)
-    script.pause(throttle, *clients.values())
-    bursts = sum(one.burst for one in clients.values())
-    rps = _burst_rps(limits, throttle, duration_seconds)
-    script.send({client: rps * one.burst / bursts for client, one in clients.items()}, bursts / rps)
-    script.pause(throttle, *clients.values())
-    return script.traffic(), (SMALL_BODY,)
+def _stage(limits: Limits, _: float) -> Iterator[_Stretch]:
+    """The full rates of all clients together, then all their bursts together."""
+    throttle, clients = _tightest(limits.stage, limits.methods.get(METHODS[0])), _clients(limits)
+    if throttle and clients:
+        excess = sum(one.rate for one in clients.values()) - throttle.rate
+        drain = throttle.burst / excess + _overload_seconds(throttle) if excess > 0 else 0.0
+        rates = {client: one.rate for client, one in clients.items()}
+        yield _Stretch(rates, max(_STEADY_SECONDS, drain))
+        yield _Stretch({}, pause_seconds(limits))
+        bursts = sum(one.burst for one in clients.values())
+        rps = _burst_rps(throttle)
+        rates = {client: rps * one.burst / bursts for client, one in clients.items()}
+        yield _Stretch(rates, bursts / rps)
 
 
-def sizes(limits: Limits, *_: float) -> Derived:
-    """Send bodies of all sizes at and beyond the rate of the fastest plan."""
-    script = _Script(limits)
-    clients = _first_clients(limits)
-    if clients:
-        client = max(clients, key=lambda one: clients[one].rate)
-        _at_and_beyond(script, client, clients[client])
-        script.pause(clients[client], limits.stage)
-    return script.traffic(), _ALL_SIZES
+def _sizes(limits: Limits, _: float) -> Iterator[_Stretch]:
+    """Bodies of all sizes at and beyond the rate of the fastest plan."""
+    clients = _clients(limits, of_each_plan=1)
+    for client in sorted(clients, key=lambda one: -clients[one].rate)[:1]:
+        yield from _at_and_beyond(client, clients[client])
 
 
-def waf(limits: Limits, _: float, waf_lag_seconds: float) -> Derived:
-    """Send more than a window's worth from one address, then as much from many, without a key."""
-    script = _Script(limits)
+def _waf(limits: Limits, waf_lag_seconds: float) -> Iterator[_Stretch]:
+    """More than a window's limit from one address, then from many, without a key."""
     if limits.waf:
-        # Well within the window, and long enough to be seen when the web ACL lags behind.
-        rps = max(_WAF_RPS, 4 * limits.waf.limit / limits.waf.window_seconds)
-        seconds = (limits.waf.limit * _WAF_FACTOR + 3) / rps
-        script.send({None: rps}, seconds + 2 * waf_lag_seconds, addresses=1)
-        script.pause()
-        script.send({None: rps}, seconds, addresses=_MANY_ADDRESSES)
-    return script.traffic(), (SMALL_BODY,)
+        rps = max(150.0, 4 * limits.waf.limit / limits.waf.window_seconds)
+        seconds = (1.1 * limits.waf.limit + 3) / rps
+        yield _Stretch({None: rps}, seconds + 2 * waf_lag_seconds, 1)
+        yield _Stretch({None: rps}, seconds, 50)
 
 
-def seed(limits: Limits, *_: float) -> Derived:
-    """Send 1,500 requests at 100 a second from one address with one key."""
-    script = _Script(limits)
-    for client in list(_first_clients(limits, every=True))[:1]:
-        script.send({client: 100.0}, 15.0, addresses=1)
-    return script.traffic(), (SMALL_BODY,)
+def _seed(limits: Limits, _: float) -> Iterator[_Stretch]:
+    """1,500 requests at 100 a second with one key from one address."""
+    for client in list(_clients(limits))[:1]:
+        yield _Stretch({client: 100.0}, 15.0, 1)
 
 
-PROFILES: Final[Mapping[str, Callable[[Limits, float, float], Derived]]] = {
-    "plan": plan,
-    "burst": burst,
-    "stage": stage,
-    "sizes": sizes,
-    "waf": waf,
-    "seed": seed,
+PROFILES: Final[Mapping[str, _Profile]] = {
+    "plan": _plan,
+    "burst": _burst,
+    "stage": _stage,
+    "sizes": _sizes,
+    "waf": _waf,
+    "seed": _seed,
 }
-"""By name. Arguments: limits, seconds that the function works on a request, lag of the WAF."""
 EVERY_LIMIT: Final = ("plan", "burst", "stage", "sizes", "waf")
 """In the order in which a load test sends them: the last one may leave an address blocked."""
 
 
+def derive(name: str, limits: Limits, waf_lag_seconds: float) -> Traffic:
+    """Return the traffic of one of `PROFILES`, which is none without the limit that it tests."""
+    phases: dict[tuple[Client | None, int | None], list[Phase]] = {}
+    now = 0.0
+    for rates, seconds, addresses in PROFILES[name](limits, waf_lag_seconds):
+        for client, rps in rates.items():
+            phase = Phase(start_seconds=now, seconds=seconds, from_rps=rps, to_rps=rps)
+            phases.setdefault((client, addresses), []).append(phase)
+        now += seconds
+    sources = []
+    for (client, addresses), mine in phases.items():
+        requests = sum(phase.from_rps * phase.seconds for phase in mine)
+        enough = 1 + int(requests / (limits.waf.limit * _WAF_SHARE)) if limits.waf else 1
+        number = addresses or enough
+        sources.append(
+            Source(client=client, method=METHODS[0], addresses=number, phases=tuple(mine))
+        )
+    return Traffic(sources=tuple(sources), arrivals=Arrivals.EVEN)
+
+
+def pause_seconds(limits: Limits) -> float:
+    """Return how long it takes until all buckets are full again, but at most a minute."""
+    buckets = [limits.stage, *_clients(limits).values()]
+    return min(60.0, 0.5 + max((one.burst / one.rate for one in buckets if one), default=0.0))
+
+
 def _tightest(*throttles: Throttle | None) -> Throttle | None:
-    """Return several buckets in a row as one: the lowest rate and the smallest burst."""
+    """Return buckets in a row as one: the lowest rate and the smallest burst."""
     given = [throttle for throttle in throttles if throttle]
     if not given:
         return None
     return Throttle(rate=min(t.rate for t in given), burst=min(t.burst for t in given))
 
 
-def _first_clients(limits: Limits, *, every: bool = False) -> dict[Client | None, Throttle]:
-    """Return the first client of each plan, or every client, with the plan's throttle."""
-    found: dict[Client | None, Throttle] = {}
-    for name, section in limits.usage_plans.items():
-        throttle = _tightest(section.throttle, section.methods.get(METHODS[0]))
-        for client in section.clients[: None if every else 1]:
-            if throttle:
-                found[Client(name, client)] = throttle
-    return found
+def _clients(limits: Limits, *, of_each_plan: int | None = None) -> dict[Client | None, Throttle]:
+    """Return the clients whose plan has a throttle, with that throttle."""
+    return {
+        Client(name, client): throttle
+        for name, section in limits.usage_plans.items()
+        for client in section.clients[:of_each_plan]
+        if (throttle := _tightest(section.throttle, section.methods.get(METHODS[0])))
+    }
 
 
-def _at_and_beyond(script: _Script, client: Client | None, throttle: Throttle) -> None:
-    for share in _SHARES:
+def _at_and_beyond(client: Client | None, throttle: Throttle) -> Iterator[_Stretch]:
+    for share in (0.8, 1.0):
         rps = share * throttle.rate
-        seconds = max(_STEADY_SECONDS, 3 / rps)
-        if share > 1:
-            seconds = throttle.burst / (rps - throttle.rate) + _overload_seconds(throttle)
-        script.send({client: rps}, seconds)
+        yield _Stretch({client: rps}, max(_STEADY_SECONDS, 3 / rps))
+    drain = throttle.burst / (0.5 * throttle.rate)
+    yield _Stretch({client: 1.5 * throttle.rate}, drain + _overload_seconds(throttle))
 
 
 def _overload_seconds(throttle: Throttle) -> float:
-    least, most = _OVERLOAD_SECONDS
-    return min(max(least, 60 / throttle.rate), most)
+    """Return how long to hold a bucket empty: for 60 requests, but 12 to 60 seconds."""
+    return min(max(12.0, 60 / throttle.rate), 60.0)
 
 
-def _burst_rps(limits: Limits, throttle: Throttle, duration_seconds: float) -> float:
-    """Return a rate that outruns a bucket's refill, and that the function keeps up with."""
-    rps = max(_BURST_RPS, 4 * throttle.rate)
-    if limits.concurrency is not None:
-        rps = min(rps, limits.concurrency / duration_seconds)
-    return max(rps, 2 * throttle.rate)
+def _burst_rps(throttle: Throttle) -> float:
+    """Return a rate that clearly outruns a bucket's refill."""
+    return max(250.0, 4 * throttle.rate)

@@ -1,11 +1,11 @@
 """Traffic as people write it: `premium/default=600rps,ips=3,for=10m`, or a YAML profile.
 
-Both forms have the same parts. `docs/simulate.md` describes them.
+Both forms have the same parts. docs/simulate.md describes them.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from routes import METHODS
-from settings import UserError
-from throttling import Client, Limits
+from settings import Settings, UserError
+from throttling import Client
 from throttling.simulation.traffic import (
     DEFAULT_START,
     NO_KEY,
@@ -24,7 +24,7 @@ from throttling.simulation.traffic import (
     Source,
     Traffic,
 )
-from tools.traffic.derived import PROFILES, SMALL_BODY
+from tools.traffic.derived import ALL_SIZES, PROFILES, SMALL_BODY, derive
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _PER_SECOND: Final = {"rps": 1, "rpm": 1 / 60}
@@ -43,33 +43,97 @@ class Profile:
 
     name: str
     traffic: Traffic
-    body_bytes: tuple[int, ...] = (SMALL_BODY,)
-    """Sizes of the bodies that a load test sends, in turn. They do not matter to the throttles."""
+    body_bytes: Sequence[int] = (SMALL_BODY,)
+    """Sizes of the bodies that `load` sends, in turn. No limit depends on them."""
+
+
+def read_profile(
+    name: str | None,
+    settings: Settings,
+    *,
+    clients: Sequence[Source] = (),
+    arrivals: Arrivals | None = None,
+    seed: int | None = None,
+    start: datetime | None = None,
+    waf_lag_seconds: float = 0.0,
+) -> Profile:
+    """Return the traffic that the command line asks for.
+
+    Args:
+        name: one of `derived.PROFILES`, or the path of a YAML file, or None for `clients` alone.
+        settings: of the stack.
+        clients: sources in addition to those of the profile.
+        arrivals, seed, start: in place of those of the profile.
+        waf_lag_seconds: how far the WAF's view is behind the requests.
+
+    Raises:
+        UserError: when there is no such profile, it is invalid, or the stack cannot get it.
+    """
+    profile = Profile(name="clients", traffic=Traffic(sources=()))
+    if name in PROFILES:
+        sizes = ALL_SIZES if name == "sizes" else (SMALL_BODY,)
+        traffic = derive(name, settings.limits(), waf_lag_seconds)
+        profile = Profile(name=name, traffic=traffic, body_bytes=sizes)
+    elif name:
+        try:
+            profile = parse_profile(Path(name).read_text("utf-8"), Path(name).stem)
+        except OSError as error:
+            ready = ", ".join(PROFILES)
+            raise UserError(
+                f"--profile {name}: {error.strerror}; give a YAML file, or one of {ready}."
+            ) from None
+        except ValueError as error:
+            raise UserError(f"--profile {name}: {error}.") from None
+    given = profile.traffic
+    traffic = Traffic(
+        sources=(*given.sources, *clients),
+        arrivals=arrivals or given.arrivals,
+        seed=given.seed if seed is None else seed,
+        start=start or given.start,
+    )
+    check_traffic(traffic, settings)
+    return Profile(name=profile.name, traffic=traffic, body_bytes=profile.body_bytes)
+
+
+def check_traffic(traffic: Traffic, settings: Settings) -> None:
+    """Check that there is something to send, and that the stack has the clients who send it.
+
+    Raises:
+        UserError: when that is not so.
+    """
+    plans = settings.limits().usage_plans
+    known = [str(Client(plan, client)) for plan in plans for client in plans[plan].clients]
+    for client in traffic.clients:
+        if client and str(client) not in known:
+            raise UserError(
+                f"Stack {settings.stack} has no client {client}; allowed: {', '.join(known)}, and "
+                f"{NO_KEY} for requests without a valid API key."
+            )
+    requests = traffic.expected_requests
+    if not requests:
+        raise UserError(
+            "There is no traffic. Give --client premium/default=600rps,ips=3,for=10m, or a "
+            "--profile that tests a limit of this stack."
+        )
+    if requests > _MAX_REQUESTS:
+        raise UserError(f"{requests:,.0f} requests are too many; allowed: {_MAX_REQUESTS:,}.")
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of `90s`, `1.5h` and the like.
-
-    Raises:
-        ValueError: when `text` is not a duration, or longer than 366 days.
-    """
-    return _quantity(text, _SECONDS, "duration", "30s", "366d", _MAX_SECONDS)
+    """Return the seconds of `90s` or `1.5h`; raise a ValueError for anything else."""
+    return _quantity(text, _SECONDS, "duration", "30s", _MAX_SECONDS, "366d")
 
 
 def parse_rate(text: str) -> float:
-    """Return the requests per second of `600rps` or `30rpm`.
-
-    Raises:
-        ValueError: when `text` is not a rate, or above 1,000,000 requests per second.
-    """
-    return _quantity(text, _PER_SECOND, "rate", "600rps", f"{_MAX_RPS}rps", _MAX_RPS)
+    """Return the requests per second of `600rps` or `30rpm`; raise a ValueError otherwise."""
+    return _quantity(text, _PER_SECOND, "rate", "600rps", _MAX_RPS, f"{_MAX_RPS}rps")
 
 
 def parse_start(text: str) -> datetime:
     """Return the moment of `2026-03-02T08:00`, or of `08:00` on the default day, in UTC.
 
     Raises:
-        ValueError: when `text` is neither, or not in the years 2000 to 2100.
+        ValueError: when `text` is neither.
     """
     try:
         if re.fullmatch(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", text):
@@ -102,16 +166,11 @@ def parse_client(text: str) -> Source:
             raise ValueError(f"{option!r} in {text!r} is unknown; allowed: ips=, for=, at=")
         values[key] = value
     phase = {"rate": rate, "for": values.pop("for")}
-    section = _checked(_ClientSection, {**values, "phases": [phase]})
-    return section.source(_check_name(name))
+    return _checked(_ClientSection, {**values, "phases": [phase]}).source(_parse_name(name))
 
 
 def parse_profile(text: str, name: str = "") -> Profile:
-    """Return the traffic of a YAML profile.
-
-    Raises:
-        ValueError: when `text` does not have the form of a profile.
-    """
+    """Return the traffic of a YAML profile; raise a ValueError when the YAML is not one."""
     try:
         # Everything stays a string: to YAML, 10:00 is the number 600.
         content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  makes no objects
@@ -119,95 +178,18 @@ def parse_profile(text: str, name: str = "") -> Profile:
         raise ValueError(f"it is not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    file = _checked(_ProfileFile, content)
+    file = _checked(_ProfileSection, content)
     traffic = Traffic(
         sources=tuple(section.source(client) for client, section in file.clients.items()),
         arrivals=file.arrivals,
         seed=file.seed,
         start=file.start,
     )
-    return Profile(name=name, traffic=traffic, body_bytes=tuple(file.body_bytes))
-
-
-def load_profile(
-    name: str, limits: Limits, duration_seconds: float, waf_lag_seconds: float
-) -> Profile:
-    """Return a profile that is derived from the limits, by its name, or one from a YAML file.
-
-    Args:
-        name: one of `derived.PROFILES`, or a path.
-        limits: of the stack.
-        duration_seconds: how long the function works on a request.
-        waf_lag_seconds: how far the WAF's view is behind the requests.
-
-    Raises:
-        UserError: when there is no such profile, or it is invalid.
-    """
-    if name in PROFILES:
-        traffic, body_bytes = PROFILES[name](limits, duration_seconds, waf_lag_seconds)
-        return Profile(name=name, traffic=traffic, body_bytes=body_bytes)
-    try:
-        return parse_profile(Path(name).read_text("utf-8"), Path(name).stem)
-    except OSError as error:
-        raise UserError(
-            f"--profile {name}: {error.strerror}; give a YAML file, or one of "
-            f"{', '.join(PROFILES)}."
-        ) from None
-    except ValueError as error:
-        raise UserError(f"--profile {name}: {error}.") from None
-
-
-def with_changes(
-    profile: Profile | None,
-    clients: tuple[Source, ...],
-    arrivals: Arrivals | None,
-    seed: int | None,
-    start: datetime | None = None,
-) -> Profile:
-    """Return a profile, or none, with what the command line adds to it or overrules."""
-    profile = profile or Profile(name="clients", traffic=Traffic(sources=()))
-    traffic = profile.traffic
-    traffic = replace(
-        traffic,
-        sources=traffic.sources + clients,
-        arrivals=arrivals or traffic.arrivals,
-        seed=traffic.seed if seed is None else seed,
-        start=start or traffic.start,
-    )
-    return replace(profile, traffic=traffic)
-
-
-def check_traffic(profile: Profile, limits: Limits, stack: str) -> None:
-    """Check that there is something to send, and that the stack has the clients who send it.
-
-    Raises:
-        UserError: when that is not so.
-    """
-    traffic = profile.traffic
-    known = {
-        str(Client(plan, client))
-        for plan, section in limits.usage_plans.items()
-        for client in section.clients
-    }
-    for client in traffic.clients:
-        if client and str(client) not in known:
-            raise UserError(
-                f"Stack {stack} has no client {client}; allowed: {', '.join(sorted(known))}, and "
-                f"{NO_KEY} for requests without a valid API key."
-            )
-    if not 0 < traffic.expected_requests <= _MAX_REQUESTS:
-        if traffic.expected_requests:
-            many = f"{traffic.expected_requests:,.0f} requests; allowed: {_MAX_REQUESTS:,}"
-            raise UserError(f"Profile {profile.name} has {many}.")
-        if profile.name in PROFILES:
-            raise UserError(f"Profile {profile.name} sends nothing: stack {stack} has no such limit.")
-        raise UserError(
-            "There is no traffic; give --client premium/default=600rps,ips=3,for=10m, or --profile."
-        )
+    return Profile(name=name, traffic=traffic, body_bytes=file.bytes)
 
 
 def _quantity(
-    text: str, units: Mapping[str, float], kind: str, example: str, most: str, maximum: float
+    text: str, units: Mapping[str, float], kind: str, example: str, maximum: float, most: str
 ) -> float:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]+)", text.strip())
     if not match or match[2] not in units:
@@ -221,31 +203,29 @@ def _quantity(
     return value
 
 
-def _check_name(name: str) -> Client | None:
-    if name == NO_KEY:
-        return None
+def _parse_name(name: str) -> Client | None:
     plan, slash, client = name.partition("/")
-    if not (plan and slash and client):
+    if name != NO_KEY and not (plan and slash and client):
         raise ValueError(
             f"{name!r} is not a client; allowed is PLAN/CLIENT, such as premium/default, or "
             f"{NO_KEY}"
         )
-    return Client(plan, client)
+    return None if name == NO_KEY else Client(plan, client)
 
 
 def _checked(model: type[_Model], content: object) -> _Model:
-    """Return `content` as a model; raise a ValueError of one line when it does not fit."""
+    """Return `content` as a model; raise a ValueError with its first problem."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
+        problem = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         raise ValueError(f"{where}: {message}" if where else message) from None
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class _PhaseSection(_Section):
@@ -260,7 +240,7 @@ class _ClientSection(_Section):
     phases: list[_PhaseSection] = Field(min_length=1)
 
     def source(self, client: Client | None) -> Source:
-        """Return the requests of `client`."""
+        """Return the requests of `client`: phases that follow each other."""
         phases: list[Phase] = []
         now = self.at
         for phase in self.phases:
@@ -269,17 +249,15 @@ class _ClientSection(_Section):
                 Phase(start_seconds=now, seconds=phase.seconds, from_rps=phase.rate, to_rps=to)
             )
             now = phases[-1].end_seconds
-        return Source(
-            client=client, method=METHODS[0], addresses=self.ips, phases=tuple(phases)
-        )
+        return Source(client=client, method=METHODS[0], addresses=self.ips, phases=tuple(phases))
 
 
-class _ProfileFile(_Section):
+class _ProfileSection(_Section):
     description: str = ""
     arrivals: Arrivals = Arrivals.POISSON
-    seed: int = Field(0, ge=0, lt=10**18)
+    seed: int = Field(0, ge=0)
     start: Annotated[datetime, BeforeValidator(parse_start)] = DEFAULT_START
-    body_bytes: list[Annotated[int, Field(ge=60, le=1_000_000)]] = Field([SMALL_BODY], min_length=1)
-    clients: dict[Annotated[Client | None, BeforeValidator(_check_name)], _ClientSection] = Field(
+    bytes: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field([SMALL_BODY], min_length=1)
+    clients: dict[Annotated[Client | None, BeforeValidator(_parse_name)], _ClientSection] = Field(
         min_length=1
     )

@@ -1,11 +1,6 @@
-"""The result of a run as a table for people and as JSON for machines.
-
-The same table shows a run, a run beside the one before a change, and what a load test got back
-beside what the limits say.
-"""
+"""The result of a run in words, as a table for people, and as JSON for machines."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -13,80 +8,96 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from throttling import Layer
+from throttling import Client, Layer, Period
 from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import ClientResult, Result
-from throttling.simulation.traffic import Floats
-from tools.traffic.words import (
-    ALL_CLIENTS,
-    client_name,
-    headline,
-    moment,
-    outcome_name,
-    quota_words,
-    rate,
-    share,
-    span,
+from throttling.simulation.traffic import NO_KEY, Floats
+
+ALL_CLIENTS: Final = "all clients"
+LAYER_NAMES: Final = {
+    Layer.WAF: "WAF",
+    Layer.API_KEY: "API key",
+    Layer.QUOTA: "quota",
+    Layer.USAGE_PLAN_METHOD: "usage plan's method throttle",
+    Layer.USAGE_PLAN: "usage plan throttle",
+    Layer.METHOD: "method throttle",
+    Layer.STAGE: "stage throttle",
+    Layer.CONCURRENCY: "function's concurrency",
+}
+BEST_EFFORT: Final = (
+    "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings, and "
+    "some requests above them pass."
 )
-
+_PERIODS: Final = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month"}
 _MARKS: Final = "▁▂▃▄▅▆▇█"
-_MAX_MARKS: Final = 60
+_MAX_MARKS: Final = 40
+
 Key = tuple[str, Layer | None]
-"""A row of the table: name of the client and outcome."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Beside:
-    """Columns of a table that come after a run's own."""
-
-    headings: Sequence[str] = ()
-    cells: Mapping[Key, Sequence[str | Text]] = field(default_factory=dict)
+"""A row of the table: name of the client, or `ALL_CLIENTS`, and outcome."""
 
 
 def report(
-    result: Result, about: Sequence[str], notes: Iterable[str], beside: Beside | None = None
+    result: Result,
+    about: Sequence[str],
+    notes: Iterable[str],
+    headings: Sequence[str] = (),
+    beside: Mapping[Key, Sequence[str | Text]] | None = None,
 ) -> RenderableType:
     """Return a run to print with rich.
 
     Args:
         result: of the run.
-        about: lines on what was run.
+        about: the headline, and lines below it.
         notes: lines on how to read the result.
-        beside: more columns.
+        headings: of more columns.
+        beside: cells of these columns.
     """
-    return Group(
-        *(Text(line, style="" if index else "bold") for index, line in enumerate(about)),
-        Text(),
-        _run_table(result, beside or Beside()),
-        Text(),
-        _over_time(result),
-        Text(),
-        *(Text(note, style="dim") for note in notes),
-    )
+    beside = beside or {}
+    table = _table("requests", "share", "first at", *headings)
+    clients = {client_name(client.client): client for client in result.clients}
+    lines = [result.timeline[:, index, 0] for index in range(len(clients))]
+    if len(clients) > 1:
+        clients[ALL_CLIENTS] = result.total
+        lines.append(result.timeline[:, :, 0].sum(axis=1))
+    for (name, client), line in zip(clients.items(), lines, strict=True):
+        table.add_row(Text(name, style="bold"), "sent", f"{client.sent:,}")
+        for layer in OUTCOMES:
+            more = beside.get((name, layer), ())
+            if layer is None or layer in client.refused or more:
+                count = _count(client, layer)
+                cells = outcome_name(layer), f"{count:,}", share(count, client.sent)
+                style = "red" if layer else "green"
+                table.add_row("", *cells, _first(client, layer), *more, style=style)
+        if client.admitted:
+            table.add_row("", f"admitted over {moment(result.seconds)}: {_sparkline(line)}")
+        left, of = quota_words(result, client)
+        if left:
+            until = f"{client.quota_renewed:%Y-%m-%d %H:%M} UTC"
+            table.add_row("", f"quota left {of}, until {until}", left)
+    return Group(*lines_of(about), Text(), table, Text(), *(Text(n, style="dim") for n in notes))
 
 
 def comparison(before: Result, after: Result) -> RenderableType:
     """Return two runs of the same traffic, before and after a change, to print with rich."""
     table = _table("before", "after", "change", "first before", "first after")
-    pairs = [
-        (client_name(old.client), old, new)
-        for old, new in zip(before.clients, after.clients, strict=True)
-    ]
-    changes = [_change_words(*pair) for pair in pairs]
+    changes = []
+    pairs = list(zip(before.clients, after.clients, strict=True))
     if len(pairs) > 1:
-        pairs.append((ALL_CLIENTS, before.total, after.total))
-    for name, old, new in pairs:
+        pairs.append((before.total, after.total))
+    for number, (old, new) in enumerate(pairs):
+        name = client_name(old.client) if number < len(before.clients) else ALL_CLIENTS
         table.add_row(Text(name, style="bold"), "sent", f"{old.sent:,}", f"{new.sent:,}")
         for layer in OUTCOMES:
             if layer is None or layer in old.refused or layer in new.refused:
-                counts = [_count(client, layer) for client in (old, new)]
-                change = f"{counts[1] - counts[0]:+,}" if counts[0] != counts[1] else "same"
-                firsts = ["" if layer is None else _first(client, layer) for client in (old, new)]
-                cells = [f"{count:,}" for count in counts]
-                table.add_row("", outcome_name(layer), *cells, change, *firsts)
+                was, now = _count(old, layer), _count(new, layer)
+                change = f"{now - was:+,}" if now != was else "same"
+                firsts = _first(old, layer, "never"), _first(new, layer, "never")
+                table.add_row("", outcome_name(layer), f"{was:,}", f"{now:,}", change, *firsts)
         quotas = [" ".join(quota_words(*one)) for one in ((before, old), (after, new))]
         if any(quotas):
             table.add_row("", "quota left", *(quota or "none" for quota in quotas))
+        if name != ALL_CLIENTS:
+            changes.append(_change_words(name, new.admitted - old.admitted))
     return Group(table, Text(), *changes)
 
 
@@ -96,8 +107,8 @@ def result_json(result: Result) -> dict[str, Any]:
         "start": result.start.isoformat(),
         "seconds": result.seconds,
         "headline": headline(result),
-        "clients": [client_json(client_name(one.client), one) for one in result.clients],
-        "total": client_json("all", result.total),
+        "clients": [_client_json(client_name(one.client), one) for one in result.clients],
+        "total": _client_json("all", result.total),
     }
 
 
@@ -116,8 +127,100 @@ def timeline_json(result: Result) -> dict[str, Any]:
     }
 
 
-def client_json(name: str, client: ClientResult) -> dict[str, Any]:
-    """Return what happened to a client's requests as plain values."""
+def headline(result: Result) -> str:
+    """Return the finding of a run in one sentence: who is refused first, by what, and when."""
+    refusals = [
+        (first, client_name(client.client), layer)
+        for client in result.clients
+        for layer, first in client.first_refused.items()
+    ]
+    # A request without a key is always refused. That is only worth a headline if nothing else is.
+    refusals = [refusal for refusal in refusals if refusal[2] is not Layer.API_KEY] or refusals
+    if not refusals:
+        return f"All {result.total.sent:,} requests are admitted."
+    first, name, layer = min(refusals)
+    refused = 1 - result.total.admitted / result.total.sent
+    percent = f"{refused:.0%}" if refused >= 0.01 else "under 1%"
+    whose = "its requests" if len(result.clients) == 1 else "all requests"
+    return (
+        f"{name} is refused first, by the {LAYER_NAMES[layer]} at {moment(first)}; {percent} of "
+        f"{whose} are refused."
+    )
+
+
+def lines_of(about: Sequence[str]) -> list[Text]:
+    """Return lines to print, the first of which is bold."""
+    return [Text(line, style="" if index else "bold") for index, line in enumerate(about)]
+
+
+def client_name(client: Client | None) -> str:
+    """Return plan and name of a client, or the word for requests without a key."""
+    return NO_KEY if client is None else str(client)
+
+
+def outcome_name(layer: Layer | None) -> str:
+    """Return which layer refuses a request, or that it is admitted."""
+    return f"refused: {LAYER_NAMES[layer]}" if layer else "admitted"
+
+
+def moment(seconds: float) -> str:
+    """Return a duration or a time after the start: `4.0 s`, `3 m 20 s`, `1 h 05 m`."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    return f"{hours} h {minutes:02} m" if hours else f"{minutes} m {rest:02} s"
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part of a whole in percent."""
+    value = part / whole if whole else 0.0
+    return "< 0.1 %" if 0 < value < 0.001 else f"{value * 100:.1f} %"
+
+
+def quota_words(result: Result, client: ClientResult) -> tuple[str, str]:
+    """Return what is left of a client's quota, and of what: `98,000`, `of 100,000 a day`."""
+    plan = client.client and result.limits.usage_plans.get(client.client.plan)
+    if client.quota_left is None or not plan or not plan.quota:
+        return "", ""
+    return f"{client.quota_left:,}", f"of {plan.quota.limit:,} {_PERIODS[plan.quota.period]}"
+
+
+def interval_lengths(result: Result) -> Floats:
+    """Return the seconds of each interval of a run. The last one may be short."""
+    starts = np.arange(len(result.timeline)) * result.interval_seconds
+    lengths: Floats = np.minimum(result.interval_seconds, result.seconds - starts)
+    return lengths
+
+
+def _table(*numbers: str) -> Table:
+    table = Table("client", "outcome", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _count(client: ClientResult, layer: Layer | None) -> int:
+    return client.refused.get(layer, 0) if layer else client.admitted
+
+
+def _first(client: ClientResult, layer: Layer | None, never: str = "") -> str:
+    if layer is None:
+        return ""
+    return moment(client.first_refused[layer]) if layer in client.refused else never
+
+
+def _change_words(name: str, change: int) -> Text:
+    if not change:
+        return Text(f"{name} neither gains nor loses.")
+    verb, style = ("gains", "green") if change > 0 else ("loses", "red")
+    return Text(f"{name} {verb} {abs(change):,} requests.", style=style)
+
+
+def _client_json(name: str, client: ClientResult) -> dict[str, Any]:
     return {
         "client": name,
         "sent": client.sent,
@@ -134,86 +237,9 @@ def client_json(name: str, client: ClientResult) -> dict[str, Any]:
     }
 
 
-def interval_lengths(result: Result) -> Floats:
-    """Return the seconds of each interval of a run. The last one may be short."""
-    starts = np.arange(len(result.timeline)) * result.interval_seconds
-    lengths: Floats = np.minimum(result.interval_seconds, result.seconds - starts)
-    return lengths
-
-
-def _table(*numbers: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("client")
-    table.add_column("outcome")
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table
-
-
-def _run_table(result: Result, beside: Beside) -> Table:
-    table = _table("requests", "share", "first at", *beside.headings)
-    clients = [(client_name(client.client), client) for client in result.clients]
-    if len(clients) > 1:
-        clients.append((ALL_CLIENTS, result.total))
-    for name, client in clients:
-        table.add_row(Text(name, style="bold"), "sent", f"{client.sent:,}")
-        for layer in OUTCOMES:
-            more = beside.cells.get((name, layer), ())
-            if layer is None or layer in client.refused or more:
-                count = _count(client, layer)
-                first = _first(client, layer) if layer in client.refused else ""
-                cells = (outcome_name(layer), f"{count:,}", share(count, client.sent), first, *more)
-                table.add_row("", *cells, style="red" if layer else "green")
-        left, of = quota_words(result, client)
-        if left:
-            until = f"{client.quota_renewed:%Y-%m-%d %H:%M} UTC"
-            table.add_row("", f"quota left {of}, until {until}", left)
-    return table
-
-
-def _count(client: ClientResult, layer: Layer | None) -> int:
-    return client.refused.get(layer, 0) if layer else client.admitted
-
-
-def _first(client: ClientResult, layer: Layer | None) -> str:
-    return moment(client.first_refused[layer]) if layer in client.first_refused else "never"
-
-
-def _change_words(name: str, old: ClientResult, new: ClientResult) -> Text:
-    change = new.admitted - old.admitted
-    if change > 0:
-        return Text(f"{name} gains {change:,} requests.", style="green")
-    if change < 0:
-        return Text(f"{name} loses {-change:,} requests.", style="red")
-    return Text(f"{name} neither gains nor loses.")
-
-
-def _over_time(result: Result) -> Table:
-    """Return the requests admitted per second, a line for each client."""
-    lengths = interval_lengths(result)
-    admitted = result.timeline[:, :, 0].T / lengths
-    merged = -(-len(result.timeline) // _MAX_MARKS)
-    each = span(min(merged * result.interval_seconds, result.seconds))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("admitted per second")
-    table.add_column(f"over {span(result.seconds)}, {each} a mark", no_wrap=True)
-    for heading in ("lowest", "mean", "highest"):
-        table.add_column(heading, justify="right")
-    lines = {client_name(one.client): line for one, line in zip(result.clients, admitted, strict=True)}
-    if len(lines) > 1:
-        lines[ALL_CLIENTS] = admitted.sum(axis=0)
-    for name, line in lines.items():
-        mean = float((line * lengths).sum() / lengths.sum())
-        numbers = rate(line.min()), rate(mean), rate(line.max())
-        table.add_row(name, _sparkline(line, merged), *numbers)
-    return table
-
-
-def _sparkline(values: Floats, merged: int) -> str:
-    means = [values[i : i + merged].mean() for i in range(0, len(values), merged)]
-    top = max([*means, 1e-9])
-    # A blank means none at all. The lowest mark means that some requests were admitted.
-    return "".join(
-        _MARKS[min(int(mean / top * len(_MARKS)), len(_MARKS) - 1)] if mean else " "
-        for mean in means
-    )
+def _sparkline(counts: Floats) -> str:
+    """Return requests over time as a line of bars. A blank means none at all."""
+    merged = -(-len(counts) // _MAX_MARKS)
+    means = [counts[i : i + merged].mean() for i in range(0, len(counts), merged)]
+    top = len(_MARKS) / max(means)
+    return "".join(_MARKS[min(int(mean * top), len(_MARKS) - 1)] if mean else " " for mean in means)
