@@ -27,9 +27,7 @@ from tools.recorder.resources import Properties, Resource, Resources
 
 CODE: Final = Path(__file__).parents[2]
 """The folder of `__main__.py`."""
-_SOURCES: Final = tuple(
-    str(CODE / name) for name in ("components", "settings", "__main__.py")
-)
+_SOURCES: Final = tuple(str(CODE / name) for name in ("components", "settings", "__main__.py"))
 ACCOUNT_ID: Final = "000000000000"
 DEFAULT_REGION: Final = "us-east-1"
 
@@ -48,9 +46,7 @@ class Program:
     warnings: tuple[str, ...]
 
 
-def run_program(
-    config: StackConfig, *, base_url: str = "", preview: bool = False
-) -> Program:
+def run_program(config: StackConfig, *, base_url: str = "", preview: bool = False) -> Program:
     """Run `__main__.py` with a stack's config.
 
     Args:
@@ -106,7 +102,9 @@ def run_program(
 
 def _where(error: Exception) -> str:
     """An exception in one line, with the innermost line of the program's own code."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(_SOURCES)]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(_SOURCES)
+    ]
     place = (
         f" ({Path(frames[-1].filename).relative_to(CODE)}:{frames[-1].lineno})" if frames else ""
     )

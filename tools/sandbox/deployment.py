@@ -1,8 +1,8 @@
-"""What the registered resources mean to a caller: routes, keys, limits and answers.
+"""Read the registered resources as one API: its routes, keys, limits and answers.
 
-Read only from the resources, by following their references as AWS does: the web ACL counts because
-an association names the stage, a key because a plan of the stage has it, a route because the
-OpenAPI body has it. What the program forgets is therefore missing here too.
+References are followed as AWS does: the web ACL counts if an association names the stage, a key if
+a plan of the stage has it, a route if the OpenAPI body has it. What the program forgets is missing
+here too.
 """
 
 import json
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tools.sandbox.errors import SandboxError
-from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
-from tools.recorder.resources import Properties, Resource, Resources
+from settings import UserError
 from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
+from tools.recorder.resources import Properties, Resource, Resources
+from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
 
 API_KEY_HEADER: Final = "x-api-key"
 """The one header in which API Gateway looks for API keys."""
@@ -32,7 +32,7 @@ class Route:
     timeout_seconds: float
     """How long API Gateway waits for the function."""
     example: object
-    """A body that the document gives as an example; None without one."""
+    """The document's example of a body; None without one."""
 
     @property
     def method(self) -> str:
@@ -42,7 +42,7 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True)
 class WafBlock:
-    """How the web ACL answers a caller whom its rate rule blocks; None for API Gateway's 403."""
+    """The web ACL's own response to a caller that its rate rule blocks."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,7 +58,7 @@ class Function:
     arn: str
     handler: str
     files: Mapping[str, str]
-    """Where each file of the deployment package comes from."""
+    """Path of each file of the deployment package, by its name in the package."""
     memory_mb: int
     timeout_seconds: int
     concurrency: int | None
@@ -78,7 +78,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """One stage of one API, with all that stands before and behind it."""
+    """One stage of one API, with what stands before and behind it."""
 
     stage: str
     region: str
@@ -87,9 +87,10 @@ class Deployment:
     routes: Mapping[tuple[str, str], Route]
     """By verb and path."""
     clients: Mapping[str, Client]
-    """Whose each API key is, by the key's value."""
+    """The holder of each API key, by the key's value."""
     responses: Mapping[str, GatewayResponse]
     waf_block: WafBlock | None
+    """None for API Gateway's 403."""
     function: Function
     tables: tuple[Table, ...]
     not_enforced: tuple[str, ...]
@@ -100,7 +101,7 @@ def read_deployment(resources: Resources) -> Deployment:
     """Follow the resources from the stage to the table.
 
     Raises:
-        SandboxError: when they do not add up to one API that can be served.
+        UserError: the resources are not one API that the sandbox can serve.
     """
     stage = _only(resources.of_type("aws:apigateway/stage:Stage"), "stages")
     apis = resources.of_type("aws:apigateway/restApi:RestApi")
@@ -133,7 +134,7 @@ def read_deployment(resources: Resources) -> Deployment:
 
 def _only(found: list[Resource], what: str) -> Resource:
     if len(found) != 1:
-        raise SandboxError(f"The program registered {len(found)} {what}; the sandbox serves one.")
+        raise UserError(f"The program registered {len(found)} {what}; the sandbox serves one.")
     return found[0]
 
 
@@ -147,7 +148,7 @@ def _operations(document: Mapping[str, Any]) -> dict[tuple[str, str], Properties
 
 
 def _function(resources: Resources, document: Mapping[str, Any]) -> Function:
-    """The function that the routes' integrations invoke, directly or by its alias."""
+    """Return the function that the routes' integrations invoke, directly or by its alias."""
     invoked = {
         operation["x-amazon-apigateway-integration"]["uri"]
         for operation in _operations(document).values()
@@ -196,7 +197,7 @@ def _routes(
         integration = operation["x-amazon-apigateway-integration"]
         security = operation.get("security", document.get("security", []))
         if "x-amazon-apigateway-request-validator" in {*operation, *document}:
-            raise SandboxError(
+            raise UserError(
                 f"{verb} {path} has a request validator, which the sandbox does not serve: let "
                 "the function check the body."
             )
@@ -212,7 +213,7 @@ def _routes(
 
 
 def _example(document: Mapping[str, Any], operation: Properties) -> object:
-    """The example of the schema that an operation's JSON body refers to."""
+    """Return the example of the schema that an operation's JSON body refers to."""
     content = operation.get("requestBody", {}).get("content", {})
     reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
     schemas = document.get("components", {}).get("schemas", {})
@@ -220,7 +221,7 @@ def _example(document: Mapping[str, Any], operation: Properties) -> object:
 
 
 def _key_schemes(document: Mapping[str, Any]) -> set[str]:
-    """The security schemes that API Gateway takes for its API keys."""
+    """Return the names of the security schemes that stand for API keys."""
     schemes = document.get("components", {}).get("securitySchemes", {})
     key = ("apiKey", "header", API_KEY_HEADER)
     return {
@@ -233,7 +234,7 @@ def _key_schemes(document: Mapping[str, Any]) -> set[str]:
 def _usage_plans(
     resources: Resources, stage: Resource
 ) -> tuple[dict[str, UsagePlan], dict[str, Client]]:
-    """The plans of the stage, and whose each key is, as its tags say."""
+    """Return the plans of the stage, and the holder of each key as its tags name it."""
     plan_names = {id_: name for name, id_ in resources.exports["usagePlanIds"].items()}
     keys = {key.id: key for key in resources.of_type("aws:apigateway/apiKey:ApiKey")}
     members: dict[str, list[str]] = {}
@@ -272,14 +273,14 @@ def _usage_plans(
 
 
 def _holder(key: Resource) -> str:
-    """Who holds a key: its client, with the key's number unless that is the first."""
+    """Return a key's client, with the key's number unless it is the first key."""
     tags = key.inputs.get("tags", {})
     client, number = tags.get("client", key.name), tags.get("key", "1")
     return client if number == "1" else f"{client}.{number}"
 
 
 def _throttles(resources: Resources, stage: Resource) -> dict[str, Throttle]:
-    """The stage's throttles by the path of their method settings; `*/*` is the whole stage."""
+    """Return the stage's throttles by method path; `*/*` is the whole stage."""
     found = {}
     for settings in resources.where(
         "aws:apigateway/methodSettings:MethodSettings",
@@ -301,7 +302,7 @@ def _throttle(settings: Properties | None, rate: str, burst: str) -> Throttle | 
 
 
 def _method(path: str) -> str:
-    """`POST /data` for `data/POST`."""
+    """Return `POST /data` for `data/POST`."""
     resource, _, verb = path.rpartition("/")
     return f"{verb} /{resource}"
 
@@ -309,7 +310,7 @@ def _method(path: str) -> str:
 def _web_acl(
     resources: Resources, stage: Resource
 ) -> tuple[WafRateLimit | None, WafBlock | None, tuple[str, ...]]:
-    """The rate rule of the web ACL that is associated with the stage, and what is left out."""
+    """Return the rate rule of the web ACL before the stage, its response, and the other rules."""
     associated = {
         association.inputs["webAclArn"]
         for association in resources.where(

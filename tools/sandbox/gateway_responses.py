@@ -1,4 +1,4 @@
-"""API Gateway's own answers, and what an OpenAPI document makes of them.
+"""API Gateway's own responses, and how an OpenAPI document changes them.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from tools.sandbox.errors import SandboxError
+from settings import UserError
 
 _EXTENSION: Final = "x-amazon-apigateway-gateway-responses"
 _HEADER: Final = "gatewayresponse.header."
@@ -19,7 +19,7 @@ _VARIABLE: Final = re.compile(r"\$context\.([A-Za-z.]+[A-Za-z])")
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayResponse:
-    """One of API Gateway's own answers."""
+    """One of API Gateway's own responses."""
 
     type: str
     """Such as THROTTLED."""
@@ -32,14 +32,14 @@ class GatewayResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, request_id: str) -> bytes:
-        """The body for one request."""
+        """Return the body for one request."""
         context = {
             "error.message": self.message,
             "error.messageString": json.dumps(self.message),
             "error.responseType": self.type,
             "requestId": request_id,
         }
-        # API Gateway leaves a variable that it does not know empty.
+        # API Gateway replaces an unknown variable with nothing.
         return _VARIABLE.sub(lambda found: context.get(found[1], ""), self.template).encode()
 
 
@@ -60,21 +60,21 @@ _AWS_RESPONSES: Final = (
     _aws("REQUEST_TOO_LARGE", 413, "RequestTooLargeException", "Request Too Long"),
     _aws("THROTTLED", 429, "TooManyRequestsException", "Too Many Requests"),
     _aws("QUOTA_EXCEEDED", 429, "LimitExceededException", "Limit Exceeded"),
-    # What a function at its concurrency looks like: an error of the integration, never 429.
+    # When the function is at its concurrency: an error of the integration, never 429.
     _aws("INTEGRATION_FAILURE", 500, _FAILURE, "Internal server error"),
-    # What an API that may not invoke its function looks like.
+    # When the API may not invoke its function.
     _aws("API_CONFIGURATION_ERROR", 500, _FAILURE, "Internal server error"),
-    # What a function that fails, or answers in no form of a proxy response, looks like.
+    # When the function fails, or its answer does not have the form of a proxy response.
     _aws("DEFAULT_5XX", 502, _FAILURE, "Internal server error"),
     _aws("INTEGRATION_TIMEOUT", 504, _FAILURE, "Endpoint request timed out"),
 )
 
 
 def read_gateway_responses(document: Mapping[str, Any]) -> dict[str, GatewayResponse]:
-    """API Gateway's answers by their type, with what an OpenAPI document changes about them.
+    """Return API Gateway's responses by type, with the changes of an OpenAPI document.
 
     Raises:
-        SandboxError: when the document sets a header to anything but a literal.
+        UserError: the document sets a header to something other than a literal.
     """
     changes = document.get(_EXTENSION, {})
     responses = {}
@@ -95,7 +95,7 @@ def _headers(type_: str, parameters: Mapping[str, str]) -> dict[str, str]:
     for name, value in parameters.items():
         literal = _LITERAL.fullmatch(value)
         if not name.startswith(_HEADER) or not literal:
-            raise SandboxError(
+            raise UserError(
                 f"Gateway response {type_} maps {name} to {value}; the sandbox serves only "
                 f"headers with literal values, in single quotes."
             )
