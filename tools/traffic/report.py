@@ -72,8 +72,9 @@ def report(
             table.add_row("", f"admitted over {moment(result.seconds)}: {_sparkline(line)}")
         left, of = quota_words(result, client)
         if left:
-            until = f"{client.quota_renewed:%Y-%m-%d %H:%M} UTC"
-            table.add_row("", f"quota left {of}, until {until}", left)
+            renewed = client.quota_renewed
+            until = f", until {renewed:%Y-%m-%d %H:%M} UTC" if renewed else ""
+            table.add_row("", f"quota left {of}{until}", left)
     return Group(*lines_of(about), Text(), table, Text(), *(Text(n, style="dim") for n in notes))
 
 

@@ -1,316 +1,340 @@
-"""`python -m operations load`: prove a stack's limits, at and beyond them."""
+"""`python -m tools load`: a profile over HTTP, and what came back beside what the limits say."""
 
-import argparse
+import json
 import sys
-from datetime import UTC, datetime
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from rich.console import Console
-from rich.markup import escape
+import click
+from rich.console import Group, RenderableType
+from rich.progress import Progress
+from rich.text import Text
 
-from operations.errors import OperationsError
-from tools.traffic.load.as_deployed import differences
-from tools.traffic.load.generator import WORKERS_BIND, generate
-from tools.traffic.load.job import make_job
-from tools.traffic.load.progress import Watch
-from tools.traffic.load.record import record, save
-from tools.traffic.load.report import console, report, text_chart
-from tools.traffic.load.samples import Outcome, Sample
-from tools.traffic.load.scenarios import SCENARIOS, Schedule, plan_schedule, plan_throttle
-from tools.traffic.load.target import Target, find_target
-from tools.traffic.load.verdicts import DEFAULT_TOLERANCE, Findings, Verdict, exit_status, find
-from operations.stacks import stack_settings
+from settings import Settings, UserError, load_stack, project_root
+from throttling import Client, Layer
+from throttling.simulation.simulator import simulate
+from throttling.simulation.traffic import Source
+from tools.cli import Exit, console, format_option, print_json
+from tools.traffic.derived import EVERY_LIMIT, pause_seconds
+from tools.traffic.load.generator import generate
+from tools.traffic.load.judge import Findings, Sample, Verdict, judge
+from tools.traffic.load.requests import Requests, make_requests
+from tools.traffic.load.target import Target, find_target, is_loopback
+from tools.traffic.options import Parsed, traffic_options
+from tools.traffic.profiles import Profile, read_profile
+from tools.traffic.report import (
+    BEST_EFFORT,
+    LAYER_NAMES,
+    lines_of,
+    outcome_name,
+    report,
+    result_json,
+)
 
-_CHARTS: Final = (".png", ".svg")
+RECORDS: Final = Path("docs", "tested-limits")
 _DEFAULT_STACK: Final = "dev"
-_NOBODY_ANSWERS: Final = 20
-"""So many requests without an answer, and none with one, end a run."""
-INTERRUPTED: Final = 130
-
-
-def add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "load",
-        help="prove the limits under load",
-        description="Send what a stack's limits allow, and more, and compare what happens with "
-        "what its settings say.",
-        epilog="Exit status: 0 when all limits agree, 1 when one is off, 2 when the run could not "
-        "be begun or went on no longer, 3 when a limit could not be told, 130 after Ctrl-C. "
-        "docs/operate.md has examples, and how several machines send together.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "--stack",
-        help="the stack to load: its sandbox if one runs here, else what pulumi deployed "
-        f"(default: the sandbox of {_DEFAULT_STACK})",
-    )
-    parser.add_argument(
-        "--deployed", action="store_true", help="the deployed stack, even if its sandbox runs"
-    )
-    parser.add_argument(
-        "--url", help="post records there, such as a custom domain, with the stack's keys"
-    )
-    parser.add_argument(
-        "--scenario",
-        nargs="+",
-        action="extend",
-        choices=SCENARIOS,
-        metavar="NAME",
-        help=f"what to send: {', '.join(SCENARIOS)} (default: all)",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=_tolerance,
-        default=DEFAULT_TOLERANCE,
-        metavar="SHARE",
-        help="how far off a limit may be, as a share of it; one request more or less is never off "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="keep a JSON record under docs/tested-limits/"
-    )
-    parser.add_argument(
-        "--chart", type=_chart, metavar="FILE", help="draw the requests over time (.png, .svg)"
-    )
-    parser.add_argument(
-        "--yes", action="store_true", help="do not ask before loading what is not on this machine"
-    )
-    parser.add_argument(
-        "--workers",
-        type=_workers,
-        default=0,
-        metavar="N",
-        help="let N Locust workers send instead of this process, and wait for them",
-    )
-    parser.add_argument(
-        "--bind",
-        type=_address,
-        default=WORKERS_BIND,
-        metavar="ADDRESS[:PORT]",
-        help="where workers find this process; they get the API keys from it, unencrypted "
-        f"(default: {WORKERS_BIND[0]}:{WORKERS_BIND[1]})",
-    )
-
-
-def _tolerance(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share, such as 0.05 for 5 %")
-    return share
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 1000")
-    return int(text)
+_WORKERS_PORT: Final = 5557
+_LOST_AT_FIRST: Final = 20
+"""A run ends when this many requests, and all so far, were not answered."""
+_STYLES: Final = {Verdict.AGREES: "green", Verdict.UNCLEAR: "yellow", Verdict.OFF: "bold red"}
 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.partition(":")
-    port = port or str(WORKERS_BIND[1])
+    port = port or str(_WORKERS_PORT)
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text} is no address, such as 0.0.0.0:5557")
+        raise ValueError(f"{text!r} is not an address, such as 0.0.0.0:{_WORKERS_PORT}")
     return host, int(port)
 
 
-def _chart(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in _CHARTS:
-        raise argparse.ArgumentTypeError(f"{text}: allowed are {', '.join(_CHARTS)}")
-    if not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: there is no folder {path.parent}")
-    return path
+@click.command(
+    epilog="Example: python -m tools load --profile burst --profile waf --record. Exit status: 0 "
+    "when no limit is off, 1 when one is, 2 when nothing could be said, 130 after Ctrl-C."
+)
+@click.option(
+    "--stack",
+    help=f"The stack to load: its sandbox if one runs here, else what Pulumi deployed.  [default: "
+    f"the sandbox of {_DEFAULT_STACK}]",
+)
+@click.option("--deployed", is_flag=True, help="The deployed stack, even if its sandbox runs.")
+@click.option("--url", help="Post records there, such as to a custom domain.")
+@traffic_options(several=True)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="How far off a limit may be, as a share of it. One request is never off.",
+)
+@click.option("--record", is_flag=True, help=f"Keep the result as JSON in {RECORDS}.")
+@click.option("--yes", is_flag=True, help="Do not ask before traffic leaves this machine.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    help="Wait for this many Locust workers, and let them send.",
+)
+@click.option(
+    "--bind",
+    type=Parsed(_address, "address[:port]"),
+    default=f"127.0.0.1:{_WORKERS_PORT}",
+    show_default=True,
+    help="Where workers connect. They get the API keys from there, unencrypted.",
+)
+@format_option
+def load(
+    stack: str | None,
+    deployed: bool,
+    url: str | None,
+    profiles: Sequence[str],
+    clients: Sequence[Source],
+    waf_lag_seconds: float,
+    chart: Path | None,
+    tolerance: float,
+    record: bool,
+    yes: bool,
+    workers: int | None,
+    bind: tuple[str, int],
+    output_format: str,
+    **traffic_options: Any,  # noqa: ANN401  checked by click
+) -> int:
+    """Send traffic to an API over HTTP, and compare what comes back with what its limits say.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Load a target, and say how its limits did."""
-    settings = stack_settings(args.stack or _DEFAULT_STACK)
-    target = find_target(
-        settings,
-        url=args.url,
-        deployed=args.deployed,
-        asked_for=args.stack is not None,
-        generators=max(1, args.workers),
+    Without --profile and --client, every limit is tested at and beyond it.
+    """
+    settings = load_stack(stack or _DEFAULT_STACK)
+    if clients and len(profiles) > 1:
+        raise UserError("--client adds to one --profile; there are several.")
+    target = find_target(settings, url=url, deployed=deployed, named=stack is not None)
+    found = [
+        read_profile(
+            name, settings, clients=clients, waf_lag_seconds=waf_lag_seconds, **traffic_options
+        )
+        for name in profiles or ([None] if clients else EVERY_LIMIT)
+    ]
+    requests = make_requests(found, pause_seconds(settings.limits()))
+    machines = 0 if target.sandbox else workers or 1
+    out = console(stderr=output_format == "json")
+    out.print(
+        f"Loading {'the sandbox of ' if target.sandbox else ''}stack {settings.stack} at "
+        f"{target.url}: {', '.join(part.name for part in requests.parts)}; "
+        f"{len(requests.table):,} requests in {requests.seconds:,.0f} s.",
+        markup=False,
     )
-    schedule = plan_schedule(target, args.scenario or SCENARIOS)
-    out = console()
-    out.print(f"Loading [bold]{escape(target.name)}[/]: {escape(intent(schedule))}.")
-    guard(target, schedule, yes=args.yes)
-    session = _Session(target, schedule, args.tolerance, out)
-    interrupted = session.send(args.workers, args.bind)
-    return _conclude(session, args, interrupted)
-
-
-def intent(schedule: Schedule) -> str:
-    """What a run is about to do."""
-    return (
-        f"{schedule.requests:,} requests in {schedule.seconds:,.0f} s, at most "
-        f"{schedule.peak_rate:,.0f}/s"
+    if not (is_loopback(target.url) or yes):
+        _ask(target.url, _costs(settings, found, machines))
+    job = {
+        "url": target.url,
+        "keys": [client and target.keys.get(client) for client in requests.clients],
+        "requests": requests.to_json(own_addresses=target.sandbox),
+        "workers": workers or 0,
+        "bind": bind,
+    }
+    sent = _send(job, requests, target.url)
+    findings, everything = judge(
+        settings.limits(),
+        requests,
+        sent.samples,
+        sent.start,
+        tolerance=tolerance,
+        machines=machines,
+        waf_lag_seconds=waf_lag_seconds,
     )
+    reports = [_report(one) for one in findings]
+    summary = _summary(settings, target, findings, tolerance)
+    document = {
+        "stack": settings.stack,
+        "target": "sandbox" if target.sandbox else "deployed",
+        "url": target.url,
+        "interrupted": sent.interrupted,
+        "tolerance": tolerance,
+        "limits": asdict(settings.limits()),
+        **result_json(everything),
+        "summary": summary,
+        "profiles": [_as_json(one) for one in findings],
+    }
+    if output_format == "json":
+        print_json(document)
+    for one in reports:
+        out.print(one)
+    if chart:
+        # Half a second that only charts need.
+        from tools.traffic.chart import draw
+
+        marks = {part.name: part.start for part in requests.parts}
+        draw(everything, chart, summary, Group(*reports), marks=marks)
+        out.print(f"Chart: {chart}", markup=False)
+    if record:
+        out.print(f"Record: {_save(document)}", markup=False)
+    for line in lines_of(summary):
+        out.print(line)
+    if sent.interrupted:
+        out.print("Stopped by Ctrl-C: above is what came back until then.")
+        return Exit.INTERRUPTED
+    if target.outdated or any(one.verdict is Verdict.OFF for one in findings):
+        return Exit.FINDINGS
+    if all(row.verdict is not Verdict.AGREES for one in findings for row in one.rows.values()):
+        raise UserError("No limit could be compared: see what is unclear above.")
+    return Exit.OK
 
 
-def guard(target: Target, schedule: Schedule, *, yes: bool) -> None:
-    """Ask before anything is sent that leaves this machine.
+class _Sent(NamedTuple):
+    """What came back of a run."""
+
+    start: float
+    """POSIX seconds."""
+    samples: Sequence[Sample]
+    interrupted: bool
+
+
+def _send(job: Mapping[str, Any], requests: Requests, url: str) -> _Sent:
+    """Send all requests, and show how far that is, until all are answered or Ctrl-C."""
+    start, samples, interrupted = time.time(), list[Sample](), False
+    out = console(stderr=True)
+    try:
+        with (
+            Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
+            closing(generate(job, requests.seconds)) as news,
+        ):
+            task = progress.add_task("Starting Locust", total=len(requests.table))
+            while len(samples) < len(requests.table):
+                said = next(news)
+                start = said.get("start", start)
+                samples += [Sample(*values) for values in said.get("samples", ())]
+                if samples:
+                    latest = samples[-1].number
+                    name = next(part.name for part in requests.parts if latest in part.numbers)
+                    progress.update(task, description=name, completed=len(samples))
+                if len(samples) >= min(_LOST_AT_FIRST, len(requests.table)) and not any(
+                    sample.status for sample in samples
+                ):
+                    raise UserError(f"No answer from {url}: {samples[0].message}.")
+    except KeyboardInterrupt:
+        interrupted = True
+    return _Sent(start, samples, interrupted)
+
+
+def _ask(url: str, costs: str) -> None:
+    """Ask before traffic leaves this machine.
 
     Raises:
-        OperationsError: when the answer is no, or nobody can be asked.
+        UserError: when the answer is no, or there is no terminal to ask on.
     """
-    if target.loopback or yes:
-        return
-    print(f"That is not on this machine. {cost(target, schedule)}")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise OperationsError(
-            f"{target.url} is not on this machine, and there is no terminal to ask at. With "
-            f"--yes, it is loaded."
+    click.echo(f"{url} is not on this machine. {costs}", err=True)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UserError("There is no terminal to ask on. With --yes, the traffic is sent.")
+    if not click.confirm("Send it?", err=True):
+        raise UserError("Nothing was sent.")
+
+
+def _costs(settings: Settings, profiles: Sequence[Profile], machines: int) -> str:
+    """Return what a run uses up, as the simulator sees it."""
+    limits, used = settings.limits(), Counter[Client]()
+    for profile in profiles:
+        duration = settings.expectations().duration_seconds
+        for client in simulate(limits, profile.traffic, duration_seconds=duration).clients:
+            if client.client:
+                used[client.client] += client.admitted
+    quotas = [
+        f"up to {number:,} of {client}'s quota of {quota.limit:,}"
+        for client, number in used.items()
+        if number and (quota := limits.usage_plans[client.plan].quota)
+    ]
+    sent = sum(profile.traffic.expected_requests for profile in profiles) / machines
+    costs = f"The traffic uses {', '.join([*quotas, 'records named load-test-0000 to -0999'])}."
+    if limits.waf and sent > limits.waf.limit:
+        costs += (
+            f" The web ACL lets {limits.waf.limit:,} requests in {limits.waf.window_seconds} s "
+            f"through from one address, so it may refuse many: there are {machines} addresses."
         )
-    try:
-        answer = input("Load it? [y/N] ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
-        raise OperationsError("Nothing was sent.")
+    return costs
 
 
-def cost(target: Target, schedule: Schedule) -> str:
-    """What a run takes from the target's owner: quotas and records."""
-    parts = []
-    for client in target.keys:
-        throttle = plan_throttle(target, client.plan)
-        quota = target.limits.usage_plans[client.plan].quota
-        mine = [phase for phase in schedule.phases if phase.client == client]
-        if not mine or quota is None:
-            continue
-        most = sum(
-            min(phase.count, throttle.burst + throttle.rate * phase.count / phase.rate)
-            if throttle
-            else phase.count
-            for phase in mine
+def _report(findings: Findings) -> RenderableType:
+    """Return what came back for one profile, to print with rich."""
+    cells = {
+        key: (
+            f"{row.low:,}" if row.low == row.high else f"{row.low:,} to {row.high:,}",
+            Text(row.verdict, _STYLES[row.verdict]) if row.verdict else "",
         )
-        parts.append(f"up to {most:,.0f} of {client}'s quota of {quota.limit:,}")
-    used = f"It uses {', '.join(parts)}, and writes" if parts else "It writes"
-    return f"{used} records named load-test-0000 to load-test-0999, and 12."
-
-
-class _Session:
-    """One run: what came back so far, and what was said about it."""
-
-    def __init__(self, target: Target, schedule: Schedule, tolerance: float, out: Console) -> None:
-        self.target = target
-        self.schedule = schedule
-        self.tolerance = tolerance
-        self.out = out
-        self.started = datetime.now(UTC)
-        self.samples: list[Sample] = []
-        self.findings: dict[str, Findings] = {}
-        self._busy = 0.0
-
-    def send(self, workers: int, bind: tuple[str, int]) -> bool:
-        """Send everything; whether Ctrl-C ended it.
-
-        Raises:
-            OperationsError: when nobody answers, or the generator fails.
-        """
-        job = make_job(self.target, self.schedule)
-        news = generate(job, self.schedule.seconds, workers=workers, bind=bind)
-        try:
-            with Watch(console(stderr=True), self.schedule) as watch:
-                for latest in news:
-                    self._busy = max(self._busy, latest.busy)
-                    for sample in latest.samples:
-                        self.samples.append(sample)
-                        if watch.see(sample):
-                            self.show(self.schedule.phases[sample.phase].scenario)
-                    self._give_up_if_nobody_answers()
-        except KeyboardInterrupt:
-            return True
-        finally:
-            news.close()
-        return False
-
-    def _give_up_if_nobody_answers(self) -> None:
-        lost = [one for one in self.samples if one.outcome is Outcome.LOST]
-        if len(lost) == len(self.samples) and len(lost) >= min(
-            _NOBODY_ANSWERS, self.schedule.requests
-        ):
-            raise OperationsError(f"Nobody answers at {self.target.url}: {lost[0].message}.")
-
-    def show(self, scenario: str) -> None:
-        """Judge one scenario, and print it."""
-        found = find(
-            self.target,
-            self.schedule,
-            scenario,
-            self.samples,
-            tolerance=self.tolerance,
-            busy=self._busy,
-        )
-        self.findings[scenario] = found
-        unicode = (self.out.encoding or "").startswith("utf")
-        chart = text_chart(self.schedule, scenario, self.samples, unicode=unicode)
-        self.out.print(report(found, chart))
-
-
-def _conclude(session: _Session, args: argparse.Namespace, interrupted: bool) -> int:
-    """Print what is left, keep what is to be kept, and say how it went."""
-    out, target = session.out, session.target
-    for scenario in session.schedule.scenarios():
-        if scenario not in session.findings:
-            session.show(scenario)
-    findings = list(session.findings.values())
-    if target.deployed_limits is not None:
-        differing = differences(target.limits, target.deployed_limits)
-        if differing.comparisons:
-            out.print(report(differing))
-            findings.append(differing)
-    out.print()
-    if args.chart:
-        # Half a second that only charts need.
-        from tools.traffic.load.chart import draw
-
-        try:
-            draw(target, session.schedule, session.samples, findings, args.chart)
-        except OSError as error:
-            raise OperationsError(f"--chart {args.chart}: {error.strerror}.") from None
-        out.print(f"Chart: {args.chart}", markup=False)
-    if args.record:
-        document = record(
-            target,
-            findings,
-            tolerance=session.tolerance,
-            started=session.started,
-            interrupted=interrupted,
-        )
-        out.print(f"Record: {save(document)}", markup=False)
-    _say_verdict(session, findings)
-    if interrupted:
-        out.print("Stopped by Ctrl-C: above is what was measured until then.")
-        return INTERRUPTED
-    return exit_status(findings)
-
-
-def _say_verdict(session: _Session, findings: list[Findings]) -> None:
-    out, stack = session.out, session.target.stack
-    counted = {
-        verdict: [one for f in findings for one in f.comparisons if one.verdict is verdict]
-        for verdict in Verdict
+        for key, row in findings.rows.items()
     }
-    if off := counted[Verdict.OFF]:
-        limits = ", ".join(one.limit for one in off)
-        out.print(
-            f"[bold red]Off by more than {session.tolerance * 100:.3g} % from what stack {stack} "
-            f"configures:[/] {escape(limits)}."
+    notes = ["Answers: " + ", ".join(f"{n:,} x {why}" for why, n in findings.answers.most_common())]
+    if findings.latency_ms:
+        p50, p95, p99 = findings.latency_ms
+        notes.append(
+            f"Latency when admitted: p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms."
         )
-    elif unclear := counted[Verdict.UNCLEAR]:
-        limits = ", ".join(one.limit for one in unclear)
-        out.print(f"[yellow]Could not be told:[/] {escape(limits)}.")
-    else:
-        agreed, beyond = len(counted[Verdict.AGREES]), len(counted[Verdict.NOT_REACHED])
-        rest = f"; {beyond} limits are out of its clients' reach" if beyond else ""
-        out.print(
-            f"[bold green]All {agreed} comparisons agree[/] with the limits of stack {stack}{rest}."
-        )
+    if findings.failed:
+        notes.append(f"{findings.failed:,} requests passed the limits and failed.")
+    if findings.held_up:
+        notes.append(f"Held up: {findings.held_up}")
+    about = [f"\n{findings.profile}: {findings.verdict}"]
+    return report(findings.result, about, notes, ("by the limits", ""), cells)
+
+
+def _as_json(findings: Findings) -> dict[str, Any]:
+    return {
+        "profile": findings.profile,
+        "verdict": findings.verdict,
+        **result_json(findings.result),
+        "compared": [
+            {"client": name, "outcome": layer or "admitted", **row._asdict()}
+            for (name, layer), row in findings.rows.items()
+        ],
+        "answers": findings.answers,
+        "failed": findings.failed,
+        "heldUp": findings.held_up,
+        "latencyMs": dict(zip(("p50", "p95", "p99"), findings.latency_ms, strict=False)),
+    }
+
+
+def _summary(
+    settings: Settings, target: Target, findings: Sequence[Findings], tolerance: float
+) -> list[str]:
+    """Return what the run found, in a few lines."""
+    counts: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
+    refused = set()
+    for one in findings:
+        for (name, layer), row in one.rows.items():
+            refused.add(layer)
+            if row.verdict:
+                counts[row.verdict].append(f"{one.profile} of {name}, {outcome_name(layer)}")
+    off, unclear = counts[Verdict.OFF], counts[Verdict.UNCLEAR]
+    lines = [
+        f"Off by more than {tolerance:.0%} of what stack {settings.stack} configures: "
+        f"{'; '.join(off)}."
+        if off
+        else f"{len(counts[Verdict.AGREES])} counts agree with the limits of stack "
+        f"{settings.stack} within {tolerance:.0%}."
+    ]
+    if target.outdated:
+        lines.append("The sandbox was deployed with other limits than these. Run make up.")
+    if unclear:
+        lines.append(f"Unclear, because answers took too long: {'; '.join(unclear)}.")
+    if any(Layer.QUOTA in {layer for _, layer in one.rows} for one in findings):
+        lines.append("A quota may have been used before this run. make up starts a new one.")
+    missing = [name for layer, name in LAYER_NAMES.items() if layer not in refused]
+    if missing:
+        lines.append(f"Not reached: {', '.join(missing)}.")
+    return lines if target.sandbox else [*lines, BEST_EFFORT]
+
+
+def _save(document: Mapping[str, Any]) -> Path:
+    """Keep a record, and return where it is.
+
+    Raises:
+        UserError: when it cannot be written.
+    """
+    moment = str(document["start"])[:19].replace(":", "")
+    path = project_root() / RECORDS / f"{document['stack']}-{document['target']}-{moment}Z.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+    return path

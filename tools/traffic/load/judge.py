@@ -9,12 +9,13 @@ unclear. Otherwise it is off.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handler.record import MAX_BODY_BYTES
 from routes import METHODS
@@ -34,7 +35,7 @@ _TOO_FAR_APART: Final = 2.0
 _MAX_LOST: Final = 0.01
 """Share of requests without an answer above which no count is certain."""
 _LATE_SECONDS: Final = 0.25
-_MANY_IN_FLIGHT: Final = 1_000
+_MANY_WAITING: Final = 1_000
 _INTERVALS_SECONDS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 _MAX_INTERVALS: Final = 120
 _FAILED, _LOST = -1, -2
@@ -107,167 +108,110 @@ class Findings:
         return Verdict.UNCLEAR if Verdict.UNCLEAR in found else Verdict.AGREES
 
 
-class Judge:
-    """Judges the parts of a run, one after the other."""
+class _Sent(NamedTuple):
+    """Requests that were answered, as arrays of equal length."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        requests: Requests,
-        start: float,
-        *,
-        tolerance: float,
-        machines: int = 0,
-        waf_lag_seconds: float = 0.0,
-    ) -> None:
-        """Make a judge of one run.
+    number: Ints
+    client: Ints
+    sent: Floats
+    latency: Floats
+    came: Ints
+    """Codes of what came back."""
+    model: Ints
+    """Codes of what the engine says, a row for each moment at which it may have decided."""
+    contended: NDArray[np.bool_]
+    """Which of these are refusals by a layer that clients share."""
 
-        Args:
-            limits: that the target should have.
-            requests: of the run.
-            start: POSIX seconds.
-            tolerance: how far off a limit may be, as a share of it. One request is never off.
-            machines: number of machines that send in turn to AWS, each from one address. 0 for the
-                sandbox, to which each request brings its address, and which names the layers.
-            waf_lag_seconds: how far the WAF's view may be behind the requests.
-        """
-        self._limits = limits
-        self._requests = requests
-        self._start = start
-        self._tolerance = tolerance
-        self._fold: Ints = np.arange(len(OUTCOMES))
-        self._shared = [CODES[layer] for layer in _SHARED]
-        self._address = requests.table["address"]
-        if machines:
-            self._fold[[CODES[layer] for layer in _SAME_ANSWER]] = CODES[_SAME_ANSWER[0]]
-            self._shared.append(CODES[Layer.WAF])
-            self._address = np.arange(len(requests.table)) % machines
-        sources = [(client, METHODS[0]) for client in requests.clients]
-        # Requests are decided when sent, when answered, and when answered as a late WAF sees them.
-        self._engines = [
-            Engine(limits, sources, waf_lag_seconds=lag, epoch=start)
-            for lag in (0.0, 0.0, waf_lag_seconds)
-        ]
-        self._reached = [0.0] * len(self._engines)
+    def of(self, numbers: range) -> "_Sent":
+        """Return the requests with these numbers."""
+        chosen = (self.number >= numbers.start) & (self.number < numbers.stop)
+        return _Sent(*(column[..., chosen] for column in self))
 
-    def judge(self, part: Part, samples: Sequence[Sample]) -> Findings:
-        """Judge what came back of a part. The parts before it have been judged."""
-        codes = self._codes(samples)
-        number, sent, latency, came = _known(samples, codes)
-        model = np.stack(
-            [
-                self._decide(0, number, sent, latency),
-                self._decide(1, number, sent + latency, np.zeros_like(sent)),
-                self._decide(2, number, sent + latency, np.zeros_like(sent)),
-            ]
-        )
-        lost = codes.count(_LOST) > max(1, _MAX_LOST * len(samples))
-        admitted = latency[came == 0]
-        late = sent - self._requests.table["due"][number]
-        return Findings(
-            profile=part.name,
-            result=self._result(part, number, sent, came),
-            rows=self._rows(part, number, came, model, uncertain=lost),
-            answers=Counter(str(one) for one in samples),
-            failed=codes.count(_FAILED),
-            held_up=_held_up(sent, late, sent + latency),
-            latency_ms=(1000 * np.percentile(admitted, (50, 95, 99))).tolist()
-            if len(admitted)
-            else [],
-        )
 
-    def overall(self, samples: Sequence[Sample]) -> Result:
-        """Return what came back in the whole run."""
-        requests = self._requests
-        whole = replace(requests.parts[0], seconds=requests.seconds, clients=requests.clients)
-        number, sent, _, came = _known(samples, self._codes(samples))
-        return self._result(whole, number, sent, came)
+def judge(
+    limits: Limits,
+    requests: Requests,
+    samples: Sequence[Sample],
+    start: float,
+    *,
+    tolerance: float,
+    machines: int = 0,
+    waf_lag_seconds: float = 0.0,
+) -> tuple[list[Findings], Result]:
+    """Compare what came back with what the limits say.
 
-    def _codes(self, samples: Sequence[Sample]) -> list[int]:
-        sizes = self._requests.table["body_bytes"]
-        return [_code(one, too_large=sizes[one.number] > MAX_BODY_BYTES) for one in samples]
+    Args:
+        limits: that the target should have.
+        requests: of the run.
+        samples: what came back.
+        start: of the run, in POSIX seconds.
+        tolerance: how far off a limit may be, as a share of it. One request is never off.
+        machines: number of machines that send in turn to AWS, each from one address. 0 for the
+            sandbox, to which each request brings its address, and which names the layers.
+        waf_lag_seconds: how far the WAF's view may be behind the requests.
 
-    def _decide(self, index: int, number: Ints, times: Floats, durations: Floats) -> Ints:
-        """Let an engine decide requests at `times`, and return the codes of their outcomes."""
+    Returns:
+        The findings on each profile of which anything came back, and all that came back.
+    """
+    sizes = requests.table["body_bytes"]
+    code_of = {
+        one.number: _code(one, too_large=sizes[one.number] > MAX_BODY_BYTES) for one in samples
+    }
+    known = [one for one in samples if code_of[one.number] != _LOST]
+    number = np.array([one.number for one in known], np.int64)
+    sent = np.array([one.sent for one in known], float)
+    latency = np.array([one.latency for one in known], float)
+    client: Ints = requests.table["client"][number]
+    address = number % machines if machines else requests.table["address"][number]
+    model = np.empty((3, len(known)), np.int64)
+    at_once = np.zeros(len(known))
+    moments = (
+        (sent, latency, 0.0),
+        (sent + latency, at_once, 0.0),
+        (sent + latency, at_once, waf_lag_seconds),
+    )
+    for codes, (times, durations, lag) in zip(model, moments, strict=True):
+        sources = [(one, METHODS[0]) for one in requests.clients]
+        engine = Engine(limits, sources, waf_lag_seconds=lag, epoch=start)
         order = np.argsort(times, kind="stable")
-        # The last answers of a part may come when the next part has begun.
-        decided = np.maximum(times[order], self._reached[index])
-        self._reached[index] = decided.max(initial=self._reached[index])
-        client = self._requests.table["client"][number]
-        codes = np.empty(len(times), np.int64)
-        codes[order] = self._engines[index].decide(
-            decided, client[order], self._address[number[order]], durations[order]
-        )
-        return codes
-
-    def _rows(
-        self, part: Part, number: Ints, came: Ints, model: Ints, *, uncertain: bool
-    ) -> dict[Key, Row]:
-        clients = self._requests.clients
-        counts = np.zeros((1 + len(model), len(clients) + 1, len(OUTCOMES)), np.int64)
-        for table, codes in zip(counts, (came, *model), strict=True):
-            np.add.at(table, (self._requests.table["client"][number], self._fold[codes]), 1)
-        counts[:, -1] = counts.sum(axis=1)
-        # From the first shared layer that refuses on, who is refused is not certain.
-        contended = self._fold[np.intersect1d(model, self._shared)].min(initial=len(OUTCOMES))
-        names = {client_name(client): clients.index(client) for client in part.clients}
-        if len(names) > 1:
-            names[ALL_CLIENTS] = len(clients)
-        rows: dict[Key, Row] = {}
-        for name, index in names.items():
-            certain = name == ALL_CLIENTS or len(names) == 1 or contended == len(OUTCOMES)
-            compared = _compare(counts[0, index], counts[1:, index], self._tolerance)
-            for code, row in compared.items():
-                if not certain and not 0 < code < contended:
-                    row = row._replace(verdict=None)
-                elif uncertain:
-                    row = row._replace(verdict=Verdict.UNCLEAR)
-                rows[name, OUTCOMES[code]] = row
-        return rows
-
-    def _result(self, part: Part, number: Ints, sent: Floats, came: Ints) -> Result:
-        """Count what came back by client, outcome and interval."""
-        times = np.maximum(sent - part.start, 0.0)
-        seconds = times.max(initial=part.seconds) + 1e-6
-        interval = next((i for i in _INTERVALS_SECONDS if seconds <= i * _MAX_INTERVALS), 1800)
-        timeline = np.zeros((int(seconds / interval) + 1, len(part.clients), len(OUTCOMES)), int)
-        places = [part.clients.index(c) if c in part.clients else 0 for c in self._requests.clients]
-        client = np.array(places)[self._requests.table["client"][number]]
-        outcome = self._fold[came]
-        np.add.at(timeline, ((times / interval).astype(int), client, outcome), 1)
-        first = np.full(timeline.shape[1:], np.inf)
-        np.minimum.at(first, (client, outcome), times)
-        return Result(
-            limits=self._limits,
-            start=datetime.fromtimestamp(self._start + part.start, UTC),
-            seconds=float(seconds),
-            duration_seconds=0.0,
-            waf_lag_seconds=0.0,
-            clients=tuple(
-                self._client_result(one, counts.tolist(), firsts.tolist())
-                for one, counts, firsts in zip(
-                    part.clients, timeline.sum(axis=0), first, strict=True
+        codes[order] = engine.decide(times[order], client[order], address[order], durations[order])
+    shared = [CODES[layer] for layer in (*_SHARED, *([Layer.WAF] if machines else []))]
+    contended = np.isin(model, shared)
+    came = np.array([max(code_of[one.number], 0) for one in known], np.int64)
+    if machines:
+        same = [CODES[layer] for layer in _SAME_ANSWER]
+        model[np.isin(model, same)] = same[0]
+    everything = _Sent(number, client, sent, latency, came, model, contended)
+    findings = []
+    for part in requests.parts:
+        mine = [one for one in samples if one.number in part.numbers]
+        if mine:
+            answered = everything.of(part.numbers)
+            codes = [code_of[one.number] for one in mine]
+            lost = codes.count(_LOST) > max(1, _MAX_LOST * len(mine))
+            admitted = answered.latency[answered.came == 0]
+            late = answered.sent - requests.table["due"][answered.number]
+            findings.append(
+                Findings(
+                    profile=part.name,
+                    result=_result(limits, requests.clients, part, everything, start),
+                    rows=_rows(requests.clients, part, answered, tolerance, uncertain=lost),
+                    answers=Counter(str(one) for one in mine),
+                    failed=codes.count(_FAILED),
+                    held_up=_held_up(answered.sent, late, answered.sent + answered.latency),
+                    latency_ms=np.percentile(1000 * admitted, (50, 95, 99)).tolist()
+                    if len(admitted)
+                    else [],
                 )
-            ),
-            interval_seconds=interval,
-            timeline=timeline,
-            peak_concurrency=self._engines[0].peak_in_flight,
-        )
-
-    def _client_result(
-        self, client: Client | None, counts: list[int], firsts: list[float]
-    ) -> ClientResult:
-        engine, now = self._engines[0], self._reached[0]
-        refused = [layer for layer in Layer if counts[CODES[layer]]]
-        return ClientResult(
-            client=client,
-            sent=sum(counts),
-            admitted=counts[0],
-            refused={layer: counts[CODES[layer]] for layer in refused},
-            first_refused={layer: firsts[CODES[layer]] for layer in refused},
-            quota_left=engine.quota_left(now, client) if client else None,
-            quota_renewed=engine.quota_renewed(now, client) if client else None,
-        )
+            )
+    whole = Part(
+        name="all",
+        start=0.0,
+        seconds=requests.seconds,
+        clients=requests.clients,
+        numbers=range(len(requests.table)),
+    )
+    return findings, _result(limits, requests.clients, whole, everything, start)
 
 
 def _code(sample: Sample, *, too_large: bool) -> int:
@@ -295,14 +239,29 @@ def _code(sample: Sample, *, too_large: bool) -> int:
     return _FAILED
 
 
-def _known(samples: Sequence[Sample], codes: Sequence[int]) -> tuple[Ints, Floats, Floats, Ints]:
-    """Return number, time, latency and code of the requests that were answered."""
-    pairs = zip(samples, codes, strict=True)
-    rows = [
-        (one.number, one.sent, one.latency, max(code, 0)) for one, code in pairs if code != _LOST
-    ]
-    number, sent, latency, code = np.array(rows).reshape(-1, 4).T
-    return number.astype(np.int64), sent, latency, code.astype(np.int64)
+def _rows(
+    clients: Sequence[Client | None], part: Part, sent: _Sent, tolerance: float, *, uncertain: bool
+) -> dict[Key, Row]:
+    counts = np.zeros((1 + len(sent.model), len(clients) + 1, len(OUTCOMES)), np.int64)
+    for table, codes in zip(counts, (sent.came, *sent.model), strict=True):
+        np.add.at(table, (sent.client, codes), 1)
+    counts[:, -1] = counts.sum(axis=1)
+    # From the first shared layer that refuses on, which client is refused is not certain.
+    contended = sent.model[sent.contended].min(initial=len(OUTCOMES))
+    places = {client_name(client): clients.index(client) for client in part.clients}
+    if len(places) > 1:
+        places[ALL_CLIENTS] = len(clients)
+    rows: dict[Key, Row] = {}
+    for name, place in places.items():
+        certain = name == ALL_CLIENTS or len(places) == 1 or contended == len(OUTCOMES)
+        compared = _compare(counts[0, place], counts[1:, place], tolerance)
+        for code, row in compared.items():
+            if not certain and not 0 < code < contended:
+                row = row._replace(verdict=None)
+            elif uncertain:
+                row = row._replace(verdict=Verdict.UNCLEAR)
+            rows[name, OUTCOMES[code]] = row
+    return rows
 
 
 def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
@@ -314,7 +273,7 @@ def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
 
     Args:
         came: requests by outcome.
-        model: the same of each of the engine's decisions.
+        model: the same for each moment at which the engine may have decided.
         tolerance: share by which a limit may be off.
     """
     low, high = model.min(axis=0), model.max(axis=0)
@@ -334,15 +293,58 @@ def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
     return rows
 
 
+def _result(
+    limits: Limits, clients: Sequence[Client | None], part: Part, everything: _Sent, start: float
+) -> Result:
+    """Count what came back of a part by client, outcome and interval."""
+    sent = everything.of(part.numbers)
+    until_now = everything.of(range(part.numbers.stop))
+    times = np.maximum(sent.sent - part.start, 0.0)
+    seconds = float(times.max(initial=part.seconds)) + 1e-6
+    interval = next((i for i in _INTERVALS_SECONDS if seconds <= i * _MAX_INTERVALS), 1800)
+    timeline = np.zeros((int(seconds / interval) + 1, len(clients), len(OUTCOMES)), np.int64)
+    np.add.at(timeline, ((times / interval).astype(int), sent.client, sent.came), 1)
+    first = np.full(timeline.shape[1:], np.inf)
+    np.minimum.at(first, (sent.client, sent.came), times)
+    used = [clients.index(client) for client in part.clients]
+    results = []
+    for client, place in zip(part.clients, used, strict=True):
+        counts = timeline[:, place].sum(axis=0).tolist()
+        refused = [layer for layer in Layer if counts[CODES[layer]]]
+        plan = limits.usage_plans.get(client.plan) if client else None
+        used_up = int(((until_now.client == place) & (until_now.came == 0)).sum())
+        results.append(
+            ClientResult(
+                client=client,
+                sent=sum(counts),
+                admitted=counts[0],
+                refused={layer: counts[CODES[layer]] for layer in refused},
+                first_refused={layer: float(first[place, CODES[layer]]) for layer in refused},
+                quota_left=plan.quota.limit - used_up if plan and plan.quota else None,
+            )
+        )
+    return Result(
+        limits=limits,
+        start=datetime.fromtimestamp(start + part.start, UTC),
+        seconds=seconds,
+        duration_seconds=0.0,
+        waf_lag_seconds=0.0,
+        clients=tuple(results),
+        interval_seconds=interval,
+        timeline=timeline[:, used],
+        peak_concurrency=0,
+    )
+
+
 def _held_up(sent: Floats, late: Floats, answered: Floats) -> str:
     """Return why requests left late or waited; empty when they did not."""
     waiting = np.arange(1, len(sent) + 1) - np.searchsorted(np.sort(answered), np.sort(sent))
-    if waiting.max(initial=0) >= _MANY_IN_FLIGHT:
+    if waiting.max(initial=0) >= _MANY_WAITING:
         return f"the target let {waiting.max():,} requests wait at a time."
     latest = float(np.percentile(late, 95)) if len(late) else 0.0
     if latest > _LATE_SECONDS:
         return (
-            f"the generator sent requests up to {latest:.1f} s late, and not the target but the "
-            f"generator was the bottleneck. Several machines can send together (--workers)."
+            f"the generator sent requests up to {latest:.1f} s late: the generator, not the "
+            f"target, was the bottleneck. Several machines can send together (--workers)."
         )
     return ""

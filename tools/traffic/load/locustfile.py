@@ -18,7 +18,7 @@ from gevent.pool import Pool
 from gevent.queue import Queue
 from locust import FastHttpUser, events, task
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import WorkerRunner
 
 from tools.traffic.load.requests import body
 

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,19 @@ class Requests:
     def seconds(self) -> float:
         """When the last part ends."""
         return self.parts[-1].start + self.parts[-1].seconds
+
+    def to_json(self, *, own_addresses: bool) -> list[list[Any]]:
+        """Return number, time, client, address and size of each request, for the generator.
+
+        Args:
+            own_addresses: whether each request brings its source address, from the block for
+                documentation (RFC 3849). Each run has addresses of its own.
+        """
+        run = uuid4().hex[:4]
+        return [
+            [number, due, client, f"2001:db8:{run}:{address:x}::1" if own_addresses else None, size]
+            for number, (due, client, address, size) in enumerate(self.table.tolist())
+        ]
 
 
 def make_requests(profiles: Sequence[Profile], pause_seconds: float) -> Requests:
