@@ -9,27 +9,24 @@ from throttling.simulation import loops
 from throttling.simulation.traffic import Arrivals, Block, Traffic
 
 _BLOCK_REQUESTS: Final = 100_000
-"""Requests in memory at a time. Another number gives a seed other requests."""
+"""Requests of one block. With another number, a seed gives other requests."""
 
 
 def blocks(traffic: Traffic) -> Iterator[Block]:
-    """Yield all requests of `traffic` in the order of their arrival.
+    """Yield all requests of `traffic` in the order of time.
 
-    A request of a source arrives when the integral of the source's rate reaches a certain number:
-    0, 1, 2... for even arrivals, sums of exponential numbers of mean 1 for a Poisson process.
+    The sum of a source's rate over time grows by 1 from each even request to the next, and by an
+    exponentially distributed number of mean 1 from each request of a Poisson process to the next.
     """
+    if not traffic.sources:
+        return
     poisson = traffic.arrivals is Arrivals.POISSON
     random = np.random.default_rng(traffic.seed)
     phases = np.array(
         [
-            (
-                phase.start_seconds,
-                (phase.from_rps + phase.to_rps) / 2 * phase.seconds,
-                phase.from_rps,
-                (phase.to_rps - phase.from_rps) / phase.seconds if phase.seconds else 0.0,
-            )
+            (p.start_seconds, p.requests, p.from_rps, (p.to_rps - p.from_rps) / (p.seconds or 1))
             for source in traffic.sources
-            for phase in source.phases
+            for p in source.phases
         ],
         loops.PHASE,
     )
@@ -40,8 +37,8 @@ def blocks(traffic: Traffic) -> Iterator[Block]:
     streams["first_address"] = _first_addresses(traffic)
     if poisson:
         streams["due"] = random.standard_exponential(len(streams))
-    order = np.arange(len(streams))
-    loops.begin(phases, streams, order)
+    loops.set_moments(phases, streams)
+    order = np.argsort(streams["moment"], kind="stable")
     size = _BLOCK_REQUESTS
     while size == _BLOCK_REQUESTS:
         steps = random.standard_exponential(size) if poisson else np.ones(size)
@@ -52,7 +49,7 @@ def blocks(traffic: Traffic) -> Iterator[Block]:
 
 
 def _first_addresses(traffic: Traffic) -> list[int]:
-    """The index of the first address of each source. Clients do not share addresses."""
+    """For each source, the index of its first address. Clients do not share addresses."""
     first = {}
     total = 0
     for client in traffic.clients:

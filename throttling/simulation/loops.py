@@ -1,12 +1,13 @@
 """The loops of the simulation, compiled by numba.
 
-numba keeps the machine code in `__pycache__` for the next process, and compiles again only when
-this file changes. So these functions use no constant and call no function of another file.
+numba keeps the machine code in `__pycache__` for later processes, and compiles again only if this
+file changes. A function here must therefore take constants of other files as arguments.
+No function checks an index: their callers do.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
@@ -15,34 +16,51 @@ from numpy.typing import NDArray
 from throttling.simulation.traffic import Floats, Ints
 
 Codes = NDArray[np.uint8]
-"""What happens to each request: 0 is admitted, n is refused by the nth of `gate.Layer`."""
+"""What happens to each request: 0 is admitted, n is refused by the nth layer of `gate.Layer`."""
 Records = Any
-"""An array of one of the types below."""
-
-BUCKET: Final = np.dtype(
-    [("tokens", "f8"), ("updated", "f8"), ("rate", "f8"), ("burst", "f8")], align=True
-)
+"""An array of one of the three types that follow."""
+BUCKET: Final = np.dtype([("tokens", "f8"), ("updated", "f8"), ("rate", "f8"), ("burst", "f8")])
+PHASE: Final = np.dtype([("start", "f8"), ("requests", "f8"), ("from_rps", "f8"), ("slope", "f8")])
+"""Start in seconds, average number of requests, first rate, and its growth per second."""
 STREAM: Final = np.dtype(
     [
-        ("phase", "i8"),
-        ("last_phase", "i8"),
-        ("due", "f8"),
-        ("moment", "f8"),
-        ("first_address", "i8"),
-        ("addresses", "i8"),
-        ("sent", "i8"),
-    ],
-    align=True,
+        *((name, "i8") for name in ("phase", "last_phase", "first_address", "addresses", "sent")),
+        *((name, "f8") for name in ("due", "moment")),
+    ]
 )
-PHASE: Final = np.dtype(
-    [("start", "f8"), ("expected", "f8"), ("from_rps", "f8"), ("slope", "f8")], align=True
-)
+"""The requests of one source. The next one comes at `moment`, when its phase has had `due` requests
+on average."""
 
 _WAF, _API_KEY, _QUOTA, _FIRST_BUCKET, _CONCURRENCY = 1, 2, 3, 4, 8
+"""Codes of the layers. The four layers with buckets follow each other."""
 _ROUNDING: Final = 1e-9
-"""Share of a request by which a sum of rates, or a share of an interval, may miss a whole one."""
+"""Part of a request that sums of floating-point numbers may be off by."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class RateRule(NamedTuple):
+    """The WAF's rate rule."""
+
+    limit: int
+    window_seconds: float
+    lag_seconds: float
+    counts_blocked: bool
+
+
+class Layers(NamedTuple):
+    """The layers behind the WAF."""
+
+    paths: Ints
+    """For each source: index of its quota (-1 without a valid API key), then of its bucket in each
+    of the four layers with buckets (-1 if there is none)."""
+    quotas: Ints
+    """Requests left."""
+    buckets: Records
+    whole_token: float
+    """Tokens that are enough for one request."""
+    refused_use_quota: bool
+    concurrency: int
 
 
 def compiled(function: F) -> F:
@@ -50,7 +68,7 @@ def compiled(function: F) -> F:
     try:
         return cast(F, numba.njit(cache=True)(function))
     except RuntimeError:
-        # No folder for the machine code can be written: compile in each process.
+        # There is no writable folder for the machine code: compile in each process.
         return cast(F, numba.njit(function))
 
 
@@ -58,275 +76,197 @@ def compiled(function: F) -> F:
 def fill(
     phases: Records,
     streams: Records,
-    order: Ints,
-    steps: Floats,
-    places: Floats,
+    order: Ints,  # sources as a heap by the moments of their next requests
+    steps: Floats,  # average number of requests from each request to the next of its source
+    places: Floats,  # which of its source's addresses sends each request, from 0 to 1; empty: turns
     times: Floats,
     sources: Ints,
     addresses: Ints,
 ) -> int:
-    """Write the next requests of all streams, and return how many there are.
-
-    Args:
-        phases: `PHASE` of all streams.
-        streams: `STREAM` of each source.
-        order: a heap of the sources by their next moment.
-        steps: how much later, in expected requests, the next one of each request's source is due.
-        places: which of its source's addresses sends each request, between 0 and 1; empty when
-            they take turns.
-        times: to write to, as `sources` and `addresses`.
-    """
+    """Write times, sources and addresses of the next requests. Return how many there are."""
     for index in range(len(times)):
         source = order[0]
         stream = streams[source]
         if stream.moment == math.inf:
             return index
-        if len(places):
-            place = int(places[index] * stream.addresses)
-        else:
-            place = stream.sent % stream.addresses
-            stream.sent += 1
         times[index] = stream.moment
         sources[index] = source
-        addresses[index] = stream.first_address + place
+        place = int(places[index] * stream.addresses) if len(places) else stream.sent
+        addresses[index] = stream.first_address + place % stream.addresses
+        stream.sent += 1
         stream.due += steps[index]
-        next_moment(phases, stream)
-        sift_down(streams, order, 0)
+        set_moment(phases, stream)
+        sift_down(streams, order)
     return len(times)
 
 
 @compiled
-def begin(phases: Records, streams: Records, order: Ints) -> None:
-    """Find the first request of each stream, and put the streams in order."""
-    for source in range(len(order)):
-        next_moment(phases, streams[source])
-    for place in range(len(order) // 2 - 1, -1, -1):
-        sift_down(streams, order, place)
+def set_moments(phases: Records, streams: Records) -> None:
+    """Set the moment of each stream's next request."""
+    for stream in streams:
+        set_moment(phases, stream)
 
 
 @compiled
-def next_moment(phases: Records, stream: Records) -> None:
-    """Set when the next request of a stream is due; never when its last phase is over."""
+def set_moment(phases: Records, stream: Records) -> None:
+    """Set the moment of a stream's next request: infinity after the last phase."""
     while stream.phase < stream.last_phase:
         phase = phases[stream.phase]
-        nth = stream.due
-        if nth < phase.expected - _ROUNDING:
+        if stream.due < phase.requests - _ROUNDING:
             stream.moment = phase.start
-            if nth > 0:
-                # The solution of nth = from_rps x t + slope x t^2 / 2, also without a slope.
-                root = math.sqrt(max(0.0, phase.from_rps**2 + 2 * phase.slope * nth))
-                stream.moment += 2 * nth / (phase.from_rps + root)
+            if stream.due > 0:
+                # Solve due = from_rps x t + slope x t^2 / 2 in a way that allows a slope of 0.
+                root = math.sqrt(max(0.0, phase.from_rps**2 + 2 * phase.slope * stream.due))
+                stream.moment += 2 * stream.due / (phase.from_rps + root)
             return
-        stream.due -= phase.expected
+        stream.due -= phase.requests
         stream.phase += 1
     stream.moment = math.inf
 
 
 @compiled
-def sift_down(streams: Records, order: Ints, place: int) -> None:
-    """Restore the heap below a source whose moment has grown."""
-    source = order[place]
-    moment = streams[source].moment
-    while 2 * place + 1 < len(order):
-        child = 2 * place + 1
-        if (
-            child + 1 < len(order)
-            and streams[order[child + 1]].moment < streams[order[child]].moment
-        ):
-            child += 1
-        if streams[order[child]].moment >= moment:
+def sift_down(streams: Records, order: Ints) -> None:
+    """Move the first source down the heap, behind sources with earlier requests."""
+    source = order[0]
+    place, child = 0, 1
+    while child < len(order):
+        other = min(child + 1, len(order) - 1)
+        if streams[order[other]].moment < streams[order[child]].moment:
+            child = other
+        if streams[order[child]].moment >= streams[source].moment:
             break
         order[place] = order[child]
-        place = child
+        place, child = child, 2 * child + 1
     order[place] = source
 
 
 @compiled
 def screen(
+    rule: RateRule,
     times: Floats,
-    addresses: Ints,
-    counts: Ints,
-    first: int,
-    seen: int,
-    new: int,
-    limit: int,
-    window: float,
-    lag: float,
-    count_blocked: bool,
+    addresses: Ints,  # address 0 stands for requests that do not count
+    counts: Ints,  # for each address, how many of the requests from `first` to `seen` it sent
+    first: int,  # index of the first request that is counted
+    seen: int,  # index of the first request that the rule has not seen yet
+    new: int,  # index of the first request to decide, which the first code is for
     codes: Codes,
 ) -> tuple[int, int]:
-    """Refuse the requests that the WAF's rate rule blocks.
-
-    Args:
-        times: a log of requests, the new ones from `new` on.
-        addresses: of these requests; requests of address 0 do not count.
-        counts: requests in the window, by address.
-        first: the first request in the log that `counts` counts.
-        seen: the first request behind it that the rule has not seen yet.
-        new: the first request to decide.
-        limit: requests per window.
-        window: in seconds.
-        lag: seconds after which the rule sees a request.
-        count_blocked: whether blocked requests count.
-        codes: of the new requests, to write to.
-
-    Returns:
-        `first` and `seen` after the last request.
-    """
+    """Decide requests at the WAF. Return the new `first` and `seen`."""
     for index in range(new, new + len(codes)):
-        view = times[index] - lag
-        while seen < index and times[seen] <= view:
+        window_end = times[index] - rule.lag_seconds
+        while seen < index and times[seen] <= window_end:
             counts[addresses[seen]] += 1
             seen += 1
-        while first < seen and times[first] <= view - window:
-            counts[addresses[first]] -= 1
-            first += 1
-        if counts[addresses[index]] >= limit:
-            codes[index - new] = _WAF
-            if not count_blocked:
-                addresses[index] = 0
+        # Requests that have left the window matter only when an address reaches the limit.
+        if counts[addresses[index]] >= rule.limit:
+            first = forget(times, addresses, counts, first, seen, window_end - rule.window_seconds)
+            if counts[addresses[index]] >= rule.limit:
+                codes[index - new] = _WAF
+                if not rule.counts_blocked:
+                    addresses[index] = 0
+    first = forget(times, addresses, counts, first, seen, window_end - rule.window_seconds)
     return first, seen
 
 
 @compiled
+def forget(
+    times: Floats, addresses: Ints, counts: Ints, first: int, seen: int, until: float
+) -> int:
+    """Stop counting the requests that were sent up to `until`. Return the new `first`."""
+    while first < seen and times[first] <= until:
+        counts[addresses[first]] -= 1
+        first += 1
+    return first
+
+
+@compiled
 def admit(
+    layers: Layers,
     times: Floats,
     sources: Ints,
-    ends: Floats,
-    ordered: bool,
-    codes: Codes,
-    paths: Ints,
-    buckets: Records,
-    whole_token: float,
-    quotas: Ints,
-    refused_use_quota: bool,
-    concurrency: int,
-    in_flight: Floats,
-    pending: int,
+    ends: Floats,  # of the requests, if they are admitted
+    in_order: bool,  # neither `ends` nor `in_flight` decrease; else `in_flight` becomes a heap
+    in_flight: Floats,  # ends of the requests in flight in order, then room for all others
+    number: int,  # in flight
+    peak: int,  # most requests that were in flight
+    codes: Codes,  # 0 for the requests to decide
 ) -> tuple[int, int, int]:
-    """Decide the requests that the WAF lets pass, while no quota is renewed.
+    """Decide requests that passed the WAF, between two renewals of quotas.
 
-    Args:
-        times: of the requests.
-        sources: of the requests.
-        ends: when each request ends if it is admitted.
-        ordered: whether these ends, and those in flight, never decrease.
-        codes: of the requests, to write to.
-        paths: by source, index of the quota (-1 without an API key) and of four buckets (-1 for
-            none).
-        buckets: `BUCKET` of each.
-        whole_token: tokens that are enough for a request.
-        quotas: requests left.
-        refused_use_quota: whether requests that are refused behind the quota use it.
-        concurrency: requests that may be in flight.
-        in_flight: when requests in flight end, `pending` of them in order; to write to.
-        pending: how many were in flight before.
-
-    Returns:
-        The range of `in_flight` that is in flight now, and the most that were.
+    Return the part of `in_flight` that may still be in flight, and the new peak.
     """
-    first, last, peak = 0, pending, 0
+    first, last = 0, number
     for index in range(len(times)):
         if codes[index]:
             continue
         now = times[index]
-        path = paths[sources[index]]
+        path = layers.paths[sources[index]]
         quota = path[0]
         if quota < 0:
             codes[index] = _API_KEY
             continue
-        if quotas[quota] <= 0:
+        if layers.quotas[quota] <= 0:
             codes[index] = _QUOTA
             continue
         code = 0
         for layer in range(4):
-            number = path[layer + 1]
-            if number < 0:
+            if path[layer + 1] < 0:
                 continue
-            bucket = buckets[number]
+            bucket = layers.buckets[path[layer + 1]]
             elapsed = max(0.0, now - bucket.updated)
             tokens = min(bucket.burst, bucket.tokens + elapsed * bucket.rate)
             bucket.updated = now
-            if tokens < whole_token:
+            if tokens < layers.whole_token:
                 bucket.tokens = tokens
                 code = _FIRST_BUCKET + layer
                 break
             bucket.tokens = max(0.0, tokens - 1)
         if not code:
-            if ordered:
+            # Requests that have ended matter only when there may be a new peak.
+            if last - first >= peak:
                 while first < last and in_flight[first] <= now:
-                    first += 1
-            else:
-                while last and in_flight[0] <= now:
-                    last = pop(in_flight, last)
-            if last - first >= concurrency:
+                    if in_order:
+                        first += 1
+                    else:
+                        last = pop(in_flight, last)
+            if last - first >= layers.concurrency:
                 code = _CONCURRENCY
-            elif ordered:
+            elif in_order:
                 in_flight[last] = ends[index]
                 last += 1
             else:
                 last = push(in_flight, last, ends[index])
             peak = max(peak, last - first)
-        if not code or refused_use_quota:
-            quotas[quota] -= 1
+        if not code or layers.refused_use_quota:
+            layers.quotas[quota] -= 1
         codes[index] = code
     return first, last, peak
 
 
 @compiled
 def push(heap: Floats, size: int, item: float) -> int:
-    """Add an item to a heap, and return its new size."""
+    """Add an item to a heap of four children per item. Return its new size."""
     place = size
-    while place and heap[(place - 1) // 2] > item:
-        heap[place] = heap[(place - 1) // 2]
-        place = (place - 1) // 2
+    while place and heap[(place - 1) // 4] > item:
+        heap[place] = heap[(place - 1) // 4]
+        place = (place - 1) // 4
     heap[place] = item
     return size + 1
 
 
 @compiled
 def pop(heap: Floats, size: int) -> int:
-    """Remove the smallest item of a heap, and return its new size."""
+    """Remove the smallest item. Return the new size. Infinity must follow the items three times."""
     size -= 1
     item = heap[size]
-    place = 0
-    while 2 * place + 1 < size:
-        child = 2 * place + 1
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= item:
-            break
+    heap[size] = math.inf
+    place, child = 0, 1
+    while child < size:
+        # The smallest of four, without branches that a processor cannot predict.
+        left = child + (heap[child + 1] < heap[child])
+        right = child + 2 + (heap[child + 3] < heap[child + 2])
+        child = right if heap[right] < heap[left] else left
         heap[place] = heap[child]
-        place = child
-    heap[place] = item
+        place, child = child, 4 * child + 1
+    push(heap, place, item)
     return size
-
-
-@compiled
-def count(
-    times: Floats,
-    clients: Ints,
-    sources: Ints,
-    codes: Codes,
-    interval_seconds: float,
-    timeline: Ints,
-    first: Floats,
-) -> None:
-    """Count requests, and note when each client first had each outcome.
-
-    Args:
-        times: of the requests.
-        clients: the client of each source.
-        sources: of the requests.
-        codes: of the requests.
-        interval_seconds: how long an interval of the timeline is.
-        timeline: requests by interval, client and code, to add to.
-        first: seconds by client and code, to write to.
-    """
-    for index in range(len(times)):
-        # Rounding can put a request that is due when an interval begins a hair before it.
-        interval = int(times[index] / interval_seconds + _ROUNDING)
-        interval = max(0, min(interval, len(timeline) - 1))
-        client, code = clients[sources[index]], codes[index]
-        timeline[interval, client, code] += 1
-        first[client, code] = min(first[client, code], times[index])

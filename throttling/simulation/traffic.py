@@ -43,6 +43,11 @@ class Phase:
         """After the start of the run."""
         return self.start_seconds + self.seconds
 
+    @property
+    def requests(self) -> float:
+        """Number of requests, on average over all seeds."""
+        return (self.from_rps + self.to_rps) / 2 * self.seconds
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
@@ -80,7 +85,7 @@ class Traffic:
     @property
     def expected_requests(self) -> float:
         """Number of requests, on average over all seeds."""
-        return sum((p.from_rps + p.to_rps) / 2 * p.seconds for s in self.sources for p in s.phases)
+        return sum(phase.requests for source in self.sources for phase in source.phases)
 
     def addresses(self, client: Client | None) -> int:
         """Number of addresses that a client sends from."""
