@@ -1,14 +1,20 @@
-"""Functions as real processes: what they return, and what becomes of them when they misbehave."""
+"""Functions as real processes: what they see and return, and what happens when they misbehave."""
 
 import asyncio
+import os
+import signal
+import sys
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from settings import UserError
 from tools.sandbox.deployment import Function
-from tools.sandbox.errors import SandboxError
 from tools.sandbox.lambda_service import FunctionFailed, LambdaService
 
 CODE = """
@@ -23,29 +29,43 @@ CODE = """
             case "echo":
                 return {"event": event, "count": count, "pid": os.getpid()}
             case "context":
-                return [context.aws_request_id, context.function_name,
-                        context.memory_limit_in_mb, context.get_remaining_time_in_millis() > 0]
+                return [context.aws_request_id, context.function_name, context.memory_limit_in_mb,
+                        context.invoked_function_arn, context.get_remaining_time_in_millis() > 0]
             case "environment":
-                return {name: os.environ.get(name) for name in event["names"]}
+                return dict(os.environ)
             case "print":
-                print(event["text"])
+                print("a", "line")
+                print("half a line", end="")
             case "raise":
                 raise ValueError("inside")
             case "crash":
                 os._exit(1)
             case "hang":
                 time.sleep(60)
+            case "hold":
+                time.sleep(0.05)
+                return os.getpid()
+            case "wait":
+                while not os.path.exists(event["for"]):
+                    time.sleep(0.01)
             case "set":
                 return {1, 2}
+            case "long":
+                return "x" * event["bytes"]
 """
+ARN = "arn:aws:lambda:eu-central-1:000000000000:function:stores"
 
 
-def function_of(folder: Path, code: str = CODE, *, concurrency: int | None = 4) -> Function:
+@asynccontextmanager
+async def serving(
+    folder: Path, code: str = CODE, concurrency: int | None = 4, log: str = "function.log"
+) -> AsyncIterator[LambdaService]:
+    """A service that runs a function with this code."""
     source = folder / "app.py"
     source.write_text(textwrap.dedent(code))
-    return Function(
+    function = Function(
         name="stores",
-        arn="arn:aws:lambda:eu-central-1:000000000000:function:stores",
+        arn=ARN,
         handler="app.handle",
         files={"app.py": str(source)},
         memory_mb=512,
@@ -53,92 +73,191 @@ def function_of(folder: Path, code: str = CODE, *, concurrency: int | None = 4) 
         concurrency=concurrency,
         environment={"TABLE_NAME": "records"},
     )
+    with (folder / log).open("ab", buffering=0) as output:
+        service = LambdaService(
+            function,
+            folder=folder / "deployed",
+            log=output,
+            environment={"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"},
+            region="eu-central-1",
+        )
+        try:
+            await service.start()
+            yield service
+        finally:
+            await service.stop()
 
 
-def with_service(
-    folder: Path, function: Function, use: Callable[[LambdaService], Awaitable[None]]
-) -> None:
-    """Run the function while `use` invokes it."""
+async def echo(service: LambdaService) -> dict[str, Any]:
+    answer = await service.invoke({"do": "echo"}, "r")
+    assert isinstance(answer, dict)
+    return answer
 
+
+def test_a_function_gets_its_event_and_context(tmp_path: Path) -> None:
     async def run() -> None:
-        with (folder / "function.log").open("ab", buffering=0) as log:
-            service = LambdaService(
-                function,
-                folder=folder / "deployed",
-                log=log,
-                environment={"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"},
-                region="eu-central-1",
-            )
-            try:
-                await service.start()
-                await use(service)
-            finally:
-                await service.stop()
+        async with serving(tmp_path) as service:
+            assert (await echo(service))["event"] == {"do": "echo"}
+            assert await service.invoke({"do": "context"}, "r-1") == [
+                *("r-1", "stores", "512", ARN, True)
+            ]
+        assert not (tmp_path / "deployed").exists(), "the deployed files go with the service"
 
     asyncio.run(run())
 
 
-def test_a_function_gets_event_context_and_environment(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        assert await service.invoke({"do": "context"}, "r-1") == ["r-1", "stores", "512", True]
-        names = ["TABLE_NAME", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB", "HOME"]
-        assert await service.invoke({"do": "environment", "names": names}, "r-2") == {
-            "TABLE_NAME": "records",
-            "AWS_REGION": "eu-central-1",
-            "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1",
-            "HOME": None,
-        }
+def test_a_function_sees_the_variables_of_lambda_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "AWS_PROFILE", "AWS_RETRY_MODE", "AWS_SESSION_TOKEN", "HOME"):
+        monkeypatch.setenv(name, "of the user's shell")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
 
-    with_service(tmp_path, function_of(tmp_path), use)
-    assert not (tmp_path / "deployed").exists(), "the deployed files go with the service"
+    async def run() -> None:
+        async with serving(tmp_path) as service:
+            variables = await service.invoke({"do": "environment"}, "r")
+            assert isinstance(variables, dict)
+            variables.pop("LC_CTYPE", None)  # Python sets it where LANG has no locale.
+            assert variables == {
+                "TABLE_NAME": "records",
+                "PATH": os.environ["PATH"],
+                "LANG": "en_US.UTF-8",
+                "TZ": ":UTC",
+                "PYTHONPATH": str(tmp_path / "deployed"),
+                "LAMBDA_TASK_ROOT": str(tmp_path / "deployed"),
+                "_HANDLER": "app.handle",
+                "AWS_REGION": "eu-central-1",
+                "AWS_DEFAULT_REGION": "eu-central-1",
+                "AWS_LAMBDA_FUNCTION_NAME": "stores",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+                "AWS_ACCESS_KEY_ID": "sandbox",
+                "AWS_SECRET_ACCESS_KEY": "sandbox",
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "AWS_CONFIG_FILE": "/dev/null",
+                "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+                "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1",
+            }
+
+    asyncio.run(run())
 
 
 def test_an_environment_stays_warm(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        answers = [await service.invoke({"do": "echo"}, "r") for _ in range(2)]
-        assert [answer["count"] for answer in answers if isinstance(answer, dict)] == [1, 2]
+    async def run() -> None:
+        async with serving(tmp_path) as service:
+            assert [(await echo(service))["count"] for _ in range(3)] == [1, 2, 3]
 
-    with_service(tmp_path, function_of(tmp_path), use)
+    asyncio.run(run())
 
 
 def test_what_a_function_prints_goes_to_its_log(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        await service.invoke({"do": "print", "text": "a line"}, "r")
+    async def run() -> None:
+        async with serving(tmp_path) as service:
+            await service.invoke({"do": "print"}, "r")
 
-    with_service(tmp_path, function_of(tmp_path), use)
-    assert (tmp_path / "function.log").read_text() == "a line\n"
+    asyncio.run(run())
+    assert (tmp_path / "function.log").read_text() == "a line\nhalf a line"
 
 
-@pytest.mark.parametrize("what", ["raise", "crash", "set", "hang"])
-def test_a_function_that_fails_costs_nobody_but_its_caller(tmp_path: Path, what: str) -> None:
-    async def use(service: LambdaService) -> None:
-        with pytest.raises(FunctionFailed):
-            await service.invoke({"do": what}, "r-1")
-        assert isinstance(await service.invoke({"do": "echo"}, "r-2"), dict)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("what", ["print", "hang"])
+def test_a_log_without_room_fails_no_invocation(tmp_path: Path, what: str) -> None:
+    async def run() -> None:
+        async with serving(tmp_path, log="/dev/full") as service:
+            await asyncio.gather(service.invoke({"do": what}, "r"), return_exceptions=True)
+            assert (await echo(service))["count"] == (2 if what == "print" else 1)
 
-    with_service(tmp_path, function_of(tmp_path), use)
-    log = (tmp_path / "function.log").read_text()
-    assert ("ValueError: inside" in log) == (what == "raise")
-    assert ("r-1 Task timed out after 1.00 seconds" in log) == (what == "hang")
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("what", "reason", "logged"),
+    [
+        ("raise", "ValueError: inside", "ValueError: inside"),
+        ("crash", "the execution environment ended", ""),
+        ("set", "TypeError: Object of type set is not JSON serializable", "TypeError"),
+        ("hang", "timed out", "r-1 Task timed out after 1.00 seconds"),
+    ],
+)
+def test_a_failure_costs_no_other_caller(
+    tmp_path: Path, what: str, reason: str, logged: str
+) -> None:
+    async def run() -> None:
+        async with serving(tmp_path, concurrency=1) as service:
+            pid = (await echo(service))["pid"]
+            with pytest.raises(FunctionFailed, match=f"^{reason}"):
+                await service.invoke({"do": what}, "r-1")
+            same = (await echo(service))["pid"] == pid
+            assert same == (what in ("raise", "set"))
+
+    asyncio.run(run())
+    assert logged in (tmp_path / "function.log").read_text()
+
+
+def test_an_environment_that_died_while_idle_costs_no_caller(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path, concurrency=1) as service:
+            for _ in range(2):
+                pid = (await echo(service))["pid"]
+                os.kill(pid, signal.SIGKILL)
+                while psutil.pid_exists(pid):
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # The event loop looks at the channel once more.
+            assert (await echo(service))["pid"] != pid
+
+    asyncio.run(run())
 
 
 def test_invocations_that_wait_get_environments_of_their_own(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        hanging = [asyncio.create_task(service.invoke({"do": "hang"}, "r")) for _ in range(2)]
-        answer = await service.invoke({"do": "echo"}, "r")
-        assert isinstance(answer, dict), "did not have to wait for the two that hang"
-        for failed in await asyncio.gather(*hanging, return_exceptions=True):
-            assert isinstance(failed, FunctionFailed)
+    async def run() -> None:
+        async with serving(tmp_path) as service:
+            held = {"do": "wait", "for": str(tmp_path / "over")}
+            waiting = [asyncio.create_task(service.invoke(held, "r")) for _ in range(2)]
+            await echo(service)
+            (tmp_path / "over").touch()
+            assert await asyncio.gather(*waiting) == [None, None]
 
-    with_service(tmp_path, function_of(tmp_path), use)
+    asyncio.run(run())
 
 
-def test_no_more_environments_than_the_concurrency(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        answers = await asyncio.gather(*(service.invoke({"do": "echo"}, "r") for _ in range(20)))
-        assert len({answer["pid"] for answer in answers if isinstance(answer, dict)}) == 1
+def test_there_are_no_more_environments_than_the_concurrency(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path, concurrency=2) as service:
+            # They wait for twenty times as long as it takes until another one is started.
+            pids = await asyncio.gather(*(service.invoke({"do": "hold"}, "r") for _ in range(40)))
+            assert len(set(pids)) <= 2
 
-    with_service(tmp_path, function_of(tmp_path, concurrency=1), use)
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_an_invocation_that_is_cancelled_takes_no_environment_with_it(
+    tmp_path: Path, running: bool
+) -> None:
+    async def run() -> None:
+        async with serving(tmp_path, concurrency=1) as service:
+            held = {"do": "wait", "for": str(tmp_path / "over")}
+            tasks = [asyncio.create_task(service.invoke(held, "r")) for _ in range(2)]
+            await asyncio.sleep(0)
+            tasks[0 if running else 1].cancel()
+            (tmp_path / "over").touch()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await echo(service)
+
+    asyncio.run(run())
+
+
+def test_a_result_may_be_as_long_as_on_lambda_but_not_endless(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path) as service:
+            answer = await service.invoke({"do": "long", "bytes": 6 * 2**20}, "r")
+            assert answer == "x" * 6 * 2**20
+            with pytest.raises(FunctionFailed):
+                await service.invoke({"do": "long", "bytes": 9 * 2**20}, "r")
+            await echo(service)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(
@@ -154,20 +273,22 @@ def test_no_more_environments_than_the_concurrency(tmp_path: Path) -> None:
 def test_a_function_that_cannot_be_imported_says_why(
     tmp_path: Path, code: str, reason: str
 ) -> None:
-    async def use(service: LambdaService) -> None:
-        raise AssertionError("it started")
+    async def run() -> None:
+        async with serving(tmp_path, code):
+            pytest.fail("it started")
 
-    with pytest.raises(SandboxError, match=r"^The function app\.handle cannot be imported") as said:
-        with_service(tmp_path, function_of(tmp_path, code), use)
+    with pytest.raises(UserError, match=r"^The function app\.handle cannot be imported: ") as said:
+        asyncio.run(run())
     assert reason in str(said.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    function = function_of(tmp_path)
-    (tmp_path / "app.py").unlink()
+def test_a_function_that_stops_being_importable_fails_its_callers(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path, concurrency=1) as service:
+            (tmp_path / "deployed" / "app.py").write_text("import no_such_module")
+            with pytest.raises(FunctionFailed, match="ended"):
+                await service.invoke({"do": "crash"}, "r")
+            with pytest.raises(FunctionFailed, match=r"did not start: .*no_such_module"):
+                await echo(service)
 
-    async def use(service: LambdaService) -> None:
-        raise AssertionError("it started")
-
-    with pytest.raises(SandboxError, match=r"file app\.py cannot be deployed"):
-        with_service(tmp_path, function, use)
+    asyncio.run(run())
