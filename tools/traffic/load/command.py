@@ -2,16 +2,16 @@
 
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.progress import Progress
 from rich.text import Text
 
@@ -20,7 +20,7 @@ from throttling import Client, Layer
 from throttling.simulation.simulator import simulate
 from throttling.simulation.traffic import Source
 from tools.cli import Exit, console, format_option, print_json
-from tools.traffic.derived import EVERY_LIMIT, pause_seconds
+from tools.traffic.derived import EVERY_LIMIT
 from tools.traffic.load.generator import generate
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
 from tools.traffic.load.requests import Requests, make_requests
@@ -30,7 +30,9 @@ from tools.traffic.profiles import Profile, read_profile
 from tools.traffic.report import (
     BEST_EFFORT,
     LAYER_NAMES,
+    headline,
     lines_of,
+    moment,
     outcome_name,
     report,
     result_json,
@@ -107,115 +109,117 @@ def load(
     Without --profile and --client, every limit is tested at and beyond it.
     """
     settings = load_stack(stack or _DEFAULT_STACK)
-    if clients and len(profiles) > 1:
-        raise UserError("--client adds to one --profile; there are several.")
+    names = profiles or ([None] if clients else EVERY_LIMIT)
+    if len(names) > 1 and (clients or workers):
+        raise UserError("--client and --workers go with one --profile.")
     target = find_target(settings, url=url, deployed=deployed, named=stack is not None)
     found = [
         read_profile(
             name, settings, clients=clients, waf_lag_seconds=waf_lag_seconds, **traffic_options
         )
-        for name in profiles or ([None] if clients else EVERY_LIMIT)
+        for name in names
     ]
-    requests = make_requests(found, pause_seconds(settings.limits()))
-    machines = 0 if target.sandbox else workers or 1
+    runs = [make_requests(profile) for profile in found]
     out = console(stderr=output_format == "json")
     out.print(
         f"Loading {'the sandbox of ' if target.sandbox else ''}stack {settings.stack} at "
-        f"{target.url}: {', '.join(part.name for part in requests.parts)}; "
-        f"{len(requests.table):,} requests in {requests.seconds:,.0f} s.",
+        f"{target.url}: {sum(len(one.due) for one in runs):,} requests in about "
+        f"{moment(sum(one.seconds for one in runs))}.",
         markup=False,
     )
+    machines = 0 if target.sandbox else workers or 1
     if not (is_loopback(target.url) or yes):
         _ask(target.url, _costs(settings, found, machines))
-    job = {
-        "url": target.url,
-        "keys": [client and target.keys.get(client) for client in requests.clients],
-        "requests": requests.to_json(own_addresses=target.sandbox),
-        "workers": workers or 0,
-        "bind": bind,
-    }
-    sent = _send(job, requests, target.url)
-    findings, everything = judge(
-        settings.limits(),
-        requests,
-        sent.samples,
-        sent.start,
-        tolerance=tolerance,
-        machines=machines,
-        waf_lag_seconds=waf_lag_seconds,
-    )
-    reports = [_report(one) for one in findings]
+    findings: list[Findings] = []
+    reports: list[RenderableType] = []
+    interrupted = False
+    for requests in runs:
+        job = {
+            "url": target.url,
+            "keys": [client and target.keys.get(client) for client in requests.clients],
+            "requests": requests.to_json(own_addresses=target.sandbox),
+            "workers": workers or 0,
+            "bind": bind,
+        }
+        start, samples, interrupted = _send(job, requests)
+        if samples:
+            findings.append(
+                judge(
+                    settings.limits(),
+                    requests,
+                    samples,
+                    start,
+                    tolerance=tolerance,
+                    machines=machines,
+                    waf_lag_seconds=waf_lag_seconds,
+                )
+            )
+            reports.append(_report(findings[-1]))
+            out.print(reports[-1])
+        if interrupted:
+            break
     summary = _summary(settings, target, findings, tolerance)
+    if interrupted:
+        summary.append("Stopped by Ctrl-C: above is what came back until then.")
+    for line in lines_of(summary):
+        out.print(line)
     document = {
         "stack": settings.stack,
         "target": "sandbox" if target.sandbox else "deployed",
         "url": target.url,
-        "interrupted": sent.interrupted,
         "tolerance": tolerance,
         "limits": asdict(settings.limits()),
-        **result_json(everything),
         "summary": summary,
         "profiles": [_as_json(one) for one in findings],
     }
+    if chart and findings:
+        _draw(chart, findings, reports)
+    if record and findings:
+        out.print(f"Record: {_save(document)}", markup=False)
     if output_format == "json":
         print_json(document)
-    for one in reports:
-        out.print(one)
-    if chart:
-        # Half a second that only charts need.
-        from tools.traffic.chart import draw
-
-        marks = {part.name: part.start for part in requests.parts}
-        draw(everything, chart, summary, Group(*reports), marks=marks)
-        out.print(f"Chart: {chart}", markup=False)
-    if record:
-        out.print(f"Record: {_save(document)}", markup=False)
-    for line in lines_of(summary):
-        out.print(line)
-    if sent.interrupted:
-        out.print("Stopped by Ctrl-C: above is what came back until then.")
+    if interrupted:
         return Exit.INTERRUPTED
+    verdicts = {row.verdict for one in findings for row in one.rows.values()}
     if target.outdated or any(one.verdict is Verdict.OFF for one in findings):
         return Exit.FINDINGS
-    if all(row.verdict is not Verdict.AGREES for one in findings for row in one.rows.values()):
-        raise UserError("No limit could be compared: see what is unclear above.")
+    if Verdict.AGREES not in verdicts:
+        raise UserError("No limit could be compared: every count is unclear.")
     return Exit.OK
 
 
-class _Sent(NamedTuple):
-    """What came back of a run."""
+def _send(
+    job: Mapping[str, Any], requests: Requests, pause_seconds: float
+) -> tuple[datetime, list[Sample], bool]:
+    """Send requests until all are answered, or Ctrl-C.
 
-    start: float
-    """POSIX seconds."""
-    samples: Sequence[Sample]
-    interrupted: bool
+    Returns:
+        When it started, what came back, and whether Ctrl-C ended it.
 
-
-def _send(job: Mapping[str, Any], requests: Requests, url: str) -> _Sent:
-    """Send all requests, and show how far that is, until all are answered or Ctrl-C."""
-    start, samples, interrupted = time.time(), list[Sample](), False
+    Raises:
+        UserError: when nothing answers, or Locust fails.
+    """
+    start, samples = datetime.now(UTC), list[Sample]()
+    total = len(requests.due)
     out = console(stderr=True)
     try:
         with (
             Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
             closing(generate(job, requests.seconds)) as news,
         ):
-            task = progress.add_task("Starting Locust", total=len(requests.table))
-            while len(samples) < len(requests.table):
+            task = progress.add_task(requests.name, total=total)
+            while len(samples) < total:
                 said = next(news)
-                start = said.get("start", start)
+                if "start" in said:
+                    start = datetime.fromtimestamp(said["start"], UTC)
                 samples += [Sample(*values) for values in said.get("samples", ())]
-                if samples:
-                    latest = samples[-1].number
-                    name = next(part.name for part in requests.parts if latest in part.numbers)
-                    progress.update(task, description=name, completed=len(samples))
-                if len(samples) >= min(_LOST_AT_FIRST, len(requests.table)) and not any(
-                    sample.status for sample in samples
-                ):
-                    raise UserError(f"No answer from {url}: {samples[0].message}.")
+                progress.update(task, completed=len(samples))
+                lost = len(samples) >= min(_LOST_AT_FIRST, total)
+                if lost and not any(one.status for one in samples):
+                    raise UserError(f"No answer from {job['url']}: {samples[0].message}.")
     except KeyboardInterrupt:
-        interrupted = True
-    return _Sent(start, samples, interrupted)
+        return start, samples, True
+    return start, samples, False
 
 
 def _ask(url: str, costs: str) -> None:
@@ -225,31 +229,31 @@ def _ask(url: str, costs: str) -> None:
         UserError: when the answer is no, or there is no terminal to ask on.
     """
     click.echo(f"{url} is not on this machine. {costs}", err=True)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not sys.stdin.isatty():
         raise UserError("There is no terminal to ask on. With --yes, the traffic is sent.")
     if not click.confirm("Send it?", err=True):
         raise UserError("Nothing was sent.")
 
 
 def _costs(settings: Settings, profiles: Sequence[Profile], machines: int) -> str:
-    """Return what a run uses up, as the simulator sees it."""
+    """Return what the traffic uses up, as the simulator sees it."""
     limits, used = settings.limits(), Counter[Client]()
     for profile in profiles:
         duration = settings.expectations().duration_seconds
-        for client in simulate(limits, profile.traffic, duration_seconds=duration).clients:
-            if client.client:
-                used[client.client] += client.admitted
-    quotas = [
+        for result in simulate(limits, profile.traffic, duration_seconds=duration).clients:
+            if result.client:
+                used[result.client] += result.admitted
+    uses = [
         f"up to {number:,} of {client}'s quota of {quota.limit:,}"
         for client, number in used.items()
         if number and (quota := limits.usage_plans[client.plan].quota)
     ]
+    costs = f"It uses {', '.join([*uses, 'and records named load-test-0000 to load-test-0999'])}."
     sent = sum(profile.traffic.expected_requests for profile in profiles) / machines
-    costs = f"The traffic uses {', '.join([*quotas, 'records named load-test-0000 to -0999'])}."
     if limits.waf and sent > limits.waf.limit:
         costs += (
-            f" The web ACL lets {limits.waf.limit:,} requests in {limits.waf.window_seconds} s "
-            f"through from one address, so it may refuse many: there are {machines} addresses."
+            f" A machine sends {sent:,.0f} requests from its address, and the web ACL lets "
+            f"{limits.waf.limit:,} in {limits.waf.window_seconds} s through."
         )
     return costs
 
@@ -263,17 +267,16 @@ def _report(findings: Findings) -> RenderableType:
         )
         for key, row in findings.rows.items()
     }
-    notes = ["Answers: " + ", ".join(f"{n:,} x {why}" for why, n in findings.answers.most_common())]
+    answers = (f"{number:,} x {answer}" for answer, number in findings.answers.most_common())
+    notes = [f"Answers: {', '.join(answers)}."]
     if findings.latency_ms:
         p50, p95, p99 = findings.latency_ms
-        notes.append(
-            f"Latency when admitted: p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms."
-        )
+        notes.append(f"Admitted after p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms.")
     if findings.failed:
         notes.append(f"{findings.failed:,} requests passed the limits and failed.")
     if findings.held_up:
         notes.append(f"Held up: {findings.held_up}")
-    about = [f"\n{findings.profile}: {findings.verdict}"]
+    about = [f"{findings.profile}: {findings.verdict}. {headline(findings.result)}"]
     return report(findings.result, about, notes, ("by the limits", ""), cells)
 
 
@@ -282,14 +285,14 @@ def _as_json(findings: Findings) -> dict[str, Any]:
         "profile": findings.profile,
         "verdict": findings.verdict,
         **result_json(findings.result),
-        "compared": [
+        "byTheLimits": [
             {"client": name, "outcome": layer or "admitted", **row._asdict()}
             for (name, layer), row in findings.rows.items()
         ],
         "answers": findings.answers,
         "failed": findings.failed,
         "heldUp": findings.held_up,
-        "latencyMs": dict(zip(("p50", "p95", "p99"), findings.latency_ms, strict=False)),
+        "latencyMs": findings.latency_ms,
     }
 
 
@@ -297,31 +300,34 @@ def _summary(
     settings: Settings, target: Target, findings: Sequence[Findings], tolerance: float
 ) -> list[str]:
     """Return what the run found, in a few lines."""
-    counts: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
-    refused = set()
+    judged: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
+    reached = {layer for one in findings for _, layer in one.rows}
     for one in findings:
         for (name, layer), row in one.rows.items():
-            refused.add(layer)
             if row.verdict:
-                counts[row.verdict].append(f"{one.profile} of {name}, {outcome_name(layer)}")
-    off, unclear = counts[Verdict.OFF], counts[Verdict.UNCLEAR]
-    lines = [
-        f"Off by more than {tolerance:.0%} of what stack {settings.stack} configures: "
-        f"{'; '.join(off)}."
-        if off
-        else f"{len(counts[Verdict.AGREES])} counts agree with the limits of stack "
-        f"{settings.stack} within {tolerance:.0%}."
-    ]
+                judged[row.verdict].append(f"{outcome_name(layer)} of {name} in {one.profile}")
+    off, unclear = judged[Verdict.OFF], judged[Verdict.UNCLEAR]
+    count = f"{len(judged[Verdict.AGREES])} counts agree with the limits of {settings.stack}"
+    lines = [f"Off by more than {tolerance:.0%}: {'; '.join(off)}." if off else f"{count}."]
     if target.outdated:
         lines.append("The sandbox was deployed with other limits than these. Run make up.")
+    if Layer.QUOTA in reached and off:
+        lines.append("Requests before this run may have used some of a quota.")
     if unclear:
-        lines.append(f"Unclear, because answers took too long: {'; '.join(unclear)}.")
-    if any(Layer.QUOTA in {layer for _, layer in one.rows} for one in findings):
-        lines.append("A quota may have been used before this run. make up starts a new one.")
-    missing = [name for layer, name in LAYER_NAMES.items() if layer not in refused]
-    if missing:
+        lines.append(f"Unclear, because answers took long: {'; '.join(unclear)}.")
+    if missing := [name for layer, name in LAYER_NAMES.items() if layer not in reached]:
         lines.append(f"Not reached: {', '.join(missing)}.")
     return lines if target.sandbox else [*lines, BEST_EFFORT]
+
+
+def _draw(path: Path, findings: Sequence[Findings], reports: Sequence[RenderableType]) -> None:
+    """Draw a chart of each profile. Several get their names in the name of the file."""
+    # Half a second that only charts need.
+    from tools.traffic.chart import draw
+
+    for one, text in zip(findings, reports, strict=True):
+        file = path.with_stem(f"{path.stem}-{one.profile}") if len(findings) > 1 else path
+        draw(one.result, file, [f"{one.profile}: {one.verdict}. {headline(one.result)}"], text)
 
 
 def _save(document: Mapping[str, Any]) -> Path:
@@ -330,7 +336,7 @@ def _save(document: Mapping[str, Any]) -> Path:
     Raises:
         UserError: when it cannot be written.
     """
-    moment = str(document["start"])[:19].replace(":", "")
+    moment = document["profiles"][0]["start"][:19].replace(":", "")
     path = project_root() / RECORDS / f"{document['stack']}-{document['target']}-{moment}Z.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,20 +10,19 @@ unclear. Otherwise it is off.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handler.record import MAX_BODY_BYTES
-from routes import METHODS
-from throttling import Client, Layer, Limits
+from throttling import Layer, Limits
 from throttling.simulation.engine import CODES, OUTCOMES, Engine
-from throttling.simulation.simulator import ClientResult, Result
-from throttling.simulation.traffic import Floats, Ints
-from tools.traffic.load.requests import Part, Requests
+from throttling.simulation.loops import Codes
+from throttling.simulation.simulator import ClientResult, Result, run
+from throttling.simulation.traffic import Block, Floats, Ints
+from tools.traffic.load.requests import Requests
 from tools.traffic.report import ALL_CLIENTS, Key, client_name
 
 _SHARED: Final = (Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY)
@@ -36,8 +35,6 @@ _MAX_LOST: Final = 0.01
 """Share of requests without an answer above which no count is certain."""
 _LATE_SECONDS: Final = 0.25
 _MANY_WAITING: Final = 1_000
-_INTERVALS_SECONDS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
-_MAX_INTERVALS: Final = 120
 _FAILED, _LOST = -1, -2
 
 
@@ -108,123 +105,104 @@ class Findings:
         return Verdict.UNCLEAR if Verdict.UNCLEAR in found else Verdict.AGREES
 
 
-class _Sent(NamedTuple):
-    """Requests that were answered, as arrays of equal length."""
+class _Target(Engine):
+    """An engine that decides as the target did."""
 
-    number: Ints
-    client: Ints
-    sent: Floats
-    latency: Floats
-    came: Ints
-    """Codes of what came back."""
-    model: Ints
-    """Codes of what the engine says, a row for each moment at which it may have decided."""
-    contended: NDArray[np.bool_]
-    """Which of these are refusals by a layer that clients share."""
+    came: Codes
 
-    def of(self, numbers: range) -> "_Sent":
-        """Return the requests with these numbers."""
-        chosen = (self.number >= numbers.start) & (self.number < numbers.stop)
-        return _Sent(*(column[..., chosen] for column in self))
+    def decide(
+        self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
+    ) -> Codes:
+        """Return what came back. What is left of quotas is as the engine has it."""
+        super().decide(times, sources, addresses, durations)
+        return self.came
 
 
 def judge(
     limits: Limits,
     requests: Requests,
     samples: Sequence[Sample],
-    start: float,
+    start: datetime,
     *,
     tolerance: float,
     machines: int = 0,
     waf_lag_seconds: float = 0.0,
-) -> tuple[list[Findings], Result]:
+) -> Findings:
     """Compare what came back with what the limits say.
 
     Args:
-        limits: that the target should have.
+        limits: that the target should have, with full buckets and whole quotas at the start.
         requests: of the run.
         samples: what came back.
-        start: of the run, in POSIX seconds.
+        start: of the run.
         tolerance: how far off a limit may be, as a share of it. One request is never off.
         machines: number of machines that send in turn to AWS, each from one address. 0 for the
             sandbox, to which each request brings its address, and which names the layers.
         waf_lag_seconds: how far the WAF's view may be behind the requests.
-
-    Returns:
-        The findings on each profile of which anything came back, and all that came back.
     """
-    sizes = requests.table["body_bytes"]
-    code_of = {
-        one.number: _code(one, too_large=sizes[one.number] > MAX_BODY_BYTES) for one in samples
-    }
-    known = [one for one in samples if code_of[one.number] != _LOST]
+    code_of = {one: _code(one, int(requests.body_bytes[one.number])) for one in samples}
+    known = sorted((one for one in samples if one.status), key=lambda one: one.sent)
     number = np.array([one.number for one in known], np.int64)
     sent = np.array([one.sent for one in known], float)
     latency = np.array([one.latency for one in known], float)
-    client: Ints = requests.table["client"][number]
-    address = number % machines if machines else requests.table["address"][number]
-    model = np.empty((3, len(known)), np.int64)
-    at_once = np.zeros(len(known))
-    moments = (
-        (sent, latency, 0.0),
-        (sent + latency, at_once, 0.0),
-        (sent + latency, at_once, waf_lag_seconds),
-    )
-    for codes, (times, durations, lag) in zip(model, moments, strict=True):
-        sources = [(one, METHODS[0]) for one in requests.clients]
-        engine = Engine(limits, sources, waf_lag_seconds=lag, epoch=start)
+    addresses = number % machines if machines else requests.address[number]
+    sources = [(client, requests.method) for client in requests.clients]
+
+    def decided(
+        times: Floats, durations: Floats, lag: float = 0.0, engine: Engine | None = None
+    ) -> Result:
         order = np.argsort(times, kind="stable")
-        codes[order] = engine.decide(times[order], client[order], address[order], durations[order])
-    shared = [CODES[layer] for layer in (*_SHARED, *([Layer.WAF] if machines else []))]
-    contended = np.isin(model, shared)
-    came = np.array([max(code_of[one.number], 0) for one in known], np.int64)
-    if machines:
-        same = [CODES[layer] for layer in _SAME_ANSWER]
-        model[np.isin(model, same)] = same[0]
-    everything = _Sent(number, client, sent, latency, came, model, contended)
-    findings = []
-    for part in requests.parts:
-        mine = [one for one in samples if one.number in part.numbers]
-        if mine:
-            answered = everything.of(part.numbers)
-            codes = [code_of[one.number] for one in mine]
-            lost = codes.count(_LOST) > max(1, _MAX_LOST * len(mine))
-            admitted = answered.latency[answered.came == 0]
-            late = answered.sent - requests.table["due"][answered.number]
-            findings.append(
-                Findings(
-                    profile=part.name,
-                    result=_result(limits, requests.clients, part, everything, start),
-                    rows=_rows(requests.clients, part, answered, tolerance, uncertain=lost),
-                    answers=Counter(str(one) for one in mine),
-                    failed=codes.count(_FAILED),
-                    held_up=_held_up(answered.sent, late, answered.sent + answered.latency),
-                    latency_ms=np.percentile(1000 * admitted, (50, 95, 99)).tolist()
-                    if len(admitted)
-                    else [],
-                )
-            )
-    whole = Part(
-        name="all",
-        start=0.0,
-        seconds=requests.seconds,
-        clients=requests.clients,
-        numbers=range(len(requests.table)),
+        block = Block(
+            times=times[order],
+            sources=requests.client[number][order],
+            addresses=addresses[order],
+            durations=durations[order],
+        )
+        return run(
+            limits,
+            sources,
+            [block],
+            start=start,
+            seconds=float(times.max(initial=requests.seconds)) + 1e-6,
+            duration_seconds=0.0,
+            waf_lag_seconds=lag,
+            engine=engine,
+        )
+
+    target = _Target(limits, sources, epoch=start.timestamp())
+    target.came = np.array([max(code_of[one], 0) for one in known], np.uint8)
+    came = decided(sent, latency, engine=target)
+    answered, at_once = sent + latency, np.zeros(len(known))
+    model = [
+        decided(sent, latency),
+        decided(answered, at_once),
+        decided(answered, at_once, waf_lag_seconds),
+    ]
+    codes = list(code_of.values())
+    uncertain = codes.count(_LOST) > max(1, _MAX_LOST * len(samples))
+    admitted = [1000 * one.latency for one in samples if code_of[one] == 0]
+    return Findings(
+        profile=requests.name,
+        result=came,
+        rows=_rows([came, *model], tolerance, deployed=machines > 0, uncertain=uncertain),
+        answers=Counter(str(one) for one in samples),
+        failed=codes.count(_FAILED),
+        held_up=_held_up(sent, sent - requests.due[number], answered),
+        latency_ms=np.percentile(admitted, (50, 95, 99)).tolist() if admitted else [],
     )
-    return findings, _result(limits, requests.clients, whole, everything, start)
 
 
-def _code(sample: Sample, *, too_large: bool) -> int:
+def _code(sample: Sample, body_bytes: int) -> int:
     """Return the code of what happened to a request, or that it failed or is lost."""
     if sample.layer:
         return CODES[Layer(sample.layer.partition(":")[0])]
     match sample.status:
         case 0:
             return _LOST
-        case 200 if not too_large:
-            return 0
-        case 413 if too_large:
-            return 0
+        case 200 if body_bytes <= MAX_BODY_BYTES:
+            return CODES[None]
+        case 413 if body_bytes > MAX_BODY_BYTES:
+            return CODES[None]
         case 403:
             return CODES[Layer.API_KEY]
         case 429 if "address" in sample.reason:
@@ -240,28 +218,39 @@ def _code(sample: Sample, *, too_large: bool) -> int:
 
 
 def _rows(
-    clients: Sequence[Client | None], part: Part, sent: _Sent, tolerance: float, *, uncertain: bool
+    results: Sequence[Result], tolerance: float, *, deployed: bool, uncertain: bool
 ) -> dict[Key, Row]:
-    counts = np.zeros((1 + len(sent.model), len(clients) + 1, len(OUTCOMES)), np.int64)
-    for table, codes in zip(counts, (sent.came, *sent.model), strict=True):
-        np.add.at(table, (sent.client, codes), 1)
-    counts[:, -1] = counts.sum(axis=1)
+    """Compare the first result, which came back, with the others, by client and outcome."""
+    shared = {*_SHARED, *([Layer.WAF] if deployed else [])}
+    refusing = [layer for one in results[1:] for layer in shared if layer in one.total.refused]
     # From the first shared layer that refuses on, which client is refused is not certain.
-    contended = sent.model[sent.contended].min(initial=len(OUTCOMES))
-    places = {client_name(client): clients.index(client) for client in part.clients}
-    if len(places) > 1:
-        places[ALL_CLIENTS] = len(clients)
+    contended = min((_folded(layer, deployed) for layer in refusing), default=len(OUTCOMES))
+    names = [client_name(client.client) for client in results[0].clients]
     rows: dict[Key, Row] = {}
-    for name, place in places.items():
-        certain = name == ALL_CLIENTS or len(places) == 1 or contended == len(OUTCOMES)
-        compared = _compare(counts[0, place], counts[1:, place], tolerance)
-        for code, row in compared.items():
+    for index, name in enumerate([*names, ALL_CLIENTS] if len(names) > 1 else names):
+        ours = [(*one.clients, one.total)[index] for one in results]
+        counts = np.stack([_counts(client, deployed) for client in ours])
+        certain = len(names) == 1 or name == ALL_CLIENTS or contended == len(OUTCOMES)
+        for code, row in _compare(counts[0], counts[1:], tolerance).items():
             if not certain and not 0 < code < contended:
                 row = row._replace(verdict=None)
             elif uncertain:
                 row = row._replace(verdict=Verdict.UNCLEAR)
             rows[name, OUTCOMES[code]] = row
     return rows
+
+
+def _folded(layer: Layer, deployed: bool) -> int:
+    """Return the code of a layer, or of the one that stands for it in AWS's answers."""
+    return CODES[_SAME_ANSWER[0] if deployed and layer in _SAME_ANSWER else layer]
+
+
+def _counts(client: ClientResult, deployed: bool) -> Ints:
+    counts = np.zeros(len(OUTCOMES), np.int64)
+    counts[0] = client.admitted
+    for layer, number in client.refused.items():
+        counts[_folded(layer, deployed)] += number
+    return counts
 
 
 def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
@@ -293,52 +282,9 @@ def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
     return rows
 
 
-def _result(
-    limits: Limits, clients: Sequence[Client | None], part: Part, everything: _Sent, start: float
-) -> Result:
-    """Count what came back of a part by client, outcome and interval."""
-    sent = everything.of(part.numbers)
-    until_now = everything.of(range(part.numbers.stop))
-    times = np.maximum(sent.sent - part.start, 0.0)
-    seconds = float(times.max(initial=part.seconds)) + 1e-6
-    interval = next((i for i in _INTERVALS_SECONDS if seconds <= i * _MAX_INTERVALS), 1800)
-    timeline = np.zeros((int(seconds / interval) + 1, len(clients), len(OUTCOMES)), np.int64)
-    np.add.at(timeline, ((times / interval).astype(int), sent.client, sent.came), 1)
-    first = np.full(timeline.shape[1:], np.inf)
-    np.minimum.at(first, (sent.client, sent.came), times)
-    used = [clients.index(client) for client in part.clients]
-    results = []
-    for client, place in zip(part.clients, used, strict=True):
-        counts = timeline[:, place].sum(axis=0).tolist()
-        refused = [layer for layer in Layer if counts[CODES[layer]]]
-        plan = limits.usage_plans.get(client.plan) if client else None
-        used_up = int(((until_now.client == place) & (until_now.came == 0)).sum())
-        results.append(
-            ClientResult(
-                client=client,
-                sent=sum(counts),
-                admitted=counts[0],
-                refused={layer: counts[CODES[layer]] for layer in refused},
-                first_refused={layer: float(first[place, CODES[layer]]) for layer in refused},
-                quota_left=plan.quota.limit - used_up if plan and plan.quota else None,
-            )
-        )
-    return Result(
-        limits=limits,
-        start=datetime.fromtimestamp(start + part.start, UTC),
-        seconds=seconds,
-        duration_seconds=0.0,
-        waf_lag_seconds=0.0,
-        clients=tuple(results),
-        interval_seconds=interval,
-        timeline=timeline[:, used],
-        peak_concurrency=0,
-    )
-
-
 def _held_up(sent: Floats, late: Floats, answered: Floats) -> str:
     """Return why requests left late or waited; empty when they did not."""
-    waiting = np.arange(1, len(sent) + 1) - np.searchsorted(np.sort(answered), np.sort(sent))
+    waiting = np.arange(1, len(sent) + 1) - np.searchsorted(np.sort(answered), sent)
     if waiting.max(initial=0) >= _MANY_WAITING:
         return f"the target let {waiting.max():,} requests wait at a time."
     latest = float(np.percentile(late, 95)) if len(late) else 0.0

@@ -1,24 +1,20 @@
-"""The requests of a load test: those of one profile after the other."""
+"""The requests of a load test."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handler.record import MAX_TITLE_CHARACTERS
+from routes import METHODS
 from settings import UserError
 from throttling import Client
 from throttling.simulation.arrivals import blocks
+from throttling.simulation.traffic import Floats, Ints
 from tools.traffic.profiles import Profile
 
-REQUEST: Final = np.dtype(
-    [("due", "f8"), ("client", "i8"), ("address", "i8"), ("body_bytes", "i8")]
-)
-"""Seconds after the start of the run, index of the client, number of the address, size."""
 _MAX_REQUESTS: Final = 1_000_000
 """The generator and the judge keep all of them in memory."""
 _IDS: Final = 1_000
@@ -26,83 +22,60 @@ _IDS: Final = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """The requests of one profile."""
+class Requests:
+    """All requests of one profile, as arrays of equal length."""
 
     name: str
-    start: float
-    """Seconds after the start of the run."""
+    """Of the profile."""
     seconds: float
+    """When its last phase ends."""
+    method: str
     clients: tuple[Client | None, ...]
-    numbers: range
-    """Of its requests."""
+    due: Floats
+    """Seconds after the start, in order."""
+    client: Ints
+    """Index in `clients`."""
+    address: Ints
+    body_bytes: Ints
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Requests:
-    """All requests of a run, by number."""
-
-    parts: tuple[Part, ...]
-    clients: tuple[Client | None, ...]
-    table: NDArray[np.void]
-    """Of the type `REQUEST`. No two parts share an address."""
-
-    @property
-    def seconds(self) -> float:
-        """When the last part ends."""
-        return self.parts[-1].start + self.parts[-1].seconds
-
-    def to_json(self, *, own_addresses: bool) -> list[list[Any]]:
+    def to_json(self, *, own_addresses: bool) -> list[tuple[Any, ...]]:
         """Return number, time, client, address and size of each request, for the generator.
 
         Args:
-            own_addresses: whether each request brings its source address, from the block for
-                documentation (RFC 3849). Each run has addresses of its own.
+            own_addresses: whether each request brings its source address, of the block for
+                documentation (RFC 3849). No two runs use the same.
         """
-        run = uuid4().hex[:4]
-        return [
-            [number, due, client, f"2001:db8:{run}:{address:x}::1" if own_addresses else None, size]
-            for number, (due, client, address, size) in enumerate(self.table.tolist())
-        ]
+        prefix = f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}"
+        texts = [f"{prefix}::{one:x}" if own_addresses else None for one in self.address.tolist()]
+        columns = self.due.tolist(), self.client.tolist(), texts, self.body_bytes.tolist()
+        return list(zip(range(len(texts)), *columns, strict=True))
 
 
-def make_requests(profiles: Sequence[Profile], pause_seconds: float) -> Requests:
-    """Return the requests of profiles that are sent one after the other, with a pause between.
+def make_requests(profile: Profile) -> Requests:
+    """Return the requests of a profile.
 
     Raises:
         UserError: when there are too many.
     """
-    expected = sum(profile.traffic.expected_requests for profile in profiles)
-    if expected > _MAX_REQUESTS:
-        raise UserError(f"{expected:,.0f} requests are too many; allowed: {_MAX_REQUESTS:,}.")
-    clients = tuple(dict.fromkeys(one for p in profiles for one in p.traffic.clients))
-    parts: list[Part] = []
-    tables = []
-    start, addresses, number = 0.0, 0, 0
-    for profile in profiles:
-        traffic = profile.traffic
-        client_of = np.array([clients.index(source.client) for source in traffic.sources])
-        first = number
-        for block in blocks(traffic):
-            table = np.empty(len(block.times), REQUEST)
-            table["due"] = block.times + start
-            table["client"] = client_of[block.sources]
-            table["address"] = block.addresses + addresses
-            table["body_bytes"] = np.resize(profile.body_bytes, len(table))
-            tables.append(table)
-            number += len(table)
-        parts.append(
-            Part(
-                name=profile.name,
-                start=start,
-                seconds=traffic.seconds,
-                clients=traffic.clients,
-                numbers=range(first, number),
-            )
+    traffic = profile.traffic
+    if traffic.expected_requests > _MAX_REQUESTS:
+        raise UserError(
+            f"{traffic.expected_requests:,.0f} requests are too many for a load test; allowed: "
+            f"{_MAX_REQUESTS:,}."
         )
-        addresses += sum(traffic.addresses(client) for client in traffic.clients)
-        start += traffic.seconds + pause_seconds
-    return Requests(parts=tuple(parts), clients=clients, table=np.concatenate(tables))
+    made = list(blocks(traffic))
+    client_of = np.array([traffic.clients.index(source.client) for source in traffic.sources])
+    due = np.concatenate([block.times for block in made])
+    return Requests(
+        name=profile.name,
+        seconds=traffic.seconds,
+        method=METHODS[0],
+        clients=traffic.clients,
+        due=due,
+        client=client_of[np.concatenate([block.sources for block in made])],
+        address=np.concatenate([block.addresses for block in made]),
+        body_bytes=np.resize(profile.body_bytes, len(due)),
+    )
 
 
 def body(size: int, number: int) -> str:
