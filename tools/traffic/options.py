@@ -17,7 +17,7 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
 class Parsed(click.ParamType[Any]):
-    """A value that a function parses. The function raises a ValueError that says what is allowed."""
+    """A value that a function parses, which raises a ValueError for what is not allowed."""
 
     def __init__(self, parse: Callable[[str], object], name: str) -> None:
         self._parse = parse

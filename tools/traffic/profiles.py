@@ -70,7 +70,7 @@ def read_profile(
         UserError: when there is no such profile, it is invalid, or the stack cannot get it.
     """
     profile = Profile(name="clients", traffic=Traffic(sources=()))
-    if name in PROFILES:
+    if name and name in PROFILES:
         sizes = ALL_SIZES if name == "sizes" else (SMALL_BODY,)
         traffic = derive(name, settings.limits(), waf_lag_seconds)
         profile = Profile(name=name, traffic=traffic, body_bytes=sizes)

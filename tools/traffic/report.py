@@ -11,7 +11,7 @@ from rich.text import Text
 from throttling import Client, Layer, Period
 from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import ClientResult, Result
-from throttling.simulation.traffic import NO_KEY, Floats
+from throttling.simulation.traffic import NO_KEY, Floats, Ints
 
 ALL_CLIENTS: Final = "all clients"
 LAYER_NAMES: Final = {
@@ -238,7 +238,7 @@ def _client_json(name: str, client: ClientResult) -> dict[str, Any]:
     }
 
 
-def _sparkline(counts: Floats) -> str:
+def _sparkline(counts: Ints) -> str:
     """Return requests over time as a line of bars. A blank means none at all."""
     merged = -(-len(counts) // _MAX_MARKS)
     means = [counts[i : i + merged].mean() for i in range(0, len(counts), merged)]

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from settings import Settings, UserError, load_stack
-from throttling.review import Finding, not_among, review
+from throttling.review import LimitFinding, not_among, review
 from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
@@ -129,7 +129,7 @@ def _notes(result: Result) -> list[str]:
 
 
 def _comparison(
-    about: Sequence[str], results: Sequence[Result], reviews: Sequence[Sequence[Finding]]
+    about: Sequence[str], results: Sequence[Result], reviews: Sequence[Sequence[LimitFinding]]
 ) -> Group:
     before, after = reviews
     lines = []
@@ -144,7 +144,10 @@ def _comparison(
 
 
 def _as_json(
-    stack: str, traffic: Traffic, results: Sequence[Result], reviews: Sequence[Sequence[Finding]]
+    stack: str,
+    traffic: Traffic,
+    results: Sequence[Result],
+    reviews: Sequence[Sequence[LimitFinding]],
 ) -> dict[str, Any]:
     runs = [
         {

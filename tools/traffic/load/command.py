@@ -20,7 +20,7 @@ from throttling import Client, Layer
 from throttling.simulation.simulator import simulate
 from throttling.simulation.traffic import Source
 from tools.cli import Exit, console, format_option, print_json
-from tools.traffic.derived import EVERY_LIMIT
+from tools.traffic.derived import EVERY_LIMIT, pause_seconds
 from tools.traffic.load.generator import generate
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
 from tools.traffic.load.requests import Requests, make_requests
@@ -109,7 +109,7 @@ def load(
     Without --profile and --client, every limit is tested at and beyond it.
     """
     settings = load_stack(stack or _DEFAULT_STACK)
-    names = profiles or ([None] if clients else EVERY_LIMIT)
+    names: Sequence[str | None] = profiles or ([None] if clients else EVERY_LIMIT)
     if len(names) > 1 and (clients or workers):
         raise UserError("--client and --workers go with one --profile.")
     target = find_target(settings, url=url, deployed=deployed, named=stack is not None)
@@ -140,6 +140,8 @@ def load(
             "requests": requests.to_json(own_addresses=target.sandbox),
             "workers": workers or 0,
             "bind": bind,
+            # The profile before has emptied some buckets.
+            "pause_seconds": pause_seconds(settings.limits()) if findings else 1.0,
         }
         start, samples, interrupted = _send(job, requests)
         if samples:
@@ -188,9 +190,7 @@ def load(
     return Exit.OK
 
 
-def _send(
-    job: Mapping[str, Any], requests: Requests, pause_seconds: float
-) -> tuple[datetime, list[Sample], bool]:
+def _send(job: dict[str, Any], requests: Requests) -> tuple[datetime, list[Sample], bool]:
     """Send requests until all are answered, or Ctrl-C.
 
     Returns:

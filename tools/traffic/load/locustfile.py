@@ -22,28 +22,24 @@ from locust.runners import WorkerRunner
 
 from tools.traffic.load.requests import body
 
-ANSWER_SECONDS: Final = 35.0
-"""How long to wait for an answer: longer than API Gateway waits for the function (29 s)."""
-MAX_IN_FLIGHT: Final = 1_000
-"""Requests without an answer at a time, each on a connection. More wait for a free connection."""
-_LEAD_SECONDS: Final = 1.0
-"""From handing out the requests to the first of them."""
 _REPORT_SECONDS: Final = 0.25
 
 shares: Queue[dict[str, Any]] = Queue()
-"""The requests that this process sends."""
-samples: list[tuple[Any, ...]] = []
-"""What came back and was not reported yet; see `judge.Sample`."""
+"""What this process sends."""
+samples: list[list[Any]] = []
+"""What came back and was not reported yet, with the columns of `judge.Sample`."""
 
 
 class Caller(FastHttpUser):
     """Sends the requests of this process."""
 
     host = "http://unused"
-    concurrency = MAX_IN_FLIGHT
+    # More requests than these wait for a free connection.
+    concurrency = 1_000
     connection_timeout = 10.0
-    network_timeout = ANSWER_SECONDS
-    # API keys go only to the server that the certificate names, and follow no redirect.
+    # API Gateway waits 29 s for the function.
+    network_timeout = 35.0
+    # API keys go to the server that the certificate names, and follow no redirect.
     insecure = False
     max_redirects = 0
 
@@ -53,9 +49,9 @@ class Caller(FastHttpUser):
         share = shares.get()
         zero = time.monotonic() + share["start"] - time.time()
         in_flight = Pool()
-        for request in share["requests"]:
-            gevent.sleep(max(0.0, zero + request[1] - time.monotonic()))
-            in_flight.spawn(self._send, share, zero, *request)
+        for number, due, *request in share["requests"]:
+            gevent.sleep(max(0.0, zero + due - time.monotonic()))
+            in_flight.spawn(self._send, share, zero, number, *request)
         in_flight.join()
 
     def _send(
@@ -63,10 +59,9 @@ class Caller(FastHttpUser):
         share: dict[str, Any],
         zero: float,
         number: int,
-        _: float,
         client: int,
         address: str | None,
-        size: int,
+        body_bytes: int,
     ) -> None:
         headers = {"Content-Type": "application/json"}
         if key := share["keys"][client]:
@@ -74,57 +69,54 @@ class Caller(FastHttpUser):
         if address:
             headers["X-Forwarded-For"] = address
         sent = time.monotonic() - zero
-        response = self.client.request(
-            "POST", share["url"], data=body(size, number).encode(), headers=headers
+        response: Any = self.client.request(
+            "POST", share["url"], data=body(body_bytes, number), headers=headers
         )
         latency = time.monotonic() - zero - sent
-        said = {}
+        status, answer = response.status_code, response.headers or {}
         try:
-            said = json.loads(response.text or "{}")
-            message, reason = str(said.get("message", "")), str(said.get("reason", ""))
-        except (ValueError, AttributeError):
-            message, reason = "", ""
-        if not response.status_code:
-            message = type(response.error).__name__
-        answer = response.headers or {}
+            said = json.loads(response.text)
+            message, reason = str(said["message"]), str(said.get("reason", ""))
+        except (ValueError, KeyError, TypeError):
+            message, reason = "" if status else type(response.error).__name__, ""
         layer, retry_after = answer.get("x-throttled-by"), answer.get("retry-after")
-        samples.append(
-            (number, sent, latency, response.status_code, layer, message, reason, retry_after)
-        )
+        samples.append([number, sent, latency, status, layer, message, reason, retry_after])
 
 
 def run(channel: socket.socket) -> None:
     """Send what the channel asks for, and report what comes back, until the channel closes.
 
-    It closes when the process that started this one has all it wants, or dies.
+    It closes when the process at the other end has all answers, or ends in any other way.
     """
     job = json.loads(channel.makefile("rb").readline())
     environment = Environment(user_classes=[Caller], events=events)
-    workers = job["workers"]
+    workers: int = job["workers"]
+    runner: Any = (
+        environment.create_master_runner(*job["bind"])
+        if workers
+        else environment.create_local_runner()
+    )
+    gevent.spawn(_end_with_channel, channel, runner)
     if workers:
-        runner = environment.create_master_runner(*job["bind"])
-        runner.register_message("samples", lambda msg, **_: samples.extend(msg.data))
-    else:
-        runner = environment.create_local_runner()
-    gevent.spawn(_quit_when_closed, channel, runner)
-    while workers and len(runner.clients.ready) < workers:
-        gevent.sleep(0.1)
-    start = time.time() + _LEAD_SECONDS
-    _report(channel, {"start": start})
-    share = {"start": start, "url": job["url"], "keys": job["keys"]}
-    if workers:
-        for index, worker in enumerate(client.id for client in runner.clients.ready):
-            requests = job["requests"][index::workers]
-            runner.send_message("share", {**share, "requests": requests}, worker)
-    else:
-        shares.put({**share, "requests": job["requests"]})
-    runner.start(max(1, workers), spawn_rate=max(1, workers))
+        runner.register_message("samples", _keep)
+        while len(runner.clients.ready) < workers:
+            gevent.sleep(0.1)
+    start = time.time() + job["pause_seconds"]
+    senders = [worker.id for worker in runner.clients.ready] if workers else [None]
+    for index, sender in enumerate(senders):
+        requests = job["requests"][index :: len(senders)]
+        share = {"start": start, "url": job["url"], "keys": job["keys"], "requests": requests}
+        if sender:
+            runner.send_message("share", share, sender)
+        else:
+            shares.put(share)
+    runner.start(len(senders), spawn_rate=len(senders))
     while True:
+        channel.sendall(json.dumps({"start": start, "samples": _take()}).encode() + b"\n")
         gevent.sleep(_REPORT_SECONDS)
-        _report(channel, {"samples": _take()})
 
 
-def _quit_when_closed(channel: socket.socket, runner: Any) -> None:  # noqa: ANN401  untyped
+def _end_with_channel(channel: socket.socket, runner: Any) -> None:  # noqa: ANN401  untyped
     try:
         channel.recv(1)
         runner.quit()
@@ -132,39 +124,32 @@ def _quit_when_closed(channel: socket.socket, runner: Any) -> None:  # noqa: ANN
         os._exit(0)
 
 
-def _report(channel: socket.socket, news: dict[str, Any]) -> None:
-    try:
-        channel.sendall(json.dumps(news).encode() + b"\n")
-    except OSError:
-        # The channel is closed, and `_quit_when_closed` ends this process.
-        gevent.sleep(60)
+def _keep(environment: Environment, msg: Any, **_: object) -> None:  # noqa: ANN401  untyped
+    samples.extend(msg.data["samples"])
 
 
-def _take() -> list[tuple[Any, ...]]:
+def _take() -> list[list[Any]]:
     taken = samples[:]
     samples.clear()
     return taken
 
 
-@events.init.add_listener
-def _begin_as_worker(environment: Environment, **_: object) -> None:
-    """Wait for requests from the master, and send what comes back to it."""
-    runner = environment.runner
+def _serve_master(environment: Environment, **_: object) -> None:
+    """Take requests from the master, and send it what comes back."""
+    runner: Any = environment.runner
     if not isinstance(runner, WorkerRunner):
-        sys.exit(
-            "Start this file as a worker (--worker --master-host HOST). "
-            "python -m tools load starts the rest."
-        )
-    runner.register_message("share", lambda msg, **_: shares.put(msg.data))
-    gevent.spawn(_report_to_master, runner)
+        sys.exit("Start a worker: --worker --master-host HOST. python -m tools load is the master.")
+    runner.register_message("share", lambda environment, msg: shares.put(msg.data))
 
+    def report() -> None:
+        while True:
+            gevent.sleep(_REPORT_SECONDS)
+            runner.send_message("samples", {"samples": _take()})
 
-def _report_to_master(runner: WorkerRunner) -> None:
-    while True:
-        gevent.sleep(_REPORT_SECONDS)
-        if samples:
-            runner.send_message("samples", _take())
+    gevent.spawn(report)
 
 
 if __name__ == "__main__":
     run(socket.socket(fileno=int(sys.argv[1])))
+else:
+    events.init.add_listener(_serve_master)  # type: ignore[no-untyped-call]
