@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from rich.console import Console, RenderableType
 
 from settings import UserError
-from throttling import Client, Layer
+from throttling import Client, Layer, Throttle
 from throttling.simulation.engine import CODES
 from throttling.simulation.simulator import ClientResult, Result
 from throttling.simulation.traffic import Ints
@@ -43,7 +43,7 @@ _COLOURS: Final[dict[Layer | None, str]] = {
     Layer.WAF: "#D55E00",
 }
 """From the bottom of a stack to its top: the requests that get furthest are lowest."""
-_DASHES: Final = {"plan": (5, 2), "WAF": (1, 1.5), "stage": (8, 2, 1, 2), "concurrency": (3, 3)}
+_DASHES: Final = ((5, 2), (1, 2), (8, 2, 1, 2), (3, 3))
 _MAX_CLIENTS: Final = 5
 """More panels than these would be too small to read."""
 _HIGHEST_LINE: Final = 1.6
@@ -54,10 +54,8 @@ def draw(
     result: Result,
     path: Path,
     about: Sequence[str],
-    text: RenderableType = "",
-    *,
+    text: RenderableType,
     addresses: Mapping[Client | None, int] | None = None,
-    marks: Mapping[str, float] | None = None,
 ) -> None:
     """Draw a run.
 
@@ -67,14 +65,13 @@ def draw(
         about: the headline, and lines below it.
         text: what to print below the chart in an HTML page.
         addresses: number of addresses of each client, to draw what the WAF lets through.
-        marks: seconds after the start to mark, by name.
 
     Raises:
         UserError: when the file cannot be written.
     """
     # Equal runs make equal files.
     with mpl.rc_context({"svg.hashsalt": "traffic", "font.size": 9}):
-        figure = _figure(result, about, addresses or {}, marks or {})
+        figure = _figure(result, about, addresses or {})
         try:
             if path.suffix == ".html":
                 image = StringIO()
@@ -91,7 +88,6 @@ def _figure(
     result: Result,
     about: Sequence[str],
     addresses: Mapping[Client | None, int],
-    marks: Mapping[str, float],
 ) -> Figure:
     busiest = sorted(result.clients, key=lambda client: -client.sent)[:_MAX_CLIENTS]
     panels: list[ClientResult | None] = [one for one in result.clients if one in busiest]
@@ -107,14 +103,11 @@ def _figure(
     )
     for axis, client in zip(axes, panels, strict=True):
         _draw_panel(axis, result, client, size)
-        for line in _limits(result, client, addresses, shared=client is panels[0]):
-            _draw_limit(axis, *line)
+        limits = _limits(result, client, addresses, shared=client is panels[0])
+        for limit, dashes in zip(limits, _DASHES, strict=False):
+            _draw_limit(axis, *limit, dashes)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False, fontsize=8)
-    for name, seconds in marks.items():
-        for axis in axes:
-            axis.axvline(seconds / size, color="#222222", linewidth=0.7, linestyle=":")
-        axes[0].text(seconds / size, 1.0, f" {name}", transform=axes[0].get_xaxis_transform())
     axes[-1].set_xlabel(f"{unit} after the start")
     lines = [fill(about[0], 90), *(fill(line, 130) for line in about[1:])]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
@@ -168,7 +161,7 @@ def _draw_panel(axis: Axes, result: Result, client: ClientResult | None, size: f
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_limit(axis: Axes, kind: str, per_second: float, label: str) -> None:
+def _draw_limit(axis: Axes, per_second: float, label: str, dashes: tuple[int, ...]) -> None:
     highest = axis.get_ylim()[1]
     if per_second > highest * _HIGHEST_LINE:
         axis.plot([], [], " ", label=f"{label}, not reached")
@@ -176,9 +169,7 @@ def _draw_limit(axis: Axes, kind: str, per_second: float, label: str) -> None:
     axis.set_ylim(0, max(highest, per_second * 1.05))
     # White below black shows on every colour.
     axis.axhline(per_second, color="white", linewidth=2.6)
-    axis.axhline(
-        per_second, color="#222222", linewidth=1.3, linestyle=(0, _DASHES[kind]), label=label
-    )
+    axis.axhline(per_second, color="#222222", linewidth=1.3, linestyle=(0, dashes), label=label)
 
 
 def _limits(
@@ -187,26 +178,27 @@ def _limits(
     addresses: Mapping[Client | None, int],
     *,
     shared: bool,
-) -> Iterator[tuple[str, float, str]]:
-    """Yield kind, requests per second and label of the limits to draw in a panel."""
+) -> Iterator[tuple[float, str]]:
+    """Yield the limits to draw in a panel: requests per second, and a label."""
     limits = result.limits
     plan = client and client.client and limits.usage_plans.get(client.client.plan)
     if plan and plan.throttle:
-        words = f"plan: {plan.throttle.rate:,.3g}/s, burst {plan.throttle.burst:,}"
-        yield "plan", plan.throttle.rate, words
+        yield plan.throttle.rate, _throttle_words("plan", plan.throttle)
     if client and limits.waf and client.client in addresses:
         number = addresses[client.client]
         allowed = limits.waf.limit / limits.waf.window_seconds * number
-        plural = "es" if number > 1 else ""
-        yield "WAF", allowed, f"WAF: {allowed:,.3g}/s from {number:,} address{plural}"
+        yield allowed, f"WAF: {allowed:,.4g}/s from {number:,} address{'es' if number > 1 else ''}"
     if shared and limits.stage:
-        words = f"stage: {limits.stage.rate:,.3g}/s, burst {limits.stage.burst:,}"
-        yield "stage", limits.stage.rate, words
+        yield limits.stage.rate, _throttle_words("stage", limits.stage)
     if shared and limits.concurrency is not None and result.duration_seconds:
         per_second = limits.concurrency / result.duration_seconds
         milliseconds = result.duration_seconds * 1000
-        words = f"concurrency: {limits.concurrency:,} at {milliseconds:,g} ms, {per_second:,.3g}/s"
-        yield "concurrency", per_second, words
+        words = f"concurrency: {limits.concurrency:,} at {milliseconds:,g} ms, {per_second:,.4g}/s"
+        yield per_second, words
+
+
+def _throttle_words(kind: str, throttle: Throttle) -> str:
+    return f"{kind}: {throttle.rate:,g}/s, burst {throttle.burst:,}"
 
 
 def _page(title: str, image: str, text: RenderableType) -> str:

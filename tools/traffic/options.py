@@ -7,7 +7,6 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from throttling import choices
 from throttling.simulation.traffic import Arrivals
 from tools.traffic.derived import PROFILES
 from tools.traffic.profiles import parse_client, parse_duration
@@ -16,24 +15,18 @@ _CHARTS: Final = (".png", ".svg", ".html")
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
-class Parsed(click.ParamType[Any]):
-    """A value that a function parses, which raises a ValueError for what is not allowed."""
+def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that parses an option with a function that may raise a ValueError."""
 
-    def __init__(self, parse: Callable[[str], object], name: str) -> None:
-        self._parse = parse
-        self.name = name
-
-    def convert(
-        self,
-        value: object,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> object:
-        """Parse what was typed. A default is a value already."""
+    def callback(_: click.Context, __: click.Parameter, value: Any) -> Any:  # noqa: ANN401
         try:
-            return self._parse(value) if isinstance(value, str) else value
+            if isinstance(value, tuple):
+                return tuple(parse(one) for one in value)
+            return None if value is None else parse(value)
         except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
+            raise click.BadParameter(f"{error}.") from None
+
+    return callback
 
 
 def _chart_path(text: str) -> Path:
@@ -46,50 +39,52 @@ def _chart_path(text: str) -> Path:
     return path
 
 
-_OPTIONS: Final = (
-    click.option(
-        "--client",
-        "clients",
-        multiple=True,
-        type=Parsed(parse_client, "plan/client=600rps,ips=3,for=10m,at=0s"),
-        help="Requests of one client: rate, number of addresses, duration and start. no-key "
-        "stands for requests without a valid API key. May be repeated; adds to a profile.",
-    ),
-    click.option(
-        "--arrivals",
-        type=click.Choice(Arrivals, case_sensitive=False),
-        help="How the requests of a rate are spread; poisson unless the profile says otherwise.",
-    ),
-    click.option("--seed", type=click.IntRange(min=0), help="Of poisson arrivals."),
-    click.option(
-        "--waf-lag",
-        "waf_lag_seconds",
-        default=f"{choices.WAF_LAG_SECONDS:g}s",
-        show_default=True,
-        type=Parsed(parse_duration, "time"),
-        help="How far the web ACL's view is behind the requests.",
-    ),
-    click.option("--chart", type=Parsed(_chart_path, "file"), help="Draw it (.png, .svg, .html)."),
-)
-
-
 def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
-    """Add the options of the traffic to a command.
-
-    Args:
-        several: whether the command takes several profiles.
-    """
-
-    def add(command: _Command) -> _Command:
-        for option in reversed(_OPTIONS):
-            command = option(command)
-        return click.option(
+    """Add the options of the traffic to a command, which takes one profile or several."""
+    options = (
+        click.option(
             "--profile",
             "profiles" if several else "profile",
             multiple=several,
             metavar="NAME|FILE",
             help=f"Traffic that is derived from the limits ({', '.join(PROFILES)}), or that a "
             f"YAML file describes.{' May be repeated.' if several else ''}",
-        )(command)
+        ),
+        click.option(
+            "--client",
+            "clients",
+            multiple=True,
+            callback=parsed(parse_client),
+            metavar="PLAN/CLIENT=600rps,ips=3,for=10m,at=0s",
+            help="Requests of one client: rate, number of addresses, duration and start. no-key "
+            "stands for requests without a valid API key. May be repeated; adds to a profile.",
+        ),
+        click.option(
+            "--arrivals",
+            type=click.Choice(Arrivals, case_sensitive=False),
+            help="How the requests of a rate are spread; poisson unless a profile says otherwise.",
+        ),
+        click.option("--seed", type=click.IntRange(min=0), help="Of poisson arrivals."),
+        click.option(
+            "--waf-lag",
+            "waf_lag_seconds",
+            default="0s",
+            show_default=True,
+            callback=parsed(parse_duration),
+            metavar="TIME",
+            help="How far the web ACL's view is behind the requests.",
+        ),
+        click.option(
+            "--chart",
+            callback=parsed(_chart_path),
+            metavar="FILE",
+            help="Draw the requests over time (.png, .svg, .html).",
+        ),
+    )
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
 
     return add

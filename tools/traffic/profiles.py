@@ -51,36 +51,37 @@ def read_profile(
     name: str | None,
     settings: Settings,
     *,
+    waf_lag_seconds: float,
     clients: Sequence[Source] = (),
     arrivals: Arrivals | None = None,
     seed: int | None = None,
     start: datetime | None = None,
-    waf_lag_seconds: float = 0.0,
 ) -> Profile:
     """Return the traffic that the command line asks for.
 
     Args:
         name: one of `derived.PROFILES`, or the path of a YAML file, or None for `clients` alone.
         settings: of the stack.
+        waf_lag_seconds: how far the WAF's view is behind the requests.
         clients: sources in addition to those of the profile.
         arrivals, seed, start: in place of those of the profile.
-        waf_lag_seconds: how far the WAF's view is behind the requests.
 
     Raises:
-        UserError: when there is no such profile, it is invalid, or the stack cannot get it.
+        UserError: when the profile is not there or invalid, or the stack cannot get its traffic.
     """
-    profile = Profile(name="clients", traffic=Traffic(sources=()))
-    if name and name in PROFILES:
-        sizes = ALL_SIZES if name == "sizes" else (SMALL_BODY,)
+    if name is None:
+        profile = Profile(name="clients", traffic=Traffic(sources=()))
+    elif name in PROFILES:
         traffic = derive(name, settings.limits(), waf_lag_seconds)
+        sizes = ALL_SIZES if name == "sizes" else (SMALL_BODY,)
         profile = Profile(name=name, traffic=traffic, body_bytes=sizes)
-    elif name:
+    else:
         try:
             profile = parse_profile(Path(name).read_text("utf-8"), Path(name).stem)
         except OSError as error:
-            ready = ", ".join(PROFILES)
+            known = ", ".join(PROFILES)
             raise UserError(
-                f"--profile {name}: {error.strerror}; give a YAML file, or one of {ready}."
+                f"--profile {name}: {error.strerror}; give a YAML file, or one of {known}."
             ) from None
         except ValueError as error:
             raise UserError(f"--profile {name}: {error}.") from None
@@ -102,12 +103,12 @@ def check_traffic(traffic: Traffic, settings: Settings) -> None:
         UserError: when that is not so.
     """
     plans = settings.limits().usage_plans
-    known = [str(Client(plan, client)) for plan in plans for client in plans[plan].clients]
+    known = [Client(plan, client) for plan in plans for client in plans[plan].clients]
     for client in traffic.clients:
-        if client and str(client) not in known:
+        if client and client not in known:
             raise UserError(
-                f"Stack {settings.stack} has no client {client}; allowed: {', '.join(known)}, and "
-                f"{NO_KEY} for requests without a valid API key."
+                f"Stack {settings.stack} has no client {client}; allowed: "
+                f"{', '.join(map(str, known))}, and {NO_KEY} for requests without a valid API key."
             )
     requests = traffic.expected_requests
     if not requests:
@@ -115,25 +116,27 @@ def check_traffic(traffic: Traffic, settings: Settings) -> None:
             "There is no traffic. Give --client premium/default=600rps,ips=3,for=10m, or a "
             "--profile that tests a limit of this stack."
         )
-    if requests > _MAX_REQUESTS:
-        raise UserError(f"{requests:,.0f} requests are too many; allowed: {_MAX_REQUESTS:,}.")
+    if requests > _MAX_REQUESTS or traffic.seconds > _MAX_SECONDS:
+        raise UserError(
+            f"{requests:,.0f} requests in {traffic.seconds / 86_400:,.0f} days are too much; "
+            f"allowed: {_MAX_REQUESTS:,} in {_MAX_SECONDS // 86_400} days."
+        )
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of `90s` or `1.5h`; raise a ValueError for anything else."""
+    """Return the seconds of `90s` or `1.5h`."""
     return _quantity(text, _SECONDS, "duration", "30s", _MAX_SECONDS, "366d")
 
 
 def parse_rate(text: str) -> float:
-    """Return the requests per second of `600rps` or `30rpm`; raise a ValueError otherwise."""
+    """Return the requests per second of `600rps` or `30rpm`."""
     return _quantity(text, _PER_SECOND, "rate", "600rps", _MAX_RPS, f"{_MAX_RPS}rps")
 
 
 def parse_start(text: str) -> datetime:
-    """Return the moment of `2026-03-02T08:00`, or of `08:00` on the default day, in UTC.
+    """Return the moment (UTC) of `2026-03-02T08:00`, or of `08:00` on the default day.
 
-    Raises:
-        ValueError: when `text` is neither.
+    Like the others here, it raises a ValueError for any other text.
     """
     try:
         if re.fullmatch(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", text):
@@ -150,11 +153,7 @@ def parse_start(text: str) -> datetime:
 
 
 def parse_client(text: str) -> Source:
-    """Return the source of `premium/default=600rps,ips=3,for=10m,at=5m`.
-
-    Raises:
-        ValueError: when `text` does not have this form.
-    """
+    """Return the requests of `premium/default=600rps,ips=3,for=10m,at=5m`."""
     name, _, rest = text.partition("=")
     rate, *options = rest.split(",")
     if not rate:
@@ -170,7 +169,7 @@ def parse_client(text: str) -> Source:
 
 
 def parse_profile(text: str, name: str = "") -> Profile:
-    """Return the traffic of a YAML profile; raise a ValueError when the YAML is not one."""
+    """Return the traffic of a YAML profile."""
     try:
         # Everything stays a string: to YAML, 10:00 is the number 600.
         content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  makes no objects

@@ -52,54 +52,32 @@ def report(
         headings: of more columns.
         beside: cells of these columns.
     """
-    beside = beside or {}
-    table = _table("requests", "share", "first at", *headings)
-    clients = {client_name(client.client): client for client in result.clients}
-    lines = [result.timeline[:, index, 0] for index in range(len(clients))]
-    if len(clients) > 1:
-        clients[ALL_CLIENTS] = result.total
-        lines.append(result.timeline[:, :, 0].sum(axis=1))
-    for (name, client), line in zip(clients.items(), lines, strict=True):
+    table = Table("client", "outcome", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("requests", "share", "first at", *headings):
+        table.add_column(heading, justify="right")
+    for index, (name, client) in enumerate(clients_of(result)):
         table.add_row(Text(name, style="bold"), "sent", f"{client.sent:,}")
         for layer in OUTCOMES:
-            more = beside.get((name, layer), ())
+            more = (beside or {}).get((name, layer), ())
             if layer is None or layer in client.refused or more:
-                count = _count(client, layer)
-                cells = outcome_name(layer), f"{count:,}", share(count, client.sent)
+                number = count(client, layer)
+                cells = outcome_name(layer), f"{number:,}", _share(number, client.sent)
                 style = "red" if layer else "green"
-                table.add_row("", *cells, _first(client, layer), *more, style=style)
+                table.add_row("", *cells, first_at(client, layer), *more, style=style)
         if client.admitted:
+            line = result.timeline[:, :, 0].sum(axis=1)
+            if index < len(result.clients):
+                line = result.timeline[:, index, 0]
             table.add_row("", f"admitted over {moment(result.seconds)}: {_sparkline(line)}")
-        left, of = quota_words(result, client)
-        if left:
-            renewed = client.quota_renewed
-            until = f", until {renewed:%Y-%m-%d %H:%M} UTC" if renewed else ""
-            table.add_row("", f"quota left {of}{until}", left)
+        if quota := quota_words(result, client):
+            table.add_row("", quota)
     return Group(*lines_of(about), Text(), table, Text(), *(Text(n, style="dim") for n in notes))
 
 
-def comparison(before: Result, after: Result) -> RenderableType:
-    """Return two runs of the same traffic, before and after a change, to print with rich."""
-    table = _table("before", "after", "change", "first before", "first after")
-    changes = []
-    pairs = list(zip(before.clients, after.clients, strict=True))
-    if len(pairs) > 1:
-        pairs.append((before.total, after.total))
-    for number, (old, new) in enumerate(pairs):
-        name = client_name(old.client) if number < len(before.clients) else ALL_CLIENTS
-        table.add_row(Text(name, style="bold"), "sent", f"{old.sent:,}", f"{new.sent:,}")
-        for layer in OUTCOMES:
-            if layer is None or layer in old.refused or layer in new.refused:
-                was, now = _count(old, layer), _count(new, layer)
-                change = f"{now - was:+,}" if now != was else "same"
-                firsts = _first(old, layer, "never"), _first(new, layer, "never")
-                table.add_row("", outcome_name(layer), f"{was:,}", f"{now:,}", change, *firsts)
-        quotas = [" ".join(quota_words(*one)) for one in ((before, old), (after, new))]
-        if any(quotas):
-            table.add_row("", "quota left", *(quota or "none" for quota in quotas))
-        if name != ALL_CLIENTS:
-            changes.append(_change_words(name, new.admitted - old.admitted))
-    return Group(table, Text(), *changes)
+def clients_of(result: Result) -> list[tuple[str, ClientResult]]:
+    """Return the clients of a run by name, and last, if there are several, all together."""
+    clients = [(client_name(one.client), one) for one in result.clients]
+    return [*clients, (ALL_CLIENTS, result.total)] if len(clients) > 1 else clients
 
 
 def result_json(result: Result) -> dict[str, Any]:
@@ -176,18 +154,25 @@ def moment(seconds: float) -> str:
     return f"{hours} h {minutes:02} m" if hours else f"{minutes} m {rest:02} s"
 
 
-def share(part: int, whole: int) -> str:
-    """Return a part of a whole in percent."""
-    value = part / whole if whole else 0.0
-    return "< 0.1 %" if 0 < value < 0.001 else f"{value * 100:.1f} %"
-
-
-def quota_words(result: Result, client: ClientResult) -> tuple[str, str]:
-    """Return what is left of a client's quota, and of what: `98,000`, `of 100,000 a day`."""
+def quota_words(result: Result, client: ClientResult) -> str:
+    """Return what is left of a client's quota; empty without one."""
     plan = client.client and result.limits.usage_plans.get(client.client.plan)
-    if client.quota_left is None or not plan or not plan.quota:
-        return "", ""
-    return f"{client.quota_left:,}", f"of {plan.quota.limit:,} {_PERIODS[plan.quota.period]}"
+    if not (plan and plan.quota and client.quota_renewed):
+        return ""
+    return (
+        f"quota left: {client.quota_left:,} of {plan.quota.limit:,} "
+        f"{_PERIODS[plan.quota.period]}, until {client.quota_renewed:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def count(client: ClientResult, layer: Layer | None) -> int:
+    """Return the requests of a client with an outcome."""
+    return client.refused.get(layer, 0) if layer else client.admitted
+
+
+def first_at(client: ClientResult, layer: Layer | None) -> str:
+    """Return when a layer first refused a client; empty when it did not."""
+    return moment(client.first_refused[layer]) if layer and layer in client.refused else ""
 
 
 def interval_lengths(result: Result) -> Floats:
@@ -197,28 +182,9 @@ def interval_lengths(result: Result) -> Floats:
     return lengths
 
 
-def _table(*numbers: str) -> Table:
-    table = Table("client", "outcome", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table
-
-
-def _count(client: ClientResult, layer: Layer | None) -> int:
-    return client.refused.get(layer, 0) if layer else client.admitted
-
-
-def _first(client: ClientResult, layer: Layer | None, never: str = "") -> str:
-    if layer is None:
-        return ""
-    return moment(client.first_refused[layer]) if layer in client.refused else never
-
-
-def _change_words(name: str, change: int) -> Text:
-    if not change:
-        return Text(f"{name} neither gains nor loses.")
-    verb, style = ("gains", "green") if change > 0 else ("loses", "red")
-    return Text(f"{name} {verb} {abs(change):,} requests.", style=style)
+def _share(part: int, whole: int) -> str:
+    value = part / whole if whole else 0.0
+    return "< 0.1 %" if 0 < value < 0.001 else f"{value * 100:.1f} %"
 
 
 def _client_json(name: str, client: ClientResult) -> dict[str, Any]:

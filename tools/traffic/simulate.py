@@ -5,24 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Group
 from rich.progress import Progress
-from rich.text import Text
 
 from settings import Settings, UserError, load_stack
 from throttling.review import LimitFinding, not_among, review
+from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
 from tools.cli import console, format_option, print_json
-from tools.traffic.options import Parsed, traffic_options
+from tools.traffic.options import parsed, traffic_options
 from tools.traffic.profiles import check_traffic, parse_start, read_profile
 from tools.traffic.report import (
     BEST_EFFORT,
+    Key,
     client_name,
-    comparison,
+    clients_of,
+    count,
+    first_at,
     headline,
-    lines_of,
     moment,
     report,
     result_json,
@@ -38,7 +39,8 @@ from tools.traffic.report import (
 @traffic_options(several=False)
 @click.option(
     "--start",
-    type=Parsed(parse_start, "when"),
+    callback=parsed(parse_start),
+    metavar="WHEN",
     help="When the traffic starts: 08:00, or 2026-03-02T08:00 (UTC). Quotas follow the calendar.",
 )
 @click.option(
@@ -48,7 +50,7 @@ from tools.traffic.report import (
     metavar="SETTING=VALUE",
     help="Try a change, such as usagePlans.basic.rateLimit=150. May be repeated.",
 )
-@click.option("--compare", is_flag=True, help="Show before and after --set side by side.")
+@click.option("--compare", is_flag=True, help="Show the run without --set beside it.")
 @format_option
 def simulate(
     stack: str,
@@ -73,20 +75,24 @@ def simulate(
     ).traffic
     check_traffic(traffic, stacks[-1])
     results = [_simulated(one, traffic, waf_lag_seconds) for one in stacks]
-    result = results[-1]
-    reviews = [review(one.limits(), one.expectations()) for one in stacks]
+    before, result = results[0], results[-1]
     title = f"{stack} with {', '.join(changes)}" if changes else stack
     about = [headline(result), _traffic_words(title, traffic, result)]
-    text = report(result, about, _notes(result))
+    notes = _notes(result)
+    reviews = [review(one.limits(), one.expectations()) for one in stacks]
     if compare:
-        about.append(f"Before: {headline(results[0])}")
-        text = _comparison(about, results, reviews)
+        about += [f"Before: {headline(before)}", _gains(before, result)]
+        notes = [*_review_words(*reviews), *notes]
+        headings = ("before", "change", "first before")
+        text = report(result, about, notes, headings, _beside(before, result))
+    else:
+        text = report(result, about, notes)
     if chart:
         # Half a second that only charts need.
         from tools.traffic.chart import draw
 
         addresses = {client: traffic.addresses(client) for client in traffic.clients}
-        draw(result, chart, about, text, addresses=addresses)
+        draw(result, chart, about, text, addresses)
     if output_format == "json":
         print_json(_as_json(stack, traffic, results, reviews))
     else:
@@ -128,19 +134,33 @@ def _notes(result: Result) -> list[str]:
     ]
 
 
-def _comparison(
-    about: Sequence[str], results: Sequence[Result], reviews: Sequence[Sequence[LimitFinding]]
-) -> Group:
-    before, after = reviews
-    lines = []
-    for title, findings in (
-        ("New findings of the review", not_among(after, before)),
-        ("Findings of the review that are gone", not_among(before, after)),
-    ):
-        lines.append(Text(f"{title}:" if findings else f"{title}: none."))
-        lines += [Text(f"  {one.level}: {one.key}: {one.message}") for one in findings]
-    notes = [Text(note, style="dim") for note in _notes(results[-1])]
-    return Group(*lines_of(about), Text(), comparison(*results), Text(), *lines, Text(), *notes)
+def _beside(before: Result, after: Result) -> dict[Key, tuple[str, str, str]]:
+    """Return the counts before a change, the differences, and when layers first refused before."""
+    cells = {}
+    for (name, old), (_, new) in zip(clients_of(before), clients_of(after), strict=True):
+        for layer in OUTCOMES:
+            was, now = count(old, layer), count(new, layer)
+            if was or now or layer is None:
+                change = f"{now - was:+,}" if now != was else "same"
+                cells[name, layer] = f"{was:,}", change, first_at(old, layer)
+    return cells
+
+
+def _gains(before: Result, after: Result) -> str:
+    words = []
+    for old, new in zip(before.clients, after.clients, strict=True):
+        change = new.admitted - old.admitted
+        verb = f"{'gains' if change > 0 else 'loses'} {abs(change):,} requests"
+        words.append(f"{client_name(new.client)} {verb if change else 'neither gains nor loses'}")
+    return f"{'; '.join(words)}."
+
+
+def _review_words(before: list[LimitFinding], after: list[LimitFinding]) -> list[str]:
+    new, gone = not_among(after, before), not_among(before, after)
+    return [
+        *(f"New finding of the review: {one.level}: {one.key}: {one.message}" for one in new),
+        *(f"Finding that is gone: {one.level}: {one.key}: {one.message}" for one in gone),
+    ] or ["The review's findings do not change."]
 
 
 def _as_json(

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -11,39 +10,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import RenderableType
 from rich.progress import Progress
-from rich.text import Text
 
-from settings import Settings, UserError, load_stack, project_root
-from throttling import Client, Layer
-from throttling.simulation.simulator import simulate
+from settings import UserError, load_stack, project_root
 from throttling.simulation.traffic import Source
 from tools.cli import Exit, console, format_option, print_json
 from tools.traffic.derived import EVERY_LIMIT, pause_seconds
 from tools.traffic.load.generator import generate
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
+from tools.traffic.load.report import findings_json, findings_report, summary, title
 from tools.traffic.load.requests import Requests, make_requests
 from tools.traffic.load.target import Target, find_target, is_loopback
-from tools.traffic.options import Parsed, traffic_options
-from tools.traffic.profiles import Profile, read_profile
-from tools.traffic.report import (
-    BEST_EFFORT,
-    LAYER_NAMES,
-    headline,
-    lines_of,
-    moment,
-    outcome_name,
-    report,
-    result_json,
-)
+from tools.traffic.options import parsed, traffic_options
+from tools.traffic.profiles import read_profile
+from tools.traffic.report import moment
 
 RECORDS: Final = Path("docs", "tested-limits")
 _DEFAULT_STACK: Final = "dev"
 _WORKERS_PORT: Final = 5557
 _LOST_AT_FIRST: Final = 20
 """A run ends when this many requests, and all so far, were not answered."""
-_STYLES: Final = {Verdict.AGREES: "green", Verdict.UNCLEAR: "yellow", Verdict.OFF: "bold red"}
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -82,7 +68,8 @@ def _address(text: str) -> tuple[str, int]:
 )
 @click.option(
     "--bind",
-    type=Parsed(_address, "address[:port]"),
+    callback=parsed(_address),
+    metavar="ADDRESS[:PORT]",
     default=f"127.0.0.1:{_WORKERS_PORT}",
     show_default=True,
     help="Where workers connect. They get the API keys from there, unencrypted.",
@@ -113,13 +100,14 @@ def load(
     if len(names) > 1 and (clients or workers):
         raise UserError("--client and --workers go with one --profile.")
     target = find_target(settings, url=url, deployed=deployed, named=stack is not None)
-    found = [
-        read_profile(
-            name, settings, clients=clients, waf_lag_seconds=waf_lag_seconds, **traffic_options
+    runs = [
+        make_requests(
+            read_profile(
+                name, settings, clients=clients, waf_lag_seconds=waf_lag_seconds, **traffic_options
+            )
         )
         for name in names
     ]
-    runs = [make_requests(profile) for profile in found]
     out = console(stderr=output_format == "json")
     out.print(
         f"Loading {'the sandbox of ' if target.sandbox else ''}stack {settings.stack} at "
@@ -127,74 +115,80 @@ def load(
         f"{moment(sum(one.seconds for one in runs))}.",
         markup=False,
     )
-    machines = 0 if target.sandbox else workers or 1
     if not (is_loopback(target.url) or yes):
-        _ask(target.url, _costs(settings, found, machines))
+        _ask(target.url)
     findings: list[Findings] = []
-    reports: list[RenderableType] = []
     interrupted = False
     for requests in runs:
-        job = {
-            "url": target.url,
-            "keys": [client and target.keys.get(client) for client in requests.clients],
-            "requests": requests.to_json(own_addresses=target.sandbox),
-            "workers": workers or 0,
-            "bind": bind,
-            # The profile before has emptied some buckets.
-            "pause_seconds": pause_seconds(settings.limits()) if findings else 1.0,
-        }
+        # The profile before has emptied some buckets.
+        pause = pause_seconds(settings.limits()) if findings else 1.0
+        job = _job(target, requests, pause, workers or 0, bind)
         start, samples, interrupted = _send(job, requests)
         if samples:
-            findings.append(
-                judge(
-                    settings.limits(),
-                    requests,
-                    samples,
-                    start,
-                    tolerance=tolerance,
-                    machines=machines,
-                    waf_lag_seconds=waf_lag_seconds,
-                )
+            found = judge(
+                settings.limits(),
+                requests,
+                samples,
+                start,
+                tolerance=tolerance,
+                machines=0 if target.sandbox else workers or 1,
+                waf_lag_seconds=waf_lag_seconds,
             )
-            reports.append(_report(findings[-1]))
-            out.print(reports[-1])
+            findings.append(found)
+            out.print(findings_report(found))
         if interrupted:
             break
-    summary = _summary(settings, target, findings, tolerance)
-    if interrupted:
-        summary.append("Stopped by Ctrl-C: above is what came back until then.")
-    for line in lines_of(summary):
-        out.print(line)
+    lines = summary(settings.limits(), target, findings)
+    for line in [*lines, *(["Stopped by Ctrl-C."] if interrupted else [])]:
+        out.print(line, markup=False)
     document = {
         "stack": settings.stack,
         "target": "sandbox" if target.sandbox else "deployed",
         "url": target.url,
+        "interrupted": interrupted,
         "tolerance": tolerance,
         "limits": asdict(settings.limits()),
-        "summary": summary,
-        "profiles": [_as_json(one) for one in findings],
+        "summary": lines,
+        "profiles": [findings_json(one) for one in findings],
     }
-    if chart and findings:
-        _draw(chart, findings, reports)
-    if record and findings:
+    if chart:
+        _draw(chart, findings)
+    if record:
         out.print(f"Record: {_save(document)}", markup=False)
     if output_format == "json":
         print_json(document)
-    if interrupted:
-        return Exit.INTERRUPTED
-    verdicts = {row.verdict for one in findings for row in one.rows.values()}
+    return Exit.INTERRUPTED if interrupted else _status(target, findings)
+
+
+def _status(target: Target, findings: Sequence[Findings]) -> Exit:
+    """Return whether a limit is off.
+
+    Raises:
+        UserError: when no count could be compared.
+    """
     if target.outdated or any(one.verdict is Verdict.OFF for one in findings):
         return Exit.FINDINGS
-    if Verdict.AGREES not in verdicts:
+    if not any(row.verdict is Verdict.AGREES for one in findings for row in one.rows.values()):
         raise UserError("No limit could be compared: every count is unclear.")
     return Exit.OK
 
 
-def _send(job: dict[str, Any], requests: Requests) -> tuple[datetime, list[Sample], bool]:
-    """Send requests until all are answered, or Ctrl-C.
+def _job(
+    target: Target, requests: Requests, pause: float, workers: int, bind: tuple[str, int]
+) -> dict[str, Any]:
+    """Return what the generator needs to know."""
+    return {
+        "url": target.url,
+        "keys": [client and target.keys.get(client) for client in requests.clients],
+        "requests": requests.to_json(own_addresses=target.sandbox),
+        "pause_seconds": pause,
+        "workers": workers,
+        "bind": bind,
+    }
 
-    Returns:
-        When it started, what came back, and whether Ctrl-C ended it.
+
+def _send(job: dict[str, Any], requests: Requests) -> tuple[datetime, list[Sample], bool]:
+    """Send requests, and return when that began, what came back, and whether Ctrl-C ended it.
 
     Raises:
         UserError: when nothing answers, or Locust fails.
@@ -222,112 +216,31 @@ def _send(job: dict[str, Any], requests: Requests) -> tuple[datetime, list[Sampl
     return start, samples, False
 
 
-def _ask(url: str, costs: str) -> None:
+def _ask(url: str) -> None:
     """Ask before traffic leaves this machine.
 
     Raises:
         UserError: when the answer is no, or there is no terminal to ask on.
     """
-    click.echo(f"{url} is not on this machine. {costs}", err=True)
+    click.echo(
+        f"{url} is not on this machine. What it admits is paid for, counts against the clients' "
+        "quotas, and overwrites the records load-test-0000 to load-test-0999.",
+        err=True,
+    )
     if not sys.stdin.isatty():
         raise UserError("There is no terminal to ask on. With --yes, the traffic is sent.")
     if not click.confirm("Send it?", err=True):
         raise UserError("Nothing was sent.")
 
 
-def _costs(settings: Settings, profiles: Sequence[Profile], machines: int) -> str:
-    """Return what the traffic uses up, as the simulator sees it."""
-    limits, used = settings.limits(), Counter[Client]()
-    for profile in profiles:
-        duration = settings.expectations().duration_seconds
-        for result in simulate(limits, profile.traffic, duration_seconds=duration).clients:
-            if result.client:
-                used[result.client] += result.admitted
-    uses = [
-        f"up to {number:,} of {client}'s quota of {quota.limit:,}"
-        for client, number in used.items()
-        if number and (quota := limits.usage_plans[client.plan].quota)
-    ]
-    costs = f"It uses {', '.join([*uses, 'and records named load-test-0000 to load-test-0999'])}."
-    sent = sum(profile.traffic.expected_requests for profile in profiles) / machines
-    if limits.waf and sent > limits.waf.limit:
-        costs += (
-            f" A machine sends {sent:,.0f} requests from its address, and the web ACL lets "
-            f"{limits.waf.limit:,} in {limits.waf.window_seconds} s through."
-        )
-    return costs
-
-
-def _report(findings: Findings) -> RenderableType:
-    """Return what came back for one profile, to print with rich."""
-    cells = {
-        key: (
-            f"{row.low:,}" if row.low == row.high else f"{row.low:,} to {row.high:,}",
-            Text(row.verdict, _STYLES[row.verdict]) if row.verdict else "",
-        )
-        for key, row in findings.rows.items()
-    }
-    answers = (f"{number:,} x {answer}" for answer, number in findings.answers.most_common())
-    notes = [f"Answers: {', '.join(answers)}."]
-    if findings.latency_ms:
-        p50, p95, p99 = findings.latency_ms
-        notes.append(f"Admitted after p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms.")
-    if findings.failed:
-        notes.append(f"{findings.failed:,} requests passed the limits and failed.")
-    if findings.held_up:
-        notes.append(f"Held up: {findings.held_up}")
-    about = [f"{findings.profile}: {findings.verdict}. {headline(findings.result)}"]
-    return report(findings.result, about, notes, ("by the limits", ""), cells)
-
-
-def _as_json(findings: Findings) -> dict[str, Any]:
-    return {
-        "profile": findings.profile,
-        "verdict": findings.verdict,
-        **result_json(findings.result),
-        "byTheLimits": [
-            {"client": name, "outcome": layer or "admitted", **row._asdict()}
-            for (name, layer), row in findings.rows.items()
-        ],
-        "answers": findings.answers,
-        "failed": findings.failed,
-        "heldUp": findings.held_up,
-        "latencyMs": findings.latency_ms,
-    }
-
-
-def _summary(
-    settings: Settings, target: Target, findings: Sequence[Findings], tolerance: float
-) -> list[str]:
-    """Return what the run found, in a few lines."""
-    judged: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
-    reached = {layer for one in findings for _, layer in one.rows}
-    for one in findings:
-        for (name, layer), row in one.rows.items():
-            if row.verdict:
-                judged[row.verdict].append(f"{outcome_name(layer)} of {name} in {one.profile}")
-    off, unclear = judged[Verdict.OFF], judged[Verdict.UNCLEAR]
-    count = f"{len(judged[Verdict.AGREES])} counts agree with the limits of {settings.stack}"
-    lines = [f"Off by more than {tolerance:.0%}: {'; '.join(off)}." if off else f"{count}."]
-    if target.outdated:
-        lines.append("The sandbox was deployed with other limits than these. Run make up.")
-    if Layer.QUOTA in reached and off:
-        lines.append("Requests before this run may have used some of a quota.")
-    if unclear:
-        lines.append(f"Unclear, because answers took long: {'; '.join(unclear)}.")
-    if missing := [name for layer, name in LAYER_NAMES.items() if layer not in reached]:
-        lines.append(f"Not reached: {', '.join(missing)}.")
-    return lines if target.sandbox else [*lines, BEST_EFFORT]
-
-
-def _draw(path: Path, findings: Sequence[Findings], reports: Sequence[RenderableType]) -> None:
+def _draw(path: Path, findings: Sequence[Findings]) -> None:
     """Draw a chart of each profile. Several get their names in the name of the file."""
     # Half a second that only charts need.
     from tools.traffic.chart import draw
 
-    for one, text in zip(findings, reports, strict=True):
+    for one in findings:
         file = path.with_stem(f"{path.stem}-{one.profile}") if len(findings) > 1 else path
-        draw(one.result, file, [f"{one.profile}: {one.verdict}. {headline(one.result)}"], text)
+        draw(one.result, file, [title(one)], findings_report(one))
 
 
 def _save(document: Mapping[str, Any]) -> Path:
@@ -336,8 +249,8 @@ def _save(document: Mapping[str, Any]) -> Path:
     Raises:
         UserError: when it cannot be written.
     """
-    moment = document["profiles"][0]["start"][:19].replace(":", "")
-    path = project_root() / RECORDS / f"{document['stack']}-{document['target']}-{moment}Z.json"
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
+    path = project_root() / RECORDS / f"{document['stack']}-{document['target']}-{now}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")

@@ -1,0 +1,97 @@
+"""What came back from a load test, for people and as JSON."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from throttling import Layer, Limits
+from tools.traffic.load.judge import Findings, Verdict
+from tools.traffic.load.target import Target
+from tools.traffic.report import (
+    BEST_EFFORT,
+    LAYER_NAMES,
+    headline,
+    outcome_name,
+    report,
+    result_json,
+)
+
+_STYLES: Final = {Verdict.AGREES: "green", Verdict.UNCLEAR: "yellow", Verdict.OFF: "bold red"}
+
+
+def title(findings: Findings) -> str:
+    """Return the profile, its verdict and its headline."""
+    return f"{findings.profile}: {findings.verdict}. {headline(findings.result)}"
+
+
+def findings_report(findings: Findings) -> RenderableType:
+    """Return what came back for one profile, to print with rich."""
+    cells = {
+        key: (
+            f"{row.low:,}" if row.low == row.high else f"{row.low:,} to {row.high:,}",
+            Text(row.verdict, _STYLES[row.verdict]) if row.verdict else "",
+        )
+        for key, row in findings.rows.items()
+    }
+    answers = (f"{number:,} x {answer}" for answer, number in findings.answers.most_common())
+    notes = [f"Answers: {', '.join(answers)}."]
+    if findings.latency_ms:
+        p50, p95, p99 = findings.latency_ms
+        notes.append(f"Admitted after p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms.")
+    if findings.failed:
+        notes.append(f"{findings.failed:,} requests passed the limits and failed.")
+    if findings.held_up:
+        notes.append(f"Held up: {findings.held_up}")
+    return report(findings.result, [title(findings)], notes, ("by the limits", ""), cells)
+
+
+def findings_json(findings: Findings) -> dict[str, Any]:
+    """Return the same as plain values."""
+    return {
+        "profile": findings.profile,
+        "verdict": findings.verdict,
+        **result_json(findings.result),
+        "byTheLimits": [
+            {"client": name, "outcome": layer or "admitted", **row._asdict()}
+            for (name, layer), row in findings.rows.items()
+        ],
+        "answers": findings.answers,
+        "failed": findings.failed,
+        "heldUp": findings.held_up,
+        "latencyMs": findings.latency_ms,
+    }
+
+
+def summary(limits: Limits, target: Target, findings: Sequence[Findings]) -> list[str]:
+    """Return what a run found, in a few lines."""
+    judged: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
+    for one in findings:
+        for (name, layer), row in one.rows.items():
+            if row.verdict:
+                judged[row.verdict].append(f"{one.profile}: {name} {outcome_name(layer)}")
+    off, unclear = judged[Verdict.OFF], judged[Verdict.UNCLEAR]
+    agrees = f"{len(judged[Verdict.AGREES])} counts agree with the configured limits."
+    lines = [f"Off: {'; '.join(off)}." if off else agrees]
+    if any("quota" in one for one in off):
+        lines.append("Requests before this run may have used some of the quota.")
+    if unclear:
+        lines.append(f"Unclear, because answers took long or failed: {'; '.join(unclear)}.")
+    if target.outdated:
+        lines.append("The sandbox was deployed with other limits than these. Run make up.")
+    plans = limits.usage_plans.values()
+    exists = {
+        Layer.WAF: limits.waf,
+        Layer.QUOTA: any(plan.quota for plan in plans),
+        Layer.USAGE_PLAN_METHOD: any(plan.methods for plan in plans),
+        Layer.USAGE_PLAN: any(plan.throttle for plan in plans),
+        Layer.METHOD: limits.methods,
+        Layer.STAGE: limits.stage,
+        Layer.CONCURRENCY: limits.concurrency is not None,
+    }
+    reached = {layer for one in findings for _, layer in one.rows}
+    missing = [LAYER_NAMES[layer] for layer in exists if exists[layer] and layer not in reached]
+    if missing:
+        lines.append(f"Not reached: {', '.join(missing)}.")
+    return lines if target.sandbox else [*lines, BEST_EFFORT]
