@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +50,8 @@ def _check_endpoint(
 )
 def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
     """Run a stack on this machine, or redeploy it with its current config and code."""
+    # Pulumi warns, and leaves sockets open, which PYTHONWARNINGS=error makes a failure.
+    warnings.simplefilter("ignore")
     # Slow to import.
     from tools.recorder.program import run_program
 

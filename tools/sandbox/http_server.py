@@ -160,10 +160,10 @@ class HttpServer(Server):
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
+                    event = await receive()
+                    if event["type"] == "http.disconnect":
                         raise _BrokenBody(message(400, "Bad Request"))
-                    part = message["body"]
+                    part = event["body"]
                     if size <= _LARGE_BODY_BYTES < size + len(part):
                         await held.enter_async_context(self._large_bodies)
                     size += len(part)
@@ -172,8 +172,10 @@ class HttpServer(Server):
                     else:
                         parts.append(part)
                     # granian says only in a message of its own that nothing follows.
-                    more = message["more_body"] and size != length
+                    more = event["more_body"] and size != length
         except TimeoutError:
+            # hyper closes the connection only if granian has dropped the body before the answer.
+            await asyncio.sleep(1)
             raise _BrokenBody(message(408, "Request Timeout")) from None
         if size > most:
             raise BodyTooLarge
