@@ -67,12 +67,10 @@ def _sizes(limits: Limits, _: float) -> Iterator[_Stretch]:
 
 
 def _waf(limits: Limits, waf_lag_seconds: float) -> Iterator[_Stretch]:
-    """More than a window's limit from one address, then from many, without a key."""
+    """More than a window's limit from one address, without a key."""
     if limits.waf:
         rps = max(150.0, 4 * limits.waf.limit / limits.waf.window_seconds)
-        seconds = (1.1 * limits.waf.limit + 3) / rps
-        yield _Stretch({None: rps}, seconds + 2 * waf_lag_seconds, 1)
-        yield _Stretch({None: rps}, seconds, 50)
+        yield _Stretch({None: rps}, (1.1 * limits.waf.limit + 3) / rps + 2 * waf_lag_seconds, 1)
 
 
 def _seed(limits: Limits, _: float) -> Iterator[_Stretch]:

@@ -223,19 +223,31 @@ def _checked(model: type[_Model], content: object) -> _Model:
         raise ValueError(f"{where}: {message}" if where else message) from None
 
 
+def _text(value: object) -> str:
+    """Return a text as it is. Anything else may be huge, so that no message shows it."""
+    if not isinstance(value, str):
+        raise ValueError("a text is expected")
+    return value
+
+
+_Duration = Annotated[float, BeforeValidator(parse_duration), BeforeValidator(_text)]
+_Rate = Annotated[float, BeforeValidator(parse_rate), BeforeValidator(_text)]
+_Start = Annotated[datetime, BeforeValidator(parse_start), BeforeValidator(_text)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
 class _PhaseSection(_Section):
-    seconds: Annotated[float, BeforeValidator(parse_duration)] = Field(alias="for")
-    rate: Annotated[float, BeforeValidator(parse_rate)]
-    to: Annotated[float, BeforeValidator(parse_rate)] | None = None
+    seconds: _Duration = Field(alias="for")
+    rate: _Rate
+    to: _Rate | None = None
 
 
 class _ClientSection(_Section):
     ips: int = Field(1, ge=1, le=100_000)
-    at: Annotated[float, BeforeValidator(parse_duration)] = 0.0
+    at: _Duration = 0.0
     phases: list[_PhaseSection] = Field(min_length=1)
 
     def source(self, client: Client | None) -> Source:
@@ -255,7 +267,7 @@ class _ProfileSection(_Section):
     description: str = ""
     arrivals: Arrivals = Arrivals.POISSON
     seed: int = Field(0, ge=0)
-    start: Annotated[datetime, BeforeValidator(parse_start)] = DEFAULT_START
+    start: _Start = DEFAULT_START
     bytes: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field([SMALL_BODY], min_length=1)
     clients: dict[Annotated[Client | None, BeforeValidator(_parse_name)], _ClientSection] = Field(
         min_length=1
