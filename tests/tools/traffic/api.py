@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,8 @@ def answers(
     *,
     machines: int = 0,
     delay: Sequence[float] = (0.005,),
-    latency: Sequence[float] = (0.01,),
+    service: float = 0.0,
+    works: float = 0.005,
     late: float = 0.0,
 ) -> list[Sample]:
     """Return what a target with `limits` answers, without sending anything.
@@ -46,29 +48,35 @@ def answers(
         limits: of the target.
         requests: sent when they are due.
         machines: that send in turn; 0 for a sandbox, which names the layer.
-        delay: seconds from sending to the decision, in turn.
-        latency: seconds from sending to the answer, in turn.
+        delay: seconds until each request arrives, in turn.
+        service: seconds that the target is busy with each request; others queue.
+        works: seconds from the decision to the answer of an admitted request.
         late: seconds by which all are sent late.
     """
     gate = Gate(limits)
-    decisions = []
-    for number, due in enumerate(requests.due.tolist()):
-        sent = due + late
-        decisions.append((sent + delay[number % len(delay)], number, sent))
-    samples = []
-    for now, number, sent in sorted(decisions):
+    sent = (requests.due + late).tolist()
+    arrivals = sorted((at + delay[n % len(delay)], n) for n, at in enumerate(sent))
+    free, ends, samples = 0.0, deque[float](), list[Sample]()
+    for arrival, number in arrivals:
+        now = max(arrival, free)
+        free = now + service
+        while ends and ends[0] <= now:
+            ends.popleft()
+            gate.release()
         place = number % machines if machines else requests.address[number]
         client = requests.clients[requests.client[number]]
         refusal = gate.decide(now, address=str(place), client=client, method="POST /data")
         answer = _ANSWERS.get(refusal.layer, _THROTTLED) if refusal else _STORED
         if not refusal:
-            gate.release()
+            ends.append(free + works)
             if requests.body_bytes[number] > 32 * 1024:
                 answer = (413, "body: is larger than 32768 bytes", "", None)
         status, message, reason, retry_after = answer
         layer = str(refusal) if refusal and not machines else None
-        took = latency[number % len(latency)]
-        samples.append(Sample(number, sent, took, status, layer, message, reason, retry_after))
+        latency = free - sent[number] + (0.005 if refusal else works)
+        samples.append(
+            Sample(number, sent[number], latency, status, layer, message, reason, retry_after)
+        )
     return samples
 
 

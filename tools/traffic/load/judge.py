@@ -173,8 +173,11 @@ def judge(
     target.came = np.array([max(code_of[one], 0) for one in known], np.uint8)
     came = decided(sent, latency, engine=target)
     answered, at_once = sent + latency, np.zeros(len(known))
+    # A refused request would have taken as long as those that were admitted around it.
+    works = np.flatnonzero(target.came == 0)
+    durations = np.interp(sent, sent[works], latency[works]) if len(works) else latency
     model = [
-        decided(sent, latency),
+        decided(sent, durations),
         decided(answered, at_once),
         decided(answered, at_once, waf_lag_seconds),
     ]
