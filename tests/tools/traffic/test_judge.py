@@ -280,7 +280,7 @@ def test_what_is_late_or_waits_is_held_up_by_who_is_to_blame() -> None:
 
     assert verdict_on(prod, prod, requests).held_up == ""
     assert "generator, not the target" in verdict_on(prod, prod, requests, late=0.4).held_up
-    assert "the target let" in verdict_on(prod, prod, requests, works=5.0).held_up
+    assert "the target let" in verdict_on(prod, prod, requests, service=0.01).held_up
 
 
 def test_part_of_the_answers_is_judged_as_far_as_it_goes() -> None:
