@@ -6,75 +6,85 @@ PORT ?= 8080
 FUZZ ?= 50
 
 python := .venv/bin/python
+tools := $(python) -m tools
 
-# Packages are compiled when they are first used. Where that may not be kept, each command would
-# compile them anew, which takes longer than all the rest.
+# Packages are compiled to bytecode when they are first used. Without that, every command would
+# compile them again, which takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
-help: ## Show these commands
+help: ## Show these commands; `.venv/bin/tools --help` shows the others
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The stamp comes last, so that a set-up that was interrupted starts over.
+# The stamp comes last, so that an interrupted set-up starts over.
 .venv/ready: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Python 3.11 or newer is needed, and $(PYTHON) is not. Name one: make PYTHON=python3.12" >&2; \
+		echo "This needs Python 3.11 or newer; $(PYTHON) is older. Name one: make PYTHON=python3.12" >&2; \
 		exit 1; }
 	@echo "Setting up .venv (once; takes a minute) ..."
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
 	@$(python) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
 		-r requirements-dev.txt
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m tools "$$@"\n' > .venv/bin/tools
+	@chmod +x .venv/bin/tools
 	@touch $@
 
 .PHONY: up
 up: .venv/ready ## Run the stack on this machine, or redeploy it (STACK=dev PORT=8080)
-	@$(python) -m sandbox up --stack $(STACK) --port $(PORT)
+	@$(tools) up --stack $(STACK) --port $(PORT)
 
 .PHONY: down
 down: .venv/ready ## Stop what runs on this machine (all stacks, or STACK=...)
-	@$(python) -m sandbox down $(if $(filter command environment,$(firstword $(origin STACK))),--stack $(STACK))
+	@$(tools) down $(if $(filter command environment,$(firstword $(origin STACK))),--stack $(STACK))
 
 .PHONY: status
 status: .venv/ready ## Show what the running stack holds and refused (STACK=dev)
-	@$(python) -m sandbox status --stack $(STACK)
+	@$(tools) status --stack $(STACK)
 
 .PHONY: test
 test: .venv/ready ## Run all tests
 	@$(python) -m pytest -n auto --dist loadfile
 
+.PHONY: engine
+engine: .venv/ready ## Run the program under Pulumi's real engine (needs its CLI on PATH, no account)
+	@command -v pulumi >/dev/null || { \
+		echo "Pulumi's CLI is not on PATH. Install it: https://www.pulumi.com/docs/iac/download-install/" >&2; \
+		exit 2; }
+	@$(python) -m pytest tests/engine
+
 .PHONY: fuzz
-fuzz: .venv/ready ## Attack it for longer, with FUZZ times the examples of make test (FUZZ=50)
+fuzz: .venv/ready ## Run the property tests with FUZZ times as many random examples (FUZZ=50)
 	@FUZZ=$(FUZZ) $(python) -m pytest -n auto --dist loadfile -m hypothesis --timeout 3600
 
 .PHONY: check
-check: .venv/ready ## Check format, lint, types, locks, policies, workflows, limits
+check: .venv/ready ## Check format, lint, types, imports, policies, limits, workflows
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
 	@$(python) -m mypy .
+	@.venv/bin/lint-imports --no-timings
 	@.venv/bin/zizmor --offline --quiet .github
 	@$(python) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(python) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	@$(python) -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
-	@$(python) -m policy.dependencies
-	@$(python) -m policy.check
-	@$(python) -m throttling review
+	@$(tools) policy
+	@$(tools) review
 
 .PHONY: review
 review: .venv/ready ## Find limits that contradict each other, in all stacks
-	@$(python) -m throttling review
+	@$(tools) review
 
 .PHONY: simulate
-simulate: .venv/ready ## Send traffic through a stack's limits (STACK=dev ARGS="--client ...")
-	@$(python) -m throttling simulate --stack $(STACK) $(or $(ARGS),--profile docs/traffic/throttle-test.yaml)
+simulate: .venv/ready ## Send traffic through a stack's limits on paper (STACK=dev ARGS="--client ...")
+	@$(tools) simulate --stack $(STACK) $(or $(ARGS),--profile seed)
 
 .PHONY: load
-load: .venv/ready ## Prove the limits of what runs, over HTTP (STACK=dev ARGS="--scenario plan")
-	@$(python) -m operations load $(if $(filter command environment,$(firstword $(origin STACK))),--stack $(STACK)) $(ARGS)
+load: .venv/ready ## Test the limits of what runs, over HTTP (STACK=dev ARGS="--profile plan")
+	@$(tools) load $(if $(filter command environment,$(firstword $(origin STACK))),--stack $(STACK)) $(ARGS)
 
 .PHONY: bench
-bench: .venv/ready ## Measure what is said to be fast (ARGS="handler program"; all takes 10 minutes)
-	@$(python) -m benchmarks $(ARGS)
+bench: .venv/ready ## Measure what should be fast (ARGS="handler program"; all takes 10 minutes)
+	@$(tools) bench $(ARGS)
 
 .PHONY: format
 format: .venv/ready ## Format the code and fix what the linter can
@@ -82,7 +92,7 @@ format: .venv/ready ## Format the code and fix what the linter can
 	@$(python) -m ruff check --fix .
 
 .PHONY: lock
-lock: .venv/ready ## Lock the dependencies anew, with hashes
+lock: .venv/ready ## Lock the dependencies, with hashes
 	@# What is deployed is a part of what is tested, in the same versions.
 	@tested=; for name in requirements-dev requirements policy/requirements .github/requirements; do \
 		[ $$name = requirements-dev ] || tested="--constraint requirements-dev.txt"; \

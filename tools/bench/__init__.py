@@ -1,0 +1,1 @@
+"""Measurements of what should be fast, each with its target. `README.md` has the figures."""

@@ -1,4 +1,4 @@
-"""The function: how long a caller waits for a cold start, and what each event costs."""
+"""The function: how long a cold start takes, and what each event costs."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tools.bench.figures import Figure, Target, in_turns
+from tools.bench.figures import Figure, in_turns
 from tools.bench.instant_table import instant_table
 
 _EVENT: Final = {
@@ -34,11 +34,11 @@ _ENVIRONMENT: Final = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    # As Lambda has it with active tracing; without, X-Ray's SDK would only complain.
+    # As on Lambda with active tracing: the usual handler's X-Ray SDK needs it.
     "LAMBDA_TASK_ROOT": "/var/task",
     "_X_AMZN_TRACE_ID": "Root=1-5e66d96f-7491f09a8d79d18acf3d0501;Parent=53995c3f42cd8ad8",
 }
-# Each prints what it measured as its last line, after the function's own.
+# Each script prints what it measured as its last line.
 _COLD: Final = """
 import time
 began = time.perf_counter()
@@ -79,7 +79,7 @@ def figures() -> Iterator[Figure]:
         ours, usual = in_turns(
             15,
             lambda: run_script(_COLD.format(module="handler.app"), url),
-            lambda: run_script(_COLD.format(module="benchmarks.usual_handler"), url),
+            lambda: run_script(_COLD.format(module="tools.bench.usual_handler"), url),
         )
     yield Figure(
         what="cold start: import and first event",
@@ -87,28 +87,22 @@ def figures() -> Iterator[Figure]:
         samples=ours,
         than="the usual way",
         others=usual,
-        targets=[Target(bound="at most", value=0.6, of="ratio")],
+        ratio_at_most=0.6,
     )
     microseconds, grown_kb = run_script(_WARM, "http://127.0.0.1:1")
     yield Figure(
-        what="warm event, all but the call of the table",
-        unit="us",
-        samples=microseconds,
-        targets=[Target(bound="at most", value=60)],
+        what="warm event without the call of the table", unit="us", samples=microseconds, at_most=60
     )
     yield Figure(
-        what="memory that 100,000 events leave behind",
-        unit="KB",
-        samples=[grown_kb],
-        targets=[Target(bound="at most", value=256)],
+        what="memory that 100,000 events leave behind", unit="KB", samples=[grown_kb], at_most=256
     )
 
 
 def run_script(script: str, table: str) -> Any:  # noqa: ANN401  JSON
-    """The last line that a script prints, which is given an event, in a fresh interpreter.
+    """Run a script in a fresh interpreter, and return its last line, which is JSON.
 
     Args:
-        script: Python source.
+        script: Python source. Its first argument is an event as JSON.
         table: URL of the DynamoDB API.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}

@@ -1,11 +1,10 @@
-"""A DynamoDB that takes whatever it is given and answers at once, so that only others take time.
+"""A DynamoDB that stores nothing and answers at once, so that only its callers take time.
 
-python -m benchmarks.instant_table: prints its port, and serves until its standard input ends.
+python -m tools.bench.instant_table: prints its port, and serves until its standard input ends.
 """
 
 import asyncio
 import contextlib
-import json
 import re
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Final
 import uvloop
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_ACTIVE: Final = json.dumps({"Table": {"TableStatus": "ACTIVE"}, "TableDescription": {}})
+_CREATED: Final = b'{"Table": {"TableStatus": "ACTIVE"}, "TableDescription": {}}'
 
 
 class _Connection(asyncio.Protocol):
@@ -30,17 +29,16 @@ class _Connection(asyncio.Protocol):
             total = end + 4 + (int(length[1]) if length else 0)
             if len(self._data) < total:
                 return
-            body = b"{}" if b".PutItem" in self._data[:end] else _ACTIVE.encode()
+            body = b"{}" if b".PutItem" in self._data[:end] else _CREATED
             self._data = self._data[total:]
             self._transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
-                b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
             )
 
 
 @contextlib.contextmanager
 def instant_table() -> Iterator[str]:
-    """Its URL, while it runs."""
+    """Run one, and give its URL."""
     process = subprocess.Popen(  # noqa: S603  this module
         [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -52,8 +50,7 @@ def instant_table() -> Iterator[str]:
 
 
 async def _serve() -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Connection, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(_Connection, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

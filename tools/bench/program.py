@@ -1,4 +1,4 @@
-"""The program: how long `pulumi preview` waits for it, besides AWS and the engine."""
+"""The program: how long `pulumi preview` waits for it, apart from AWS and the engine."""
 
 import json
 import subprocess
@@ -6,16 +6,16 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tools.bench.figures import Figure, Target, in_turns
+from tools.bench.figures import Figure, in_turns
 
 # From the first import to the last resource, in a fresh interpreter.
 _PROD: Final = """
 import time
 began = time.perf_counter()
 import json, sys
-from tools.recorder.program import ROOT, run_program
-from settings.files import read_stack
-made = run_program(read_stack(ROOT, "prod"), project="throttled-api", stack="prod")
+from tools.recorder.program import run_program
+from settings import read_stack
+made = run_program(read_stack("prod"))
 took = time.perf_counter() - began
 types = [[r.type, r.name] for r in made.resources.items if r.custom and r.type.startswith("aws:")]
 print(json.dumps([took, types]))
@@ -50,6 +50,7 @@ print(json.dumps([time.perf_counter() - began]))
 # Imports are not counted: they are the same for any number.
 _SCALE: Final = """
 import json, sys, time
+from settings import StackConfig
 from tools.recorder.program import run_program
 def run(plans, clients):
     each, more = divmod(clients, plans)
@@ -60,9 +61,9 @@ def run(plans, clients):
         }
         for plan in range(plans)
     }
-    config = {"aws:region": "eu-central-1", "throttled-api:usagePlans": json.dumps(config)}
+    values = {"aws:region": "eu-central-1", "scale:usagePlans": json.dumps(config)}
     began = time.perf_counter()
-    made = run_program(config, project="throttled-api", stack="dev")
+    made = run_program(StackConfig(project="scale", stack="dev", values=values))
     return [time.perf_counter() - began, len(made.resources.items)]
 run(1, 1)
 print(json.dumps([run(*size) for size in json.loads(sys.argv[1])]))
@@ -82,10 +83,8 @@ def figures() -> Iterator[Figure]:
         samples=prod,
         than="as many bare resources",
         others=bare,
-        targets=[
-            Target(bound="at most", value=2.0),
-            Target(bound="at most", value=1.3, of="ratio"),
-        ],
+        at_most=2,
+        ratio_at_most=1.3,
     )
     third, full = zip(*(_run(_SCALE, json.dumps(_SIZES)) for _ in range(3)), strict=True)
     yield Figure(
@@ -93,15 +92,14 @@ def figures() -> Iterator[Figure]:
         unit="s",
         samples=[seconds for seconds, _ in full],
     )
+    # Linear: each costs the same however many there are. A quadratic step would triple it.
     yield Figure(
         what="one resource of these",
         unit="ms",
         samples=[1000 * seconds / resources for seconds, resources in full],
         than="one of a third as many",
         others=[1000 * seconds / resources for seconds, resources in third],
-        # Linear: each costs the same however many there are. A quadratic step would make it three
-        # times as much.
-        targets=[Target(bound="at most", value=1.2, of="ratio")],
+        ratio_at_most=1.2,
     )
 
 

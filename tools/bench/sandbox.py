@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from tests.tools.sandbox.project import Project, keys_in, project_copy
 from tools.bench.figures import Figure, Target
 from tools.bench.generator import generate
 from tools.bench.handler import run_script
 from tools.bench.instant_table import instant_table
 from tools.sandbox.state import State
-from tests.tools.sandbox.project import Project, keys_in, project_copy
 
 _RECORD: Final = b'{"id": "12", "title": "Test Movie", "year": "2023"}'
 _SECONDS: Final = 5.0

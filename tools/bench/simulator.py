@@ -1,8 +1,7 @@
 """How fast the simulator is, and how much memory it takes.
 
-Requests per second of the exact mode, and what one day at 1,000 requests per second, of 20 clients
-over 50 addresses, takes in the aggregated mode under several sets of limits. Times are of the
-processor: the simulator uses one core.
+The traffic is 1,000 requests per second of 20 clients over 50 addresses. Times are processor times:
+the simulator uses one core.
 """
 
 import resource
@@ -12,17 +11,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from tools.bench.figures import Figure, Target
+import numpy as np
+from throttling.simulation.engine import Engine
+
 from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
-from throttling.simulation.simulator import Result, simulate
+from throttling.simulation.arrivals import blocks
+from throttling.simulation.simulator import simulate
 from throttling.simulation.traffic import Phase, Source, Traffic
+from tools.bench.figures import Figure
 
 _DAY_SECONDS: Final = 86_400
 _ROUNDS: Final = 3
-_EXACT_TARGET: Final = 400_000
-_DAY_TARGET_SECONDS: Final = 10
-_MEMORY_TARGET_MB: Final = 500
-
 _NAMES: Final = tuple(f"client{number}" for number in range(10))
 _PRODUCTION: Final = Limits(
     waf=WafRateLimit(limit=2000, window_seconds=300),
@@ -52,28 +51,44 @@ _WIDE: Final = replace(
     concurrency=200,
 )
 """WAF, quotas and concurrency give way, and the stage is as fast as its requests."""
+_SLOWEST: Final = replace(_WIDE, stage=Throttle(rate=2000, burst=4000))
+"""Every request passes every layer."""
 
 
-def _traffic(seconds: float, factor: float = 1.0) -> Traffic:
-    """1,000 requests per second x `factor` of 20 clients over 50 addresses."""
+def _traffic(seconds: float, rps: float = 1000, addresses: int = 50) -> Traffic:
+    """Requests of 20 clients over `addresses` addresses."""
     return Traffic(
         sources=tuple(
             Source(
                 client=Client(plan, name),
-                addresses=addresses,
-                phases=(Phase(start_seconds=0, seconds=seconds, from_rps=rps, to_rps=rps),),
+                method="POST /data",
+                addresses=addresses * share // 50,
+                phases=(Phase(start_seconds=0, seconds=seconds, from_rps=rate, to_rps=rate),),
             )
-            for plan, addresses, rps in (("basic", 2, 20 * factor), ("premium", 3, 80 * factor))
+            for plan, share, rate in (("basic", 2, rps / 50), ("premium", 3, rps * 4 / 50))
             for name in _NAMES
         )
     )
 
 
-def _timed(limits: Limits, traffic: Traffic, *, aggregated: bool) -> tuple[Result, float]:
-    """The run and its seconds on one core, which do not depend on what else the machine does."""
+def _seconds_for(limits: Limits, traffic: Traffic) -> float:
     began = time.process_time()
-    result = simulate(limits, traffic, duration_seconds=0.1, aggregated=aggregated)
-    return result, time.process_time() - began
+    simulate(limits, traffic, duration_seconds=0.1)
+    return time.process_time() - began
+
+
+def _decided_per_second(limits: Limits, traffic: Traffic, *, each: bool = False) -> float:
+    """Return verdicts per second of the engine alone, without making the arrivals."""
+    chunks = list(blocks(traffic))
+    engine = Engine(limits, [(source.client, source.method) for source in traffic.sources])
+    durations = [
+        np.random.default_rng(1).exponential(0.1, len(chunk.times)) if each else 0.1
+        for chunk in chunks
+    ]
+    began = time.process_time()
+    for chunk, duration in zip(chunks, durations, strict=True):
+        engine.decide(chunk.times, chunk.sources, chunk.addresses, duration)
+    return sum(len(chunk.times) for chunk in chunks) / (time.process_time() - began)
 
 
 def _peak_mb() -> float:
@@ -84,34 +99,30 @@ def _peak_mb() -> float:
 
 def figures() -> Iterator[Figure]:
     """Measure the simulator."""
-    day = Target(bound="at most", value=_DAY_TARGET_SECONDS)
+    _seconds_for(_PRODUCTION, _traffic(1))  # compiles it
     for name, limits in (
         ("production's limits", _PRODUCTION),
         ("without the WAF's", _NO_WAF),
         ("the stage alone, at its rate", _WIDE),
     ):
-        seconds = [
-            _timed(limits, _traffic(_DAY_SECONDS), aggregated=True)[1] for _ in range(_ROUNDS)
-        ]
         yield Figure(
-            what=f"one day at 1,000 requests/s: {name}", unit="s", samples=seconds, targets=[day]
+            what=f"one day at 1,000 requests/s: {name}",
+            unit="s",
+            samples=[_seconds_for(limits, _traffic(_DAY_SECONDS)) for _ in range(_ROUNDS)],
+            at_most=15,
         )
-    yield Figure(
-        what="peak memory of these",
-        unit="MB",
-        samples=[_peak_mb()],
-        targets=[Target(bound="at most", value=_MEMORY_TARGET_MB)],
-    )
-    for name, limits, factor in (
-        ("production's limits", _PRODUCTION, 1.0),
-        ("without the WAF's", _NO_WAF, 1.0),
-        ("all layers pass", replace(_WIDE, stage=Throttle(rate=2000, burst=4000)), 1.0),
-        ("stage and concurrency refuse", replace(_WIDE, concurrency=100), 1.5),
+    yield Figure(what="peak memory of these", unit="MB", samples=[_peak_mb()], at_most=500)
+    for name, limits, traffic in (
+        ("production's limits", _PRODUCTION, _traffic(5000)),
+        ("without the WAF's", _NO_WAF, _traffic(5000)),
+        ("all layers pass", _SLOWEST, _traffic(5000)),
+        ("all layers pass, 1,000 addresses", _SLOWEST, _traffic(5000, addresses=1000)),
+        ("stage and concurrency refuse", replace(_WIDE, concurrency=100), _traffic(3333, 1500)),
     ):
-        runs = [_timed(limits, _traffic(2000, factor), aggregated=False) for _ in range(_ROUNDS)]
-        yield Figure(
-            what=f"exact mode: {name}",
-            unit="/s",
-            samples=[result.total.sent / seconds for result, seconds in runs],
-            targets=[Target(bound="at least", value=_EXACT_TARGET)],
-        )
+        for each, target in ((False, 30e6), (True, 12e6)):
+            yield Figure(
+                what=f"verdicts: {name}, {'a duration each' if each else 'one duration'}",
+                unit="/s",
+                samples=[_decided_per_second(limits, traffic, each=each) for _ in range(_ROUNDS)],
+                at_least=target,
+            )

@@ -109,8 +109,12 @@ class HttpServer(Server):
         """Stop listening, in place of `serve`."""
         self._listener.close()
 
+    def stop(self) -> None:
+        """Let `serve` return once the requests under way have ended."""
+        super().stop()  # type: ignore[no-untyped-call]
+
     async def serve(self) -> None:  # type: ignore[override]
-        """Answer requests until `stop`; then finish those under way, and free the port."""
+        """Answer requests until `stop`, then free the port."""
         try:
             await super().serve()
         finally:

@@ -1,9 +1,9 @@
 """One execution environment: a process that imports the function, then answers event by event.
 
-`lambda_service.py` starts it with the function's environment variables and one socket. It says
-`{"ready": true}` once the function is imported. Then it takes invocations and answers each
-with `{"result"}` or `{"error"}`, one JSON line each. It needs only the standard library, so that
-the function has this interpreter to itself, as on Lambda.
+`lambda_service.py` starts it with the function's environment variables. It says `{"ready": true}`
+once the function is imported. Then it reads invocations from standard input and answers each with
+`{"result"}` or `{"error"}` on standard output, one JSON line each. It needs only the standard
+library, so that the function has this interpreter to itself, as on Lambda.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import importlib
 import io
 import json
 import os
-import socket
 import sys
 import time
 import traceback
@@ -50,36 +49,41 @@ class Log(io.FileIO):
         return len(data)
 
 
-def main(descriptor: int, handler: str) -> None:
-    """Serve invocations from the socket until it is closed."""
-    # Whole lines, in one piece each: other environments write to the same log.
-    log = io.BufferedWriter(Log(sys.stdout.fileno(), "w", closefd=False))
+def main(handler: str) -> None:
+    """Serve invocations from standard input until it ends."""
+    invocations = os.fdopen(os.dup(sys.stdin.fileno()))
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    # For the function, there is nothing to read, and all output goes to the log.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # Whole lines, because other environments write to the same log.
+    log = io.BufferedWriter(Log(sys.stderr.fileno(), "w", closefd=False))
     sys.stdout = sys.stderr = io.TextIOWrapper(
         log, "utf-8", errors="backslashreplace", line_buffering=True
     )
-    with socket.socket(fileno=descriptor) as channel, channel.makefile("rwb") as lines:
 
-        def say(message: dict[str, Any]) -> None:
-            sys.stdout.flush()
-            lines.write(json.dumps(message).encode() + b"\n")
-            lines.flush()
+    def say(message: dict[str, Any]) -> None:
+        line = json.dumps(message)
+        sys.stdout.flush()
+        answers.write(line + "\n")
+        answers.flush()
 
-        module, _, name = handler.rpartition(".")
+    module, _, name = handler.rpartition(".")
+    try:
+        function = getattr(importlib.import_module(module.replace("/", ".")), name)
+    except BaseException as error:  # whatever the import raises is the function's failure
+        traceback.print_exc()
+        say({"error": f"{type(error).__name__}: {error}"})
+        return
+    say({"ready": True})
+    for line in invocations:
+        invocation = json.loads(line)
         try:
-            function = getattr(importlib.import_module(module.replace("/", ".")), name)
-        except BaseException as error:  # whatever the import raises is the function's failure
+            say({"result": function(invocation["event"], Context(invocation))})
+        except Exception as error:  # of the function, or because its result is not JSON
             traceback.print_exc()
             say({"error": f"{type(error).__name__}: {error}"})
-            return
-        say({"ready": True})
-        for line in lines:
-            invocation = json.loads(line)
-            try:
-                say({"result": function(invocation["event"], Context(invocation))})
-            except Exception as error:  # of the function, or because its result is not JSON
-                traceback.print_exc()
-                say({"error": f"{type(error).__name__}: {error}"})
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1])

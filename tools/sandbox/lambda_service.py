@@ -10,12 +10,12 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import sys
+from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import IO, Any, Final
 
-from settings.errors import UserError
+from settings import UserError
 from tools.sandbox.deployment import Function
 
 MAX_ENVIRONMENTS: Final = 64
@@ -33,22 +33,18 @@ class FunctionFailed(Exception):
 
 
 class _Environment:
-    """One process and the channel to it."""
+    """One process, which answers each line of its standard input with a line of output."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, process: Process) -> None:
+        assert process.stdin and process.stdout  # noqa: S101, PT018  pipes were asked for
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._input = process.stdin
+        self._output = process.stdout
 
     @property
     def ended(self) -> bool:
         """Whether the process has ended, and left nothing to read."""
-        return self._reader.at_eof()
+        return self._output.at_eof()
 
     async def call(self, message: dict[str, Any]) -> dict[str, Any]:
         """Send one line, and read the answer.
@@ -56,27 +52,26 @@ class _Environment:
         Raises:
             FunctionFailed: the process ended without an answer.
         """
-        self._writer.write(json.dumps(message).encode() + b"\n")
+        self._input.write(json.dumps(message).encode() + b"\n")
         return await self.read()
 
     async def read(self) -> dict[str, Any]:
         """Read one line.
 
         Raises:
-            FunctionFailed: the process ended before.
+            FunctionFailed: the process ended before, or the line is too long.
         """
         try:
-            line = await self._reader.readline()
-        except (ConnectionError, ValueError) as error:
-            raise FunctionFailed("the execution environment failed") from error
+            line = await self._output.readline()
+        except ValueError as error:
+            raise FunctionFailed("the answer is too long") from error
         if not line.endswith(b"\n"):
             raise FunctionFailed("the execution environment ended")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    async def stop(self) -> None:
+    async def end(self) -> None:
         """End the process, whatever it is doing."""
-        self._writer.close()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
@@ -109,10 +104,9 @@ class LambdaService:
         self._limit = min(function.concurrency or MAX_ENVIRONMENTS, MAX_ENVIRONMENTS)
         self._all: set[_Environment] = set()
         self._idle: asyncio.LifoQueue[_Environment | FunctionFailed] = asyncio.LifoQueue()
-        """Environments to use, and failures to start one, for those who wait for one."""
+        """Environments without work. A failure to start one goes to an invocation that waits."""
         self._waiting = 0
         self._scaling: asyncio.Task[None] | None = None
-        self._stopping = False
 
     async def start(self, environments: int = 1) -> None:
         """Unpack the function, and start its first environments.
@@ -132,11 +126,11 @@ class LambdaService:
 
     async def stop(self) -> None:
         """End all environments, and remove the function's files."""
-        self._stopping = True
+        self._limit = 0
         if self._scaling:
             self._scaling.cancel()
             await asyncio.gather(self._scaling, return_exceptions=True)
-        await asyncio.gather(*(environment.stop() for environment in self._all))
+        await asyncio.gather(*map(self._end, list(self._all)))
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def invoke(self, event: dict[str, Any], request_id: str) -> object:
@@ -145,24 +139,26 @@ class LambdaService:
         Raises:
             FunctionFailed: it raised, crashed or timed out.
         """
-        environment = await self._acquire()
         seconds = self._function.timeout_seconds
+        invocation = {
+            "event": event,
+            "requestId": request_id,
+            "functionArn": self._function.arn,
+            "timeoutSeconds": seconds,
+        }
+        environment = await self._acquire()
         try:
             async with asyncio.timeout(seconds):
-                answer = await environment.call(
-                    {
-                        "event": event,
-                        "requestId": request_id,
-                        "functionArn": self._function.arn,
-                        "timeoutSeconds": seconds,
-                    }
-                )
+                answer = await environment.call(invocation)
         except TimeoutError:
-            await self._discard(environment)
-            self._say(f"{request_id} Task timed out after {seconds}.00 seconds")
+            await self._end(environment)
+            with contextlib.suppress(OSError):  # a full disk
+                self._log.write(
+                    f"{request_id} Task timed out after {seconds}.00 seconds\n".encode()
+                )
             raise FunctionFailed("timed out") from None
         except BaseException:  # it crashed, or API Gateway stopped waiting
-            await self._discard(environment)
+            await self._end(environment)
             raise
         self._idle.put_nowait(environment)
         if "result" not in answer:
@@ -173,31 +169,30 @@ class LambdaService:
         """Wait for an idle environment. Others are started if that takes long."""
         self._waiting += 1
         try:
-            self._scale_if_needed()
             while True:
+                self._scale_if_needed()
                 environment = await self._idle.get()
                 if isinstance(environment, FunctionFailed):
                     raise environment
                 if not environment.ended:
                     return environment
-                await self._discard(environment)
+                await self._end(environment)
         finally:
             self._waiting -= 1
 
-    async def _discard(self, environment: _Environment) -> None:
+    async def _end(self, environment: _Environment) -> None:
         self._all.discard(environment)
         self._scale_if_needed()
-        await environment.stop()
+        await environment.end()
 
     @property
     def _missing(self) -> int:
-        """How many environments more the invocations wait for than there are and may be."""
+        """How many environments to start now."""
         missing = self._waiting - self._idle.qsize()
         return min(missing, self._limit - len(self._all), os.cpu_count() or 1)
 
     def _scale_if_needed(self) -> None:
-        idle = self._scaling is None or self._scaling.done()
-        if idle and self._missing > 0 and not self._stopping:
+        if self._missing > 0 and (self._scaling is None or self._scaling.done()):
             self._scaling = asyncio.create_task(self._scale())
 
     async def _scale(self) -> None:
@@ -216,23 +211,19 @@ class LambdaService:
         Raises:
             UserError: it cannot import the function.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # keeps the folder of lambda_runtime.py off the function's path
-                str(Path(__file__).with_name("lambda_runtime.py")),
-                str(theirs.fileno()),
-                self._function.handler,
-                pass_fds=[theirs.fileno()],
-                cwd=self._folder,
-                env=self._variables,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-            )
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_LINE)
-        environment = _Environment(process, reader, writer)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # keeps the folder of lambda_runtime.py off the function's path
+            str(Path(__file__).with_name("lambda_runtime.py")),
+            self._function.handler,
+            cwd=self._folder,
+            env=self._variables,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=self._log,
+            limit=_LONGEST_LINE,
+        )
+        environment = _Environment(process)
         self._all.add(environment)
         try:
             async with asyncio.timeout(_INIT_SECONDS):
@@ -240,17 +231,11 @@ class LambdaService:
         except (FunctionFailed, TimeoutError) as error:
             said = {"error": str(error) or f"took longer than {_INIT_SECONDS:.0f} s"}
         if "ready" not in said:
-            self._all.discard(environment)
-            await environment.stop()
+            await self._end(environment)
             raise UserError(
                 f"The function {self._function.handler} cannot be imported: {said['error']}"
             )
         self._idle.put_nowait(environment)
-
-    def _say(self, line: str) -> None:
-        """Write a line of Lambda's own to the function's log."""
-        with contextlib.suppress(OSError):  # a full disk
-            self._log.write(f"{line}\n".encode())
 
 
 def _variables(function: Function, folder: Path, region: str) -> dict[str, str]:

@@ -15,7 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from settings.errors import UserError
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from settings import UserError
 from tools.sandbox.client import LOOPBACK
 from tools.sandbox.deployment import Table
 
@@ -56,7 +60,13 @@ class TableProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "tools.sandbox.table_server"),
                 *(str(self._journal), str(self._port)),
-                env=_environment(),
+                # Nothing of the user's shell reaches it.
+                env={
+                    "PATH": os.environ.get("PATH", os.defpath),
+                    "PYTHONPATH": str(_CODE),
+                    "AWS_CONFIG_FILE": os.devnull,
+                    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+                },
                 stdin=asyncio.subprocess.PIPE,  # It ends when this is closed.
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -97,7 +107,7 @@ class TableProcess:
             with contextlib.closing(connection):
                 connection.request("GET", f"/{region}/{table}")
                 found: dict[str, Any] = json.loads(connection.getresponse().read())
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise UserError(
                 f"The table does not answer: {error}. Its log is {self._log}."
             ) from None
@@ -111,16 +121,6 @@ def pause_after(lifetime: float, last_pause: float) -> float:
     return min(max(1.0, 2 * last_pause), _LONGEST_PAUSE_SECONDS)
 
 
-def _environment() -> dict[str, str]:
-    """Variables of the process, so that those of the user's shell have no effect on it."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": str(_CODE),
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
-
-
 class TableClient:
     """A client of DynamoDB's API, whatever serves it.
 
@@ -130,10 +130,6 @@ class TableClient:
     """
 
     def __init__(self, endpoint: str, region: str) -> None:
-        # Slow to import.
-        import botocore.session
-        from botocore.config import Config
-
         self._endpoint = endpoint
         self._client = botocore.session.get_session().create_client(
             "dynamodb",
@@ -172,8 +168,9 @@ class TableClient:
             found = self._client.describe_table(TableName=table.name)["Table"]["KeySchema"]
             if found != schema:
                 raise UserError(
-                    f"Table {table.name} exists with another key. A table's key cannot be changed: "
-                    "make down deletes the table with its items."
+                    f"Table {table.name} exists with another key, and a table's key cannot change. "
+                    "Undo the change, or delete the table with its items: make down does so, if "
+                    "the sandbox made it."
                 ) from None
         self._client.get_waiter("table_exists").wait(TableName=table.name)
 
@@ -193,8 +190,6 @@ class TableClient:
 
     @contextlib.contextmanager
     def _user_errors(self) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             yield
         except (BotoCoreError, ClientError) as error:

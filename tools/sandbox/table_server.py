@@ -33,17 +33,17 @@ from tools.sandbox.table import SAMPLE
 
 _REGION: Final = re.compile(r"Credential=[^/]*/[^/]*/([a-z0-9-]+)/")
 _READS: Final = ("BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet")
-"""How the names of the operations begin that change nothing."""
+"""Beginnings of the names of operations that change nothing."""
 _ITEM_WRITES: Final = frozenset(
     {
         *("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"),
         *("ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction"),
     }
 )
-"""The operations whose whole effect is in the items."""
+"""The operations that change only items."""
+_SCALARS: Final = frozenset({"S", "N"})
 _MAX_BODY_BYTES: Final = 16 * 2**20
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
-_SCALARS: Final = frozenset({"S", "N"})
 
 _log = logging.getLogger("table")
 
@@ -60,6 +60,10 @@ class Call(NamedTuple):
     def operation(self) -> str:
         """Name of the operation: PutItem."""
         return self.target.rpartition(".")[2]
+
+    def line(self) -> bytes:
+        """The call as a line of the journal."""
+        return json.dumps(self._asdict()).encode() + b"\n"
 
 
 class Journal:
@@ -90,7 +94,7 @@ class Journal:
             OSError: there is no room for it.
         """
         self._file.truncate(self._kept)
-        line = _line(call)
+        line = call.line()
         try:
             while line:
                 line = line[self._file.write(line) :]
@@ -116,7 +120,7 @@ class Journal:
         new = self._path.with_suffix(".new")
         try:
             with new.open("wb") as file:
-                file.writelines(map(_line, calls))
+                file.writelines(call.line() for call in calls)
             new.replace(self._path)
         finally:
             new.unlink(missing_ok=True)
@@ -125,45 +129,40 @@ class Journal:
         self.keep()
 
 
-def _line(call: Call) -> bytes:
-    return json.dumps(call._asdict()).encode() + b"\n"
-
-
 class Database:
     """The tables of all Regions, in memory and in a journal.
 
-    A call that may change a table is added to the journal before it is carried out, and removed if
-    it is refused. So what the journal holds includes all that was ever acknowledged, and a call
-    for which the disk has no room changes nothing.
+    A call that may change a table is written to the journal before it is carried out, and removed
+    if it fails. So the journal holds all that was ever acknowledged, and a call for which the disk
+    has no room changes nothing.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        # moto keeps a reference to each model it ever made, so nothing would be freed.
+        # moto keeps a list of all models that it ever made, so nothing would be freed.
         for model in model_data["dynamodb"].values():
             model.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]
         self._replay()
 
     def _replay(self) -> None:
-        """Carry out the calls of the journal, and shorten it to what made these tables and items.
+        """Carry out the journal's calls, and shorten it to those that make the same tables.
 
         A call that fails now is skipped. Then the journal stays as it is, so that nothing is lost.
         """
-        done = skipped = 0
+        count = skipped = 0
         about_tables: list[Call] = []
-        for number, line in enumerate(self._journal.lines(), start=1):
+        for count, line in enumerate(self._journal.lines(), start=1):
             try:
                 call = Call(**json.loads(line))
                 _repeat(call)
             except Exception as error:
-                _log.warning("Skipped line %d of the journal: %r", number, error)
+                _log.warning("Skipped line %d of the journal: %r", count, error)
                 skipped += 1
                 continue
-            done += 1
             if call.operation not in _ITEM_WRITES:
                 about_tables.append(call)
-        items = sum(len(table) for table in dict(_tables()).values())
-        if not skipped and done > len(about_tables) + items:
+        items = sum(len(table) for _, table in _tables())
+        if not skipped and count > len(about_tables) + items:
             try:
                 self._journal.replace(itertools.chain(about_tables, _puts()))
             except OSError as error:
@@ -175,28 +174,25 @@ class Database:
         try:
             if not reads:
                 self._journal.append(call)
+            status, body = _carry_out(call)
         except OSError as error:
             return 503, _error("ServiceUnavailable", f"The journal cannot be written: {error}")
-        try:
-            status, body = _carry_out(call)
         except Exception:
             _log.exception("moto failed at %s", call.target)
-            status, body = (
-                500,
-                _error("InternalServerError", "moto failed; the table's log says why"),
-            )
+            status, body = 500, _error("InternalServerError", "moto failed; see the table's log")
         if not reads:
             self._journal.keep() if status < 400 else self._journal.undo()
         return status, body
 
-    def contents(self, region: str, name: str) -> dict[str, Any]:
-        """How many items a table holds, and some of them; much cheaper than a scan."""
-        table = dict(_tables()).get((region, name))
-        sample = itertools.islice(_items(table), SAMPLE) if table else ()
-        return {
-            "count": len(table) if table else 0,
-            "sample": [json.loads(dynamo_json_dump(item.attrs)) for item in sample],
-        }
+
+def contents(region: str, name: str) -> dict[str, Any]:
+    """Return the count of a table's items, and some of them; much cheaper than a scan."""
+    table = dict(_tables()).get((region, name))
+    sample = itertools.islice(_items(table), SAMPLE) if table else ()
+    return {
+        "count": len(table) if table else 0,
+        "sample": [json.loads(dynamo_json_dump(item.attrs)) for item in sample],
+    }
 
 
 def _repeat(call: Call) -> None:
@@ -206,8 +202,8 @@ def _repeat(call: Call) -> None:
         Exception: it fails now.
     """
     body = json.loads(call.body)
-    # The stack's own writes, for which moto's HTTP side would take twenty times as long. It
-    # decodes what is not text, and looks at conditions.
+    # The stack's own writes skip moto's HTTP side, which takes twenty times as long and only adds
+    # conditions and the decoding of binary values.
     if (
         call.operation == "PutItem"
         and body.keys() == {"TableName", "Item"}
@@ -239,7 +235,7 @@ def _error(code: str, message: str) -> str:
 
 
 def _tables() -> Iterator[tuple[tuple[str, str], Table]]:
-    """All tables by Region and name."""
+    """All tables, each with its Region and name."""
     for region, backend in dynamodb_backends[DEFAULT_ACCOUNT_ID].items():
         for name, table in backend.tables.items():
             yield (region, name), table
@@ -259,29 +255,23 @@ def _puts() -> Iterator[Call]:
 
 
 async def serve(database: Database, port: int) -> None:
-    """Serve DynamoDB's API, and print the port once it listens.
+    """Serve DynamoDB's API on a loopback port, and print the port once it listens.
 
-    GET /REGION/TABLE answers how many items a table holds, and shows some of them.
-
-    Args:
-        database: what is served.
-        port: on the loopback interface; 0 for any.
+    GET /REGION/TABLE answers with the `contents` of a table.
     """
 
     async def answer(request: Request) -> Response:
         if request.verb == "GET":
             region, _, table = request.path.strip("/").partition("/")
-            status, answer = 200, json.dumps(database.contents(region, table))
+            status, answer = 200, json.dumps(contents(region, table))
         else:
-            body = await request.read_body(_MAX_BODY_BYTES)
-            scope = _REGION.search(request.header("authorization") or "")
-            status, answer = database.answer(
-                Call(
-                    region=scope[1] if scope else "us-east-1",
-                    target=request.header("x-amz-target") or "",
-                    body=body.decode(),
-                )
+            region_found = _REGION.search(request.header("authorization") or "")
+            call = Call(
+                region=region_found[1] if region_found else "us-east-1",
+                target=request.header("x-amz-target") or "",
+                body=(await request.read_body(_MAX_BODY_BYTES)).decode(),
             )
+            status, answer = database.answer(call)
         return Response(status, [("content-type", "application/x-amz-json-1.0")], answer.encode())
 
     server = HttpServer(answer, port)
@@ -289,23 +279,17 @@ async def serve(database: Database, port: int) -> None:
     await server.serve()
 
 
-def _live_as_long_as_parent() -> None:
-    """End the process, which has nothing left to save, once nothing holds its standard input."""
+def _end_with_parent() -> None:
+    """End the process, which has nothing left to save, when its standard input ends."""
     sys.stdin.read()
     os._exit(0)
 
 
 def main(journal: Path, port: int) -> None:
-    """Serve until standard input ends.
-
-    Args:
-        journal: the file that outlives the process.
-        port: on the loopback interface; 0 for any.
-    """
-    threading.Thread(target=_live_as_long_as_parent, daemon=True).start()
-    # Wait for the process that used the journal before, if it is about to end.
-    folder = os.open(journal.parent, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
+    """Serve from a journal; port 0 is any free port."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Wait for another process with this journal, which is about to end.
+    fcntl.flock(os.open(journal.parent, os.O_RDONLY), fcntl.LOCK_EX)
     # Nothing that a replay makes is garbage, so do not look for any, now or later.
     gc.disable()
     database = Database(Journal(journal))

@@ -54,8 +54,8 @@ class Project:
     code: Path
     port: int
 
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        """Start `python -m tools ...`."""
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start `python -m tools ...` in a session of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "tools", *words],
             cwd=self.folder,
@@ -63,12 +63,12 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **options,
+            start_new_session=True,
         )
 
-    def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m tools ...`."""
-        with self.start(*words, **options) as process:
+        with self.start(*words) as process:
             out, err = process.communicate(timeout=110)
             return subprocess.CompletedProcess(words, process.returncode, out, err)
 

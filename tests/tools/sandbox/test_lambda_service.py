@@ -5,8 +5,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ CODE = """
                 return dict(os.environ)
             case "print":
                 print("a", "line")
+                os.system("echo by a child; cat")
                 print("half a line", end="")
             case "raise":
                 raise ValueError("inside")
@@ -46,7 +46,7 @@ CODE = """
                 time.sleep(0.05)
                 return os.getpid()
             case "wait":
-                while not os.path.exists(event["for"]):
+                while not os.path.exists(event["until"]):
                     time.sleep(0.01)
             case "set":
                 return {1, 2}
@@ -56,119 +56,140 @@ CODE = """
 ARN = "arn:aws:lambda:eu-central-1:000000000000:function:stores"
 
 
-@asynccontextmanager
-async def serving(
-    folder: Path, code: str = CODE, concurrency: int | None = 4, log: str = "function.log"
-) -> AsyncIterator[LambdaService]:
-    """A service that runs a function with this code."""
-    source = folder / "app.py"
-    source.write_text(textwrap.dedent(code))
-    function = Function(
-        name="stores",
-        arn=ARN,
-        handler="app.handle",
-        files={"app.py": str(source)},
-        memory_mb=512,
-        timeout_seconds=1,
-        concurrency=concurrency,
-        environment={"TABLE_NAME": "records"},
-    )
-    with (folder / log).open("ab", buffering=0) as output:
-        service = LambdaService(
+class Deployed:
+    """A function that a service runs."""
+
+    def __init__(
+        self, folder: Path, code: str = CODE, concurrency: int | None = 4, log: str = "log"
+    ) -> None:
+        source = folder / "app.py"
+        source.write_text(textwrap.dedent(code))
+        function = Function(
+            name="stores",
+            arn=ARN,
+            handler="app.handle",
+            files={"app.py": str(source)},
+            memory_mb=512,
+            timeout_seconds=1,
+            concurrency=concurrency,
+            environment={"TABLE_NAME": "records"},
+        )
+        self.folder = folder / "deployed"
+        self._log = (folder / log).open("ab", buffering=0)
+        self._runner = asyncio.Runner()
+        self._service = LambdaService(
             function,
-            folder=folder / "deployed",
-            log=output,
+            folder=self.folder,
+            log=self._log,
             environment={"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"},
             region="eu-central-1",
         )
-        try:
-            await service.start()
-            yield service
-        finally:
-            await service.stop()
+
+    def start(self) -> None:
+        self._runner.run(self._service.start())
+
+    def stop(self) -> None:
+        self._runner.run(self._service.stop())
+        self._runner.close()
+        self._log.close()
+
+    def tasks(self, *events: dict[str, Any]) -> "list[asyncio.Task[object]]":
+        """Invocations at the same time; they go on while `run` waits for something."""
+        loop = self._runner.get_loop()
+        return [loop.create_task(self._service.invoke(event, "r-1")) for event in events]
+
+    def run(self, *waiting: "asyncio.Future[Any]") -> list[Any]:
+        """Wait for all of these; return results and exceptions."""
+
+        async def gather() -> list[Any]:
+            return await asyncio.gather(*waiting, return_exceptions=True)
+
+        return self._runner.run(gather())
+
+    def pause(self) -> None:
+        """Let the event loop look at what has happened."""
+        self._runner.run(asyncio.sleep(0.01))
+
+    def invoke(self, do: str, **event: object) -> Any:  # noqa: ANN401  JSON
+        """The result of one invocation."""
+        (result,) = self.run(*self.tasks({"do": do, **event}))
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
-async def echo(service: LambdaService) -> dict[str, Any]:
-    answer = await service.invoke({"do": "echo"}, "r")
-    assert isinstance(answer, dict)
-    return answer
+@pytest.fixture
+def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployed]]:
+    """Start a service for a function; it is stopped at the end."""
+    deployed = []
+
+    def deploy(**changes: Any) -> Deployed:  # noqa: ANN401
+        deployed.append(Deployed(tmp_path, **changes))
+        deployed[0].start()
+        return deployed[0]
+
+    yield deploy
+    deployed[0].stop()
 
 
-def test_a_function_gets_its_event_and_context(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with serving(tmp_path) as service:
-            assert (await echo(service))["event"] == {"do": "echo"}
-            assert await service.invoke({"do": "context"}, "r-1") == [
-                *("r-1", "stores", "512", ARN, True)
-            ]
-        assert not (tmp_path / "deployed").exists(), "the deployed files go with the service"
+Deploy = Callable[..., Deployed]
 
-    asyncio.run(run())
+
+def test_a_function_gets_its_event_and_context(deploy: Deploy) -> None:
+    function = deploy()
+    assert function.invoke("echo", year=7)["event"] == {"do": "echo", "year": 7}
+    assert function.invoke("context") == ["r-1", "stores", "512", ARN, True]
 
 
 def test_a_function_sees_the_variables_of_lambda_and_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "AWS_PROFILE", "AWS_RETRY_MODE", "AWS_SESSION_TOKEN", "HOME"):
         monkeypatch.setenv(name, "of the user's shell")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
-
-    async def run() -> None:
-        async with serving(tmp_path) as service:
-            variables = await service.invoke({"do": "environment"}, "r")
-            assert isinstance(variables, dict)
-            variables.pop("LC_CTYPE", None)  # Python sets it where LANG has no locale.
-            assert variables == {
-                "TABLE_NAME": "records",
-                "PATH": os.environ["PATH"],
-                "LANG": "en_US.UTF-8",
-                "TZ": ":UTC",
-                "PYTHONPATH": str(tmp_path / "deployed"),
-                "LAMBDA_TASK_ROOT": str(tmp_path / "deployed"),
-                "_HANDLER": "app.handle",
-                "AWS_REGION": "eu-central-1",
-                "AWS_DEFAULT_REGION": "eu-central-1",
-                "AWS_LAMBDA_FUNCTION_NAME": "stores",
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-                "AWS_ACCESS_KEY_ID": "sandbox",
-                "AWS_SECRET_ACCESS_KEY": "sandbox",
-                "AWS_EC2_METADATA_DISABLED": "true",
-                "AWS_CONFIG_FILE": "/dev/null",
-                "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-                "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1",
-            }
-
-    asyncio.run(run())
+    function = deploy()
+    variables = function.invoke("environment")
+    variables.pop("LC_CTYPE", None)  # Python sets it where LANG has no locale.
+    assert variables == {
+        "TABLE_NAME": "records",
+        "PATH": os.environ["PATH"],
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PYTHONPATH": str(function.folder),
+        "LAMBDA_TASK_ROOT": str(function.folder),
+        "_HANDLER": "app.handle",
+        "AWS_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_LAMBDA_FUNCTION_NAME": "stores",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1",
+    }
 
 
-def test_an_environment_stays_warm(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with serving(tmp_path) as service:
-            assert [(await echo(service))["count"] for _ in range(3)] == [1, 2, 3]
-
-    asyncio.run(run())
+def test_an_environment_stays_warm(deploy: Deploy) -> None:
+    function = deploy()
+    assert [function.invoke("echo")["count"] for _ in range(3)] == [1, 2, 3]
 
 
-def test_what_a_function_prints_goes_to_its_log(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with serving(tmp_path) as service:
-            await service.invoke({"do": "print"}, "r")
-
-    asyncio.run(run())
-    assert (tmp_path / "function.log").read_text() == "a line\nhalf a line"
+def test_what_a_function_prints_goes_to_its_log(deploy: Deploy, tmp_path: Path) -> None:
+    deploy().invoke("print")
+    assert (tmp_path / "log").read_text() == "a line\nby a child\nhalf a line"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a device that is always full")
-@pytest.mark.parametrize("what", ["print", "hang"])
-def test_a_log_without_room_fails_no_invocation(tmp_path: Path, what: str) -> None:
-    async def run() -> None:
-        async with serving(tmp_path, log="/dev/full") as service:
-            await asyncio.gather(service.invoke({"do": what}, "r"), return_exceptions=True)
-            assert (await echo(service))["count"] == (2 if what == "print" else 1)
-
-    asyncio.run(run())
+def test_a_log_without_room_fails_no_invocation(deploy: Deploy) -> None:
+    function = deploy(log="/dev/full")
+    function.invoke("print")
+    assert function.invoke("echo")["count"] == 2
+    with pytest.raises(FunctionFailed, match="timed out"):
+        function.invoke("hang")
 
 
 @pytest.mark.parametrize(
@@ -181,83 +202,63 @@ def test_a_log_without_room_fails_no_invocation(tmp_path: Path, what: str) -> No
     ],
 )
 def test_a_failure_costs_no_other_caller(
-    tmp_path: Path, what: str, reason: str, logged: str
+    deploy: Deploy, tmp_path: Path, what: str, reason: str, logged: str
 ) -> None:
-    async def run() -> None:
-        async with serving(tmp_path, concurrency=1) as service:
-            pid = (await echo(service))["pid"]
-            with pytest.raises(FunctionFailed, match=f"^{reason}"):
-                await service.invoke({"do": what}, "r-1")
-            same = (await echo(service))["pid"] == pid
-            assert same == (what in ("raise", "set"))
-
-    asyncio.run(run())
-    assert logged in (tmp_path / "function.log").read_text()
+    function = deploy(concurrency=1)
+    pid = function.invoke("echo")["pid"]
+    with pytest.raises(FunctionFailed, match=f"^{reason}"):
+        function.invoke(what)
+    assert (function.invoke("echo")["pid"] == pid) == (what in ("raise", "set"))
+    assert logged in (tmp_path / "log").read_text()
 
 
-def test_an_environment_that_died_while_idle_costs_no_caller(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with serving(tmp_path, concurrency=1) as service:
-            for _ in range(2):
-                pid = (await echo(service))["pid"]
-                os.kill(pid, signal.SIGKILL)
-                while psutil.pid_exists(pid):
-                    await asyncio.sleep(0.01)
-                await asyncio.sleep(0.01)  # The event loop looks at the channel once more.
-            assert (await echo(service))["pid"] != pid
-
-    asyncio.run(run())
+def test_an_environment_that_died_while_idle_costs_no_caller(deploy: Deploy) -> None:
+    function = deploy(concurrency=1)
+    for _ in range(2):
+        pid = function.invoke("echo")["pid"]
+        os.kill(pid, signal.SIGKILL)
+        while psutil.pid_exists(pid):
+            function.pause()
+        function.pause()
+    assert function.invoke("echo")["count"] == 1
 
 
-def test_invocations_that_wait_get_environments_of_their_own(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with serving(tmp_path) as service:
-            held = {"do": "wait", "for": str(tmp_path / "over")}
-            waiting = [asyncio.create_task(service.invoke(held, "r")) for _ in range(2)]
-            await echo(service)
-            (tmp_path / "over").touch()
-            assert await asyncio.gather(*waiting) == [None, None]
-
-    asyncio.run(run())
+def test_invocations_that_wait_get_environments_of_their_own(
+    deploy: Deploy, tmp_path: Path
+) -> None:
+    function = deploy()
+    held = function.tasks(*[{"do": "wait", "until": str(tmp_path / "over")}] * 2)
+    function.invoke("echo")
+    (tmp_path / "over").touch()
+    assert function.run(*held) == [None, None]
 
 
-def test_there_are_no_more_environments_than_the_concurrency(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with serving(tmp_path, concurrency=2) as service:
-            # They wait for twenty times as long as it takes until another one is started.
-            pids = await asyncio.gather(*(service.invoke({"do": "hold"}, "r") for _ in range(40)))
-            assert len(set(pids)) <= 2
-
-    asyncio.run(run())
+def test_there_are_no_more_environments_than_the_concurrency(deploy: Deploy) -> None:
+    function = deploy(concurrency=2)
+    # They wait for twenty times as long as it takes until another environment is started.
+    pids = function.run(*function.tasks(*[{"do": "hold"}] * 40))
+    assert len(set(pids)) <= 2
 
 
 @pytest.mark.parametrize("running", [True, False])
 def test_an_invocation_that_is_cancelled_takes_no_environment_with_it(
-    tmp_path: Path, running: bool
+    deploy: Deploy, tmp_path: Path, running: bool
 ) -> None:
-    async def run() -> None:
-        async with serving(tmp_path, concurrency=1) as service:
-            held = {"do": "wait", "for": str(tmp_path / "over")}
-            tasks = [asyncio.create_task(service.invoke(held, "r")) for _ in range(2)]
-            await asyncio.sleep(0)
-            tasks[0 if running else 1].cancel()
-            (tmp_path / "over").touch()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await echo(service)
-
-    asyncio.run(run())
+    function = deploy(concurrency=1)
+    held = function.tasks(*[{"do": "wait", "until": str(tmp_path / "over")}] * 2)
+    function.pause()
+    held[0 if running else 1].cancel()
+    (tmp_path / "over").touch()
+    function.run(*held)
+    function.invoke("echo")
 
 
-def test_a_result_may_be_as_long_as_on_lambda_but_not_endless(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with serving(tmp_path) as service:
-            answer = await service.invoke({"do": "long", "bytes": 6 * 2**20}, "r")
-            assert answer == "x" * 6 * 2**20
-            with pytest.raises(FunctionFailed):
-                await service.invoke({"do": "long", "bytes": 9 * 2**20}, "r")
-            await echo(service)
-
-    asyncio.run(run())
+def test_a_result_may_be_as_long_as_on_lambda_but_not_endless(deploy: Deploy) -> None:
+    function = deploy()
+    assert function.invoke("long", bytes=6 * 2**20) == "x" * 6 * 2**20
+    with pytest.raises(FunctionFailed, match="too long"):
+        function.invoke("long", bytes=9 * 2**20)
+    function.invoke("echo")
 
 
 @pytest.mark.parametrize(
@@ -271,24 +272,34 @@ def test_a_result_may_be_as_long_as_on_lambda_but_not_endless(tmp_path: Path) ->
     ],
 )
 def test_a_function_that_cannot_be_imported_says_why(
-    tmp_path: Path, code: str, reason: str
+    deploy: Deploy, code: str, reason: str
 ) -> None:
-    async def run() -> None:
-        async with serving(tmp_path, code):
-            pytest.fail("it started")
-
     with pytest.raises(UserError, match=r"^The function app\.handle cannot be imported: ") as said:
-        asyncio.run(run())
+        deploy(code=code)
     assert reason in str(said.value)
 
 
-def test_a_function_that_stops_being_importable_fails_its_callers(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with serving(tmp_path, concurrency=1) as service:
-            (tmp_path / "deployed" / "app.py").write_text("import no_such_module")
-            with pytest.raises(FunctionFailed, match="ended"):
-                await service.invoke({"do": "crash"}, "r")
-            with pytest.raises(FunctionFailed, match=r"did not start: .*no_such_module"):
-                await echo(service)
+def test_a_function_that_stops_being_importable_fails_its_callers(deploy: Deploy) -> None:
+    function = deploy(concurrency=1)
+    (function.folder / "app.py").write_text("import no_such_module")
+    with pytest.raises(FunctionFailed, match="ended"):
+        function.invoke("crash")
+    with pytest.raises(FunctionFailed, match=r"did not start: .*no_such_module"):
+        function.invoke("echo")
 
-    asyncio.run(run())
+
+def test_nothing_is_left_when_a_service_stops(tmp_path: Path) -> None:
+    function = Deployed(tmp_path)
+    function.start()
+    pid = function.invoke("echo")["pid"]
+    function.stop()
+    assert not psutil.pid_exists(pid)
+    assert not function.folder.exists()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    function = Deployed(tmp_path)
+    (tmp_path / "app.py").unlink()
+    with pytest.raises(UserError, match=r"file app\.py cannot be deployed"):
+        function.start()
+    function.stop()

@@ -1,0 +1,237 @@
+"""What the README promises about previews, updates and deletions, under Pulumi's real engine."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi import automation
+
+from tests import stacks
+from tests.engine.conftest import Engine
+
+pytestmark = pytest.mark.timeout(900)
+P = stacks.PROJECT
+
+GOLD = {
+    "rateLimit": 1,
+    "burstLimit": 2,
+    "quota": {"limit": 1000, "period": "DAY"},
+    "clients": ["default"],
+}
+CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    (
+        "a plan's rate",
+        {"usagePlans": {"basic": {"rateLimit": 4}}},
+        {f"{P}-plan-basic": "update", f"{P}-dashboard": "update"},
+    ),
+    (
+        "the web ACL's limit",
+        {"waf": {"rateLimit": 1234}},
+        {f"{P}-web-acl": "update", f"{P}-dashboard": "update"},
+    ),
+    (
+        "a new plan",
+        {"usagePlans": {"gold": GOLD}},
+        {
+            f"{P}-plan-gold": "create",
+            f"{P}-key-gold.default": "create",
+            f"{P}-plan-key-gold.default": "create",
+            f"{P}-dashboard": "update",
+        },
+    ),
+    (
+        "a second key of a client",
+        {"usagePlans": {"basic": {"keys": {"default": [1, 2]}}}},
+        {f"{P}-key-basic.default.2": "create", f"{P}-plan-key-basic.default.2": "create"},
+    ),
+    (
+        "one more zone",
+        {"network": {"availabilityZones": 3}},
+        {
+            f"{P}-subnet-2": "create",
+            f"{P}-subnet-2-routes": "create",
+            f"{P}-function": "update",
+        },
+    ),
+    (
+        "an e-mail address",
+        {"monitoring": {"alarmEmails": ["ops@example.com"]}},
+        {f"{P}-alarms-to-ops@example.com": "create"},
+    ),
+]
+"""A change, and all that it may touch."""
+
+
+@pytest.fixture(scope="module", params=stacks.STACKS)
+def deployed(engine: Callable[..., Engine], request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A stack that is up. Both stay in one backend, side by side."""
+    stack = engine(request.param)
+    planned = stack.preview()
+    stack.up()
+    assert set(planned) - {"aws"} == set(stack.resources())
+    assert set(planned.values()) == {"create"}
+    yield stack
+    stack.configure()
+    stack.up()
+
+
+@pytest.fixture
+def as_configured(deployed: Engine) -> Iterator[Engine]:
+    """The stack, whose config a test may change."""
+    yield deployed
+    deployed.configure()
+
+
+def test_a_second_update_changes_nothing(deployed: Engine) -> None:
+    assert set(deployed.up()) == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "touched"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES]
+)
+def test_a_change_touches_only_what_it_should(
+    as_configured: Engine, changes: dict[str, Any], touched: dict[str, str]
+) -> None:
+    as_configured.configure(**changes)
+
+    assert as_configured.preview() == touched
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"stageName": "other"}, {"network": {"cidr": "10.200.0.0/16"}}, {"table": "another key"}],
+    ids=["stage name", "CIDR", "table's key"],
+)
+def test_a_protected_stack_refuses_to_replace_what_cannot_be_recovered(
+    engine: Callable[..., Engine], deployed: Engine, changes: dict[str, Any]
+) -> None:
+    if deployed.name != "prod":
+        pytest.skip("stack dev protects nothing")
+    before = len(deployed.calls())
+    stack = deployed
+    if "table" in changes:
+        stack = engine("prod", _change_the_tables_key)
+    else:
+        stack.configure(**changes)
+    try:
+        with pytest.raises(automation.CommandError, match="protect"):
+            stack.preview()
+        assert len(deployed.calls()) == before
+    finally:
+        engine("prod").configure()
+
+
+def _change_the_tables_key() -> None:
+    def change(
+        args: pulumi.ResourceTransformationArgs,
+    ) -> pulumi.ResourceTransformationResult | None:
+        if args.type_ != "aws:dynamodb/table:Table":
+            return None
+        props = {**args.props, "hash_key": "other", "attributes": [{"name": "other", "type": "S"}]}
+        return pulumi.ResourceTransformationResult(props, args.opts)
+
+    pulumi.runtime.register_stack_transformation(change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"throttle": {"rateLimit": "fast"}}, "throttle.rateLimit"),
+        ({"usagePlans": {"basic": {"ratelimit": 5}}}, "did you mean rateLimit"),
+        ({"usagePlans": {"basic": {"rateLimit": 100_000}}}, "usagePlans.basic.rateLimit"),
+    ],
+    ids=["wrong type", "unknown key", "contradiction"],
+)
+def test_a_wrong_config_is_one_error_with_its_command_and_changes_nothing(
+    as_configured: Engine, changes: dict[str, Any], message: str
+) -> None:
+    before = len(as_configured.calls())
+    as_configured.configure(**changes)
+
+    with pytest.raises(automation.CommandError) as caught:
+        as_configured.up()
+
+    text = str(caught.value)
+    assert message in text
+    assert "pulumi config " in text
+    assert "Traceback" not in text
+    assert len(as_configured.calls()) == before
+
+
+def test_an_update_that_failed_half_way_is_finished_by_the_next_one(
+    as_configured: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_configured.configure(usagePlans={"gold": GOLD})
+    monkeypatch.setenv("PROVIDER_FAILS_AT", "plan-key-gold")
+    before = len(as_configured.calls())
+    with pytest.raises(automation.CommandError, match="told to fail"):
+        as_configured.up()
+    monkeypatch.delenv("PROVIDER_FAILS_AT")
+
+    as_configured.up()
+
+    made = [call["urn"] for call in as_configured.calls()[before:] if call["call"] == "create"]
+    assert any("plan-gold" in urn for urn in made)
+    assert len(made) == len(set(made))
+    assert set(as_configured.up()) == {"same"}
+
+
+def test_what_replaces_a_resource_is_there_before_the_old_one_is_deleted(
+    as_configured: Engine,
+) -> None:
+    if as_configured.name != "dev":
+        pytest.skip("stack prod is protected")
+    before = len(as_configured.calls())
+    as_configured.configure(stageName="other", network={"cidr": "10.99.0.0/16"})
+
+    as_configured.up()
+
+    calls = as_configured.calls()[before:]
+    steps: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for call in calls:
+        steps[call["urn"]].append((call["call"], call["id"]))
+    replaced = {urn: order for urn, order in steps.items() if len(order) > 1}
+    assert any("stage" in urn for urn in replaced)
+    assert any("vpc" in urn for urn in replaced)
+    for urn, order in replaced.items():
+        created = [index for index, (call, _) in enumerate(order) if call == "create"]
+        deleted = [index for index, (call, _) in enumerate(order) if call == "delete"]
+        assert created < deleted, urn
+        # Nothing deletes what it has just made.
+        assert not {order[i][1] for i in created} & {order[i][1] for i in deleted}, urn
+
+
+def test_no_event_and_no_state_holds_an_api_key_in_plain_text(deployed: Engine) -> None:
+    keys = deployed.stack.outputs()["apiKeys"]
+    assert keys.secret
+    values = [value for clients in keys.value.values() for value in clients.values()]
+    assert values
+    state = "".join(path.read_text("utf-8") for path in deployed.state.rglob("*.json"))
+    assert deployed.name in state
+    for value in values:
+        assert value not in state
+        assert not any(value in event for event in deployed.said)
+
+
+def test_destroy_leaves_only_what_is_kept_on_purpose(engine: Callable[..., Engine]) -> None:
+    stack = engine("dev")
+    before = len(stack.calls())
+    present = set(stack.resources())
+
+    stack.destroy()
+
+    deleted = {
+        call["urn"].rpartition("::")[2]
+        for call in stack.calls()[before:]
+        if call["call"] == "delete"
+    }
+    kept = {name for name in present if name.startswith(f"{P}-") or name == P} - deleted
+    components = {P}
+    assert kept - components == {
+        f"{P}-gateway-account",
+        f"{P}-gateway-logs-policy",
+        f"{P}-gateway-logs-role",
+    }
+    assert stack.resources() == []

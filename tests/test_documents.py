@@ -1,0 +1,106 @@
+"""What the documents say is true of the project, and what they link to exists."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from settings import Settings, load_stack, stack_names
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "tools/bench/README.md"]
+README = DOCUMENTS[0].read_text("utf-8")
+CI = (ROOT / "docs/ci.md").read_text("utf-8")
+WORKFLOWS = "".join(path.read_text("utf-8") for path in (ROOT / ".github").rglob("*.yml"))
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the headings of a document as links name them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", document.read_text("utf-8")):
+        file, _, anchor = link.partition("#")
+        target = document.parent / file if file else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_json_in_the_text_is_json(document: Path) -> None:
+    for block in re.findall(r"```json\n(.*?)```", document.read_text("utf-8"), re.DOTALL):
+        json.loads(block)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_make_targets_and_commands_that_are_named_exist(document: Path) -> None:
+    text = document.read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    door = (ROOT / "tools/__main__.py").read_text("utf-8")
+
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
+    for command in re.findall(r"(?:python -m tools|bin/tools) ([a-z]+)", text):
+        assert f'"{command}": (' in door, command
+
+
+def test_the_settings_that_commands_name_exist() -> None:
+    known = {field.alias for field in Settings.model_fields.values()}
+    for document in DOCUMENTS:
+        names = set(re.findall(r"throttled-api:([A-Za-z]+)", document.read_text("utf-8")))
+        assert names <= known, document
+
+
+def row(limit: str) -> tuple[str, str]:
+    """Return the cells for prod and dev of the README's row that begins with `limit`."""
+    lines = [line for line in README.splitlines() if line.startswith(f"| {limit}")]
+    assert len(lines) == 1, f"README.md: the table of limits needs one row `{limit} ...`"
+    _, _, _, prod, dev, _ = (cell.strip() for cell in lines[0].split("|"))
+    return prod, dev
+
+
+@pytest.mark.parametrize(("column", "stack"), [(0, "prod"), (1, "dev")])
+def test_the_limits_table_is_that_of_the_stacks(column: int, stack: str) -> None:
+    settings = load_stack(stack, root=ROOT)
+    waf, stage, function = settings.waf, settings.throttle, settings.function
+    assert row("each address")[column] == f"{waf.rate_limit:,} per {waf.window_seconds} s"
+    for name, plan in settings.usage_plans.items():
+        quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
+        assert row(f"plan {name}, each client: quota")[column] == quota
+        rate = f"{plan.rate_limit:g}/s, {plan.burst_limit:,}"
+        assert row(f"plan {name}, each client: rate")[column] == rate
+    assert row("stage, all")[column] == f"{stage.rate_limit:,g}/s, {stage.burst_limit:,}"
+    assert row("function: executions")[column] == str(function.reserved_concurrency)
+    assert row("function: time")[column] == f"{function.timeout_seconds} s"
+    cap = settings.table.max_write_request_units
+    assert row("table: writes")[column] == ("none" if cap is None else str(cap))
+
+
+def test_the_variables_and_secrets_of_the_workflows_are_in_the_table() -> None:
+    used = set(re.findall(r"\b(vars|secrets)\.([A-Z_]+)", WORKFLOWS))
+    table = re.findall(r"^\| `([A-Z_]+)` \| (variable|secret) \|", CI, re.MULTILINE)
+
+    assert {("vars" if kind == "variable" else "secrets", name) for name, kind in table} == used
+
+
+def test_the_environments_of_all_stacks_are_named() -> None:
+    for stack in stack_names(ROOT):
+        assert f"`preview-{stack}`" in CI
+        assert f"`{stack}`" in CI
+
+
+def test_every_layer_of_the_threat_model_names_tests_that_exist() -> None:
+    text = (ROOT / "docs/threat-model.md").read_text("utf-8")
+    sections = re.findall(r"^## ([^\n]*)\n\n- \*\*Stops?\*\*(.*?)(?=^## )", text, re.M | re.S)
+    assert len(sections) >= 15
+    for title, section in sections:
+        assert re.search(r"- \*\*Do(es)? not stop\*\*", section), title
+        named = re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", section)
+        assert named, title
+        for name, link in named:
+            tree = ast.parse((ROOT / "docs" / link).read_text("utf-8"))
+            assert name in {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}, name

@@ -1,0 +1,88 @@
+"""What AWS answers: the attributes it adds to a resource, as far as the program uses them."""
+
+import hashlib
+from typing import Any, Final
+
+ACCOUNT_ID: Final = "000000000000"
+_ZONES: Final = "abcdef"
+
+
+def looked_up(token: str, region: str) -> dict[str, Any]:
+    """Return what AWS answers to a lookup of the program.
+
+    Raises:
+        NotImplementedError: when the answer is not known here.
+    """
+    match token:
+        case "aws:index/getRegion:getRegion":
+            return {"region": region, "id": region}
+        case "aws:index/getCallerIdentity:getCallerIdentity":
+            return {"accountId": ACCOUNT_ID, "id": ACCOUNT_ID}
+        case "aws:index/getAvailabilityZones:getAvailabilityZones":
+            return {"names": [region + letter for letter in _ZONES], "id": region}
+    raise NotImplementedError(f"The program calls {token}, whose answer is not known here.")
+
+
+def created(
+    token: str,
+    name: str,
+    inputs: dict[str, Any],
+    *,
+    region: str,
+    stack: str,
+    base_url: str = "",
+    salt: str = "",
+) -> tuple[str, dict[str, Any]]:
+    """Return the id and the outputs of a new resource: its inputs and what AWS adds to them.
+
+    Args:
+        token: type of the resource.
+        name: logical name.
+        inputs: property names are camelCase.
+        region: of the stack.
+        stack: name of the stack. API keys of one stack and name always have the same value, so
+            that a redeployment changes no client's key.
+        base_url: where the API is served; stages are paths below it.
+        salt: tells apart what is created again under the same name.
+    """
+    digest = hashlib.sha256(f"{salt}{token} {name}".encode()).hexdigest()
+    physical = inputs.get("name") or f"{inputs.get('namePrefix', name + '-')}{digest[:7]}"
+    identifier = physical
+    service, _, kind = token.partition(":")[2].partition(":")[0].partition("/")
+    arn = f"arn:aws:{service}:{region}:{ACCOUNT_ID}:{kind}/{physical}"
+    added: dict[str, Any] = {"name": physical}
+    match token:
+        case "aws:dynamodb/table:Table":
+            arn = f"arn:aws:dynamodb:{region}:{ACCOUNT_ID}:table/{physical}"
+        case "aws:cloudwatch/logGroup:LogGroup":
+            arn = f"arn:aws:logs:{region}:{ACCOUNT_ID}:log-group:{physical}"
+        case "aws:iam/role:Role":
+            arn = f"arn:aws:iam::{ACCOUNT_ID}:role/{physical}"
+        case "aws:lambda/function:Function":
+            arn = f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{physical}"
+            added |= {"invokeArn": _invoke_arn(region, arn), "version": "1"}
+        case "aws:lambda/alias:Alias":
+            function = inputs["functionName"]
+            arn = f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{function}:{physical}"
+            added["invokeArn"] = _invoke_arn(region, arn)
+        case "aws:apigateway/restApi:RestApi":
+            identifier = digest[:10]
+            arn = f"arn:aws:apigateway:{region}::/restapis/{identifier}"
+            added["executionArn"] = f"arn:aws:execute-api:{region}:{ACCOUNT_ID}:{identifier}"
+        case "aws:apigateway/stage:Stage":
+            api, stage_name = inputs["restApi"], inputs["stageName"]
+            arn = f"arn:aws:apigateway:{region}::/restapis/{api}/stages/{stage_name}"
+            added["invokeUrl"] = f"{base_url}/{stage_name}"
+        case "aws:apigateway/apiKey:ApiKey":
+            secret = hashlib.sha256(f"sandbox key {stack} {name}".encode()).hexdigest()
+            identifier, added["value"] = digest[:10], secret[:40]
+        case "aws:apigateway/usagePlan:UsagePlan":
+            identifier = digest[:6]
+        case "aws:ec2/vpcEndpoint:VpcEndpoint":
+            added["prefixListId"] = f"pl-{digest[:8]}"
+    return identifier, {**inputs, "arn": arn, **added}
+
+
+def _invoke_arn(region: str, function_arn: str) -> str:
+    path = f"2015-03-31/functions/{function_arn}/invocations"
+    return f"arn:aws:apigateway:{region}:lambda:path/{path}"
