@@ -1,13 +1,20 @@
-"""A public API on AWS that throttles every caller, in the order in which data flows.
+"""A public API on AWS that throttles every caller.
 
-caller -> EdgeProtection (web ACL, API keys, quotas, throttles) -> Compute -> Network -> Data
-                                               Monitoring watches all of them
+    caller -> EdgeProtection -> Compute -> Network -> Data
+              web ACL           function   VPC with   table
+              API keys                     one way
+              quotas                       out
+              throttles
+                     Monitoring watches all of them
+
+A request goes from left to right. The components are created from right to left, because each one
+needs outputs of the component behind it.
 """
 
 import pulumi
 
 from components.compute import Compute, ComputeArgs
-from components.data import Data
+from components.data import Data, DataArgs
 from components.edge_protection import EdgeProtection, EdgeProtectionArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.network import Network, NetworkArgs
@@ -18,7 +25,11 @@ settings = load_settings()
 name = settings.project
 opts = pulumi.ResourceOptions(provider=aws_provider(settings))
 
-data = Data(name, settings.table, opts)
+data = Data(
+    name,
+    DataArgs(settings=settings.table, protect=settings.deletion_protection),
+    opts,
+)
 
 network = Network(
     name,
@@ -26,7 +37,7 @@ network = Network(
         settings=settings.network,
         table_arn=data.table_arn,
         log_retention_days=settings.monitoring.log_retention_days,
-        protect=settings.table.deletion_protection,
+        protect=settings.deletion_protection,
     ),
     opts,
 )
@@ -39,6 +50,7 @@ compute = Compute(
         table_arn=data.table_arn,
         subnet_ids=network.subnet_ids,
         security_group_id=network.function_security_group_id,
+        # Takes the function's place in the network while the stack is destroyed.
         default_security_group_id=network.default_security_group_id,
         log_retention_days=settings.monitoring.log_retention_days,
     ),
@@ -52,6 +64,7 @@ edge = EdgeProtection(
         function_name=compute.function_name,
         function_invoke_arn=compute.invoke_arn,
         function_alias_name=compute.alias_name,
+        protect=settings.deletion_protection,
     ),
     opts,
 )
@@ -72,6 +85,7 @@ monitoring = Monitoring(
 
 pulumi.export("apiUrl", edge.api_url)
 pulumi.export("dataUrl", edge.data_url)
+# The provider marks each value as a secret. Marked here too, so as not to depend on that.
 pulumi.export("apiKeys", pulumi.Output.secret(edge.api_keys))
 pulumi.export("apiKeyIds", edge.api_key_ids)
 pulumi.export("usagePlanIds", edge.usage_plan_ids)

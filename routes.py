@@ -1,6 +1,8 @@
-"""The routes of the API, each written once: what settings, components and tools name it by."""
+"""The routes of the API. Settings, components and tools name a route by its text here."""
 
 from typing import Final
 
-METHODS: Final = ("POST /data",)
+STORE_RECORD: Final = "POST /data"
+"""Stores one record."""
+METHODS: Final = (STORE_RECORD,)
 """Verb and path of every route, as the config, the limits and the tools write them."""

@@ -1,1 +1,1 @@
-"""The parts of the stack, a Pulumi component each, and the settings they are built from."""
+"""The Pulumi components of the stack, and the documents that they register."""

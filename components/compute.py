@@ -14,12 +14,12 @@ from settings.schema import FunctionSettings
 
 _ROOT: Final = Path(__file__).parent.parent
 FILES: Final = ("handler/__init__.py", "handler/app.py", "handler/record.py", "handler/table.py")
-"""What is deployed. A whole folder would bring along __pycache__, which changes by itself."""
+"""The deployment package. A whole folder would include `__pycache__`, which differs by machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeArgs:
-    """What the function is built from."""
+    """The function's settings, its table, and its place in the network."""
 
     settings: FunctionSettings
     table_name: pulumi.Input[str]
@@ -31,20 +31,20 @@ class ComputeArgs:
 
 
 class Compute(Component):
-    """A Lambda function with a log group and a role of its own, in the isolated subnets."""
+    """A Lambda function in the isolated subnets, with its own log group and role."""
 
     function_name: pulumi.Output[str]
     invoke_arn: pulumi.Output[str]
-    """URI with which API Gateway invokes the function, or its alias with SnapStart."""
+    """URI by which API Gateway invokes the function; with SnapStart, its alias."""
     alias_name: pulumi.Output[str] | None
-    """What callers must name besides the function; None without SnapStart."""
+    """The alias that callers must name besides the function; None without SnapStart."""
 
     def __init__(
         self, name: str, args: ComputeArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
         settings = args.settings
-        # Made first, with a retention: Lambda would make a group that keeps everything for ever.
+        # Created before the function: Lambda would create a group that keeps its logs forever.
         log_group = aws.cloudwatch.LogGroup(
             f"{name}-function-logs", retention_in_days=args.log_retention_days, opts=self.child()
         )
@@ -86,21 +86,21 @@ class Compute(Component):
                 "subnet_ids": args.subnet_ids,
                 "security_group_ids": [args.security_group_id],
             },
-            # Lambda holds on to its network interfaces for 20 to 45 minutes, and with them to
-            # their security group. With this one swapped for the VPC's default, a destroy need
-            # not wait for that.
+            # Lambda keeps its network interfaces for up to 45 minutes after the function is
+            # deleted, and a security group in use cannot be deleted. The VPC's default group takes
+            # this one's place, so that a destroy does not wait.
             replace_security_groups_on_destroy=True,
             replacement_security_group_ids=[args.default_security_group_id],
             snap_start={"apply_on": "PublishedVersions"} if settings.snap_start else None,
             publish=settings.snap_start,
-            # Lambda checks on creation that the role may make network interfaces.
+            # Lambda refuses to create the function until the role may create network interfaces.
             opts=self.child(depends_on=[policy]),
         )
         self.function_name = function.name
         self.invoke_arn = function.invoke_arn
         self.alias_name = None
         if settings.snap_start:
-            # Only published versions start from a snapshot; the alias is the newest of them.
+            # Only published versions start from a snapshot. The alias points to the newest one.
             alias = aws.lambda_.Alias(
                 f"{name}-function-live",
                 name="live",

@@ -1,4 +1,8 @@
-"""The IAM and endpoint policies of the stack, as documents: exact actions, exact ARNs."""
+"""The IAM and endpoint policies of the stack, as documents.
+
+Actions are exact. Resources are exact too, except where AWS has no ARN to name: those statements
+have `*`, with the reason beside it.
+"""
 
 from typing import Any
 
@@ -14,9 +18,12 @@ def _allow(actions: list[str], resource: str | list[str], **more: object) -> Pol
 
 
 def trust(service: str, account_id: str | None = None) -> Policy:
-    """Who may take a role: an AWS service, on behalf of `account_id` only if that is given.
+    """Return the trust policy of a role that an AWS service assumes.
 
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    Args:
+        service: such as `lambda.amazonaws.com`.
+        account_id: the only account for which the service may assume it; None for any account.
+            https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
     """
     statement: Policy = {
         "Effect": "Allow",
@@ -29,16 +36,16 @@ def trust(service: str, account_id: str | None = None) -> Policy:
 
 
 def table_endpoint(table_arn: str) -> Policy:
-    """What may pass the VPC's DynamoDB endpoint: writes of items to this table.
+    """Return the policy of the VPC's DynamoDB endpoint: only writes of items to this table pass.
 
-    The principal is everyone because the endpoint only narrows what the callers' own policies
-    allow; its default policy would let any of them reach any table in any account.
+    The principal is everyone, because an endpoint policy grants nothing: it narrows what the
+    callers' own policies allow. AWS's default policy lets them reach any table in any account.
     """
     return _policy(_allow(["dynamodb:PutItem"], table_arn, Principal="*"))
 
 
 def flow_logs(log_group_arn: str) -> Policy:
-    """What VPC flow logs do: write to their own log group.
+    """Return what the role of the VPC's flow logs may do: write to their own log group.
 
     https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
     """
@@ -50,22 +57,27 @@ def flow_logs(log_group_arn: str) -> Policy:
                 "logs:DescribeLogStreams",
                 "logs:PutLogEvents",
             ],
+            # With `:*`, the log streams of the group.
             [log_group_arn, f"{log_group_arn}:*"],
         )
     )
 
 
 def function(table_arn: str, log_group_arn: str) -> Policy:
-    """What the function does: write items to its table, logs to its group, and traces."""
+    """Return what the function's role may do.
+
+    It may write items to its table, write logs to its group, send traces, and attach the function
+    to the VPC.
+    """
     return _policy(
         _allow(["dynamodb:PutItem"], table_arn),
-        # Not CreateLogGroup: Lambda would make a group of its own, without retention.
+        # Without CreateLogGroup: Lambda would create a group that keeps its logs forever.
         _allow(["logs:CreateLogStream", "logs:PutLogEvents"], f"{log_group_arn}:*"),
-        # X-Ray has no resources to name.
+        # `*`, because X-Ray has no resource type for these actions.
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
         _allow(["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*"),
-        # Lambda makes the network interfaces with the function's role, and checks the permission
-        # against any of them.
+        # `*`, because Lambda creates the network interfaces itself, with this role: their ARNs are
+        # not known beforehand. The Describe actions take no ARN at all.
         # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
         _allow(
             [

@@ -14,16 +14,17 @@ from settings.schema import NetworkSettings
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """What the network is built from."""
+    """The network's settings, and the table that it leads to."""
 
     settings: NetworkSettings
     table_arn: pulumi.Input[str]
     log_retention_days: int
     protect: bool
+    """Whether Pulumi refuses to delete or replace the VPC."""
 
 
 class Network(Component):
-    """Isolated subnets over several zones, with a gateway endpoint to DynamoDB."""
+    """Isolated subnets in one or more zones, with a gateway endpoint to DynamoDB."""
 
     vpc_id: pulumi.Output[str]
     subnet_ids: list[pulumi.Output[str]]
@@ -35,39 +36,56 @@ class Network(Component):
     ) -> None:
         super().__init__(name, opts)
         settings = args.settings
-        region = aws.get_region_output(opts=pulumi.InvokeOutputOptions(parent=self)).region
         vpc = aws.ec2.Vpc(
             f"{name}-vpc",
             cidr_block=str(settings.cidr),
-            enable_dns_support=True,  # the DynamoDB endpoint is found by DNS
+            enable_dns_support=True,  # the function finds the DynamoDB endpoint by DNS
             enable_dns_hostnames=True,
             tags={"Name": name},
-            # Another CIDR is another VPC, under the feet of the function. Pulumi refuses to replace
-            # it before it changes anything else.
+            # Changing the CIDR replaces the VPC that the function runs in. Pulumi refuses this
+            # before it changes anything.
             opts=self.child(protect=args.protect),
         )
-        # AWS makes this group with every VPC and lets it pass everything between its members.
-        # Adopted here and left without rules, it passes nothing.
+        # AWS creates this group with every VPC and lets its members reach each other. Adopted here
+        # without rules, it allows nothing.
         default_group = aws.ec2.DefaultSecurityGroup(
             f"{name}-default-security-group", vpc_id=vpc.id, opts=self.child()
         )
         route_table = aws.ec2.RouteTable(
             f"{name}-route-table", vpc_id=vpc.id, tags={"Name": name}, opts=self.child()
         )
-        # Waited for, unlike an output: a refusal inside an `apply` reaches everything that depends
-        # on it, and each says so in a traceback of its own.
+        self.vpc_id = vpc.id
+        self.subnet_ids = self._subnets(name, settings, route_table)
+        self.function_security_group_id = self._way_out(name, args.table_arn, route_table)
+        self.default_security_group_id = default_group.id
+        if settings.flow_logs:
+            self._log_flows(name, args.log_retention_days)
+        self.register_outputs(
+            {
+                "vpcId": self.vpc_id,
+                "subnetIds": self.subnet_ids,
+                "functionSecurityGroupId": self.function_security_group_id,
+                "defaultSecurityGroupId": self.default_security_group_id,
+            }
+        )
+
+    def _subnets(
+        self, name: str, settings: NetworkSettings, route_table: aws.ec2.RouteTable
+    ) -> list[pulumi.Output[str]]:
+        # The program waits for this answer instead of using an Output: an error raised inside
+        # `apply` is reported once for every dependent resource, each time with a traceback.
         available = aws.get_availability_zones(
             state="available",
-            # Leaves out Local and Wavelength Zones.
+            # Leaves out Local Zones and Wavelength Zones.
             filters=[{"name": "zone-type", "values": ["availability-zone"]}],
             opts=pulumi.InvokeOptions(parent=self),
         )
         zones = enough_zones(available.names, settings.availability_zones)
-        self.subnet_ids = []
+        subnet_ids = []
         for index, cidr in enumerate(subnet_cidrs(settings.cidr, settings.availability_zones)):
             subnet = aws.ec2.Subnet(
                 f"{name}-subnet-{index}",
-                vpc_id=vpc.id,
+                vpc_id=self.vpc_id,
                 cidr_block=str(cidr),
                 availability_zone=zones[index],
                 tags={"Name": f"{name}-isolated-{index}"},
@@ -79,22 +97,29 @@ class Network(Component):
                 route_table_id=route_table.id,
                 opts=self.child(),
             )
-            self.subnet_ids.append(subnet.id)
+            subnet_ids.append(subnet.id)
+        return subnet_ids
+
+    def _way_out(
+        self, name: str, table_arn: pulumi.Input[str], route_table: aws.ec2.RouteTable
+    ) -> pulumi.Output[str]:
+        """Create the endpoint, and the security group whose only egress leads to it."""
+        region = aws.get_region_output(opts=pulumi.InvokeOutputOptions(parent=self)).region
         endpoint = aws.ec2.VpcEndpoint(
             f"{name}-dynamodb-endpoint",
-            vpc_id=vpc.id,
+            vpc_id=self.vpc_id,
             service_name=pulumi.Output.format("com.amazonaws.{0}.dynamodb", region),
             vpc_endpoint_type="Gateway",
             route_table_ids=[route_table.id],
             policy=pulumi.Output.json_dumps(
-                pulumi.Output.from_input(args.table_arn).apply(iam.table_endpoint)
+                pulumi.Output.from_input(table_arn).apply(iam.table_endpoint)
             ),
             tags={"Name": f"{name}-dynamodb"},
             opts=self.child(),
         )
         group = aws.ec2.SecurityGroup(
             f"{name}-function-security-group",
-            vpc_id=vpc.id,
+            vpc_id=self.vpc_id,
             description="The function: HTTPS to DynamoDB, and nothing else",
             tags={"Name": f"{name}-function"},
             opts=self.child(),
@@ -109,21 +134,9 @@ class Network(Component):
             to_port=443,
             opts=self.child(),
         )
-        if settings.flow_logs:
-            self._log_flows(name, vpc.id, args.log_retention_days)
-        self.vpc_id = vpc.id
-        self.function_security_group_id = group.id
-        self.default_security_group_id = default_group.id
-        self.register_outputs(
-            {
-                "vpcId": self.vpc_id,
-                "subnetIds": self.subnet_ids,
-                "functionSecurityGroupId": self.function_security_group_id,
-                "defaultSecurityGroupId": self.default_security_group_id,
-            }
-        )
+        return group.id
 
-    def _log_flows(self, name: str, vpc_id: pulumi.Output[str], retention_days: int) -> None:
+    def _log_flows(self, name: str, retention_days: int) -> None:
         account = aws.get_caller_identity_output(opts=pulumi.InvokeOutputOptions(parent=self))
         log_group = aws.cloudwatch.LogGroup(
             f"{name}-flow-logs", retention_in_days=retention_days, opts=self.child()
@@ -145,31 +158,31 @@ class Network(Component):
         )
         aws.ec2.FlowLog(
             f"{name}-flow-log",
-            vpc_id=vpc_id,
+            vpc_id=self.vpc_id,
             traffic_type="ALL",
             log_destination_type="cloud-watch-logs",
             log_destination=log_group.arn,
             iam_role_arn=role.arn,
             tags={"Name": name},
-            # Before the role may write, the flow log would start with failed deliveries.
+            # Deliveries fail until the role may write.
             opts=self.child(depends_on=[policy]),
         )
 
 
 def subnet_cidrs(vpc: IPv4Network, zones: int) -> list[IPv4Network]:
-    """The network of each zone's subnet.
+    """Return the CIDR of each zone's subnet.
 
-    Always an eighth of the VPC: with a share that depends on the number of zones, another zone
-    would replace the subnets of all.
+    Each is an eighth of the VPC, whatever the number of zones. If the share depended on that
+    number, adding a zone would replace the subnets of all zones.
     """
     return list(vpc.subnets(prefixlen_diff=3))[:zones]
 
 
 def enough_zones(names: Sequence[str], wanted: int) -> Sequence[str]:
-    """The names of the zones to use.
+    """Return the names of the first `wanted` zones.
 
     Raises:
-        pulumi.RunError: when the Region has fewer than `wanted`.
+        pulumi.RunError: when the Region has fewer.
     """
     if len(names) < wanted:
         raise pulumi.RunError(

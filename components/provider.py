@@ -6,10 +6,10 @@ from settings.schema import Settings
 
 
 def aws_provider(settings: Settings) -> aws.Provider:
-    """An explicit provider: the stack's Region and profile, and tags on all that takes tags.
+    """Return a provider for the stack's Region and profile, with tags for every resource.
 
-    Explicit so that nothing is made with another account's defaults by accident; which is why the
-    stack's `aws:region` and `aws:profile` have to be handed on.
+    It is explicit, so that no resource ends up in another account or Region by default. An explicit
+    provider does not read `aws:region` and `aws:profile` itself, so it gets both from the settings.
     """
     return aws.Provider(
         "aws",

@@ -1,10 +1,10 @@
-"""What API Gateway logs of every request, and which of it means what."""
+"""The access log: one line for each request, with the reason of each refusal."""
 
 import json
 from typing import Final
 
 RESPONSE_TYPE_FIELD: Final = "responseType"
-"""Which gateway response the caller got: THROTTLED, QUOTA_EXCEEDED, ..., or - for none."""
+"""The kind of API Gateway's own answer: THROTTLED, QUOTA_EXCEEDED, ..., or - for none."""
 API_KEY_ID_FIELD: Final = "apiKeyId"
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
@@ -12,12 +12,12 @@ _FIELDS: Final = {
     "requestId": "requestId",
     "requestTime": "requestTime",
     "sourceIp": "identity.sourceIp",
-    # The key's ID. Its value, identity.apiKey, must never be logged.
+    # The ID of the key. identity.apiKey is its value, which must never be logged.
     API_KEY_ID_FIELD: "identity.apiKeyId",
     "method": "httpMethod",
     "path": "resourcePath",
     "status": "status",
-    # Not error.message: it may quote a caller's headers, and a quotation mark ends the JSON line.
+    # Not error.message: it may quote a header, and a quotation mark would break the JSON.
     RESPONSE_TYPE_FIELD: "error.responseType",
     "wafStatus": "waf.status",
     "wafResponseCode": "wafResponseCode",
@@ -29,5 +29,5 @@ _FIELDS: Final = {
 
 
 def access_log_format() -> str:
-    """One JSON object a request, with every value as text: API Gateway writes - for none."""
+    """Return the format of a line: a JSON object of texts, where - stands for an absent value."""
     return json.dumps({field: f"$context.{variable}" for field, variable in _FIELDS.items()})

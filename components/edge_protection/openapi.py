@@ -1,7 +1,8 @@
 """The REST API as one OpenAPI document: its route, who may call it, and what refusals look like.
 
-One document instead of single resources and methods, because a Deployment is a snapshot: a route
-that goes from the document is gone from the next Deployment, with no gap in between.
+It is one document instead of a Pulumi resource for each route and method. A deployment is a
+snapshot of the API: with one document, a route that is removed is missing from the next deployment.
+With single resources, the snapshot can be taken before the old route is deleted.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions.html
 """
 
@@ -9,13 +10,16 @@ import math
 from typing import Any, Final
 
 from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS, YEAR_PATTERN
+from routes import STORE_RECORD
+from throttling.account import MAX_INTEGRATION_SECONDS
 
 API_KEY_HEADER: Final = "x-api-key"
 JSON: Final = "application/json"
 
 Document = dict[str, Any]
 
-# Never wider than what the function takes (`handler/record.py`): what fits here is stored.
+# The function stores every record that fits this schema. It also accepts some that do not fit,
+# such as an id of 2,048 ASCII characters (`handler/record.py`).
 _INT64: Final = 2**63
 _RECORD: Final[Document] = {
     "type": "object",
@@ -43,13 +47,14 @@ _RECORD: Final[Document] = {
 
 
 def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Document:
-    """The OpenAPI document of the API.
+    """Return the OpenAPI document of the API.
 
     Args:
         title: the API's name.
-        invoke_arn: URI with which API Gateway invokes the function.
-        retry_after_seconds: when a throttled caller may try again.
+        invoke_arn: URI by which API Gateway invokes the function.
+        retry_after_seconds: how long a throttled caller should wait.
     """
+    verb, path = STORE_RECORD.split()
     unavailable = _gateway_response(
         503, "Service Unavailable", retry_after_seconds=retry_after_seconds
     )
@@ -61,8 +66,8 @@ def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Documen
             "description": "Stores records, one at a time. Every caller needs an API key.",
         },
         "paths": {
-            "/data": {
-                "post": {
+            path: {
+                verb.lower(): {
                     "operationId": "storeRecord",
                     "summary": "Store a record; the same id again overwrites it",
                     "security": [{"apiKey": []}],
@@ -82,14 +87,14 @@ def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Documen
                         "503": _answer("Too busy just now", may_retry=True),
                         "504": _answer("The function took too long"),
                     },
-                    # The function checks the body, not API Gateway: its validator cannot name the
-                    # field that is wrong, and lets other content types through unchecked.
+                    # The function checks the body. API Gateway's own validator cannot name the
+                    # wrong field, and does not check other content types.
                     "x-amazon-apigateway-integration": {
                         "type": "aws_proxy",
                         "httpMethod": "POST",
                         "uri": invoke_arn,
                         "passthroughBehavior": "when_no_match",
-                        "timeoutInMillis": 29_000,
+                        "timeoutInMillis": MAX_INTEGRATION_SECONDS * 1000,
                     },
                 }
             }
@@ -110,8 +115,8 @@ def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Documen
         "x-amazon-apigateway-api-key-source": "HEADER",
         "x-amazon-apigateway-gateway-responses": {
             "MISSING_AUTHENTICATION_TOKEN": _gateway_response(404, "Not Found"),
-            # The same, for a caller who sends an Authorization header to where no route is. AWS's
-            # own answer complains about that header, and quotes it.
+            # Also an unknown route, but with an Authorization header in the request. AWS's own
+            # answer would quote that header.
             "INVALID_SIGNATURE": _gateway_response(404, "Not Found"),
             "INVALID_API_KEY": _gateway_response(403, "Forbidden"),
             "THROTTLED": _gateway_response(
@@ -123,7 +128,8 @@ def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Documen
             "QUOTA_EXCEEDED": _gateway_response(
                 429, "Limit Exceeded", reason="the API key's quota is used up until its period ends"
             ),
-            # What API Gateway answers when Lambda throttles the function; reports differ on which.
+            # One of these two is the answer when Lambda throttles the function. AWS does not
+            # document which, and public reports differ.
             "API_CONFIGURATION_ERROR": unavailable,
             "INTEGRATION_FAILURE": unavailable,
         },
@@ -131,9 +137,12 @@ def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Documen
 
 
 def retry_after_seconds(rates: list[float]) -> int:
-    """Whole seconds after which even the slowest of these buckets has a token again.
+    """Return the whole seconds in which even the slowest of these buckets gains a token.
 
-    API Gateway can only send a fixed Retry-After: it cannot be computed from the bucket.
+    API Gateway sends the same Retry-After with every refusal: it cannot compute one from a bucket.
+
+    Args:
+        rates: requests per second of each bucket.
     """
     return max(1, math.ceil(1 / min(rates)))
 
@@ -145,7 +154,7 @@ def _answer(description: str, *, may_retry: bool = False) -> Document:
     }
     if may_retry:
         seconds = {
-            "description": "Seconds to wait; not with a quota",
+            "description": "Seconds to wait before trying again; absent when a quota is used up",
             "schema": {"type": "integer"},
         }
         answer["headers"] = {"Retry-After": seconds}
@@ -165,7 +174,7 @@ def _gateway_response(
         "responseTemplates": {JSON: f'{{"message": "{message}"{because}}}'},
     }
     if retry_after_seconds is not None:
-        # The inner quotes make it a literal.
+        # The inner quotes make it a literal value.
         response["responseParameters"] = {
             "gatewayresponse.header.Retry-After": f"'{retry_after_seconds}'"
         }

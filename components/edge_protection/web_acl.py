@@ -1,41 +1,97 @@
-"""The web ACL's rules, as documents."""
+"""The web ACL in front of the stage: its rules as documents, and its resources."""
 
 import hashlib
 import json
 from typing import Final
 
+import pulumi_aws as aws
 from pulumi_aws.wafv2 import (
-    WebAclCustomResponseBodyArgsDict,
     WebAclRuleArgsDict,
     WebAclRuleStatementRateBasedStatementArgsDict,
     WebAclVisibilityConfigArgsDict,
 )
 
-from settings.schema import RATE_METRIC, RATE_RULE, ManagedRuleGroupSettings, WafSettings
+from components.component import Component
+from components.edge_protection.openapi import API_KEY_HEADER
+from settings.schema import (
+    RATE_METRIC,
+    RATE_RULE,
+    ManagedRuleGroupSettings,
+    Settings,
+    WafSettings,
+)
 
 # https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
 _LONGEST_METRIC_NAME: Final = 128
-TOO_MANY_REQUESTS: Final = "too-many-requests"
+_TOO_MANY_REQUESTS: Final = "too-many-requests"
 """Key of the body that a blocked caller gets."""
 
 
-def response_bodies() -> list[WebAclCustomResponseBodyArgsDict]:
-    """The bodies that rules may answer with: the same shape as the API's own refusals."""
-    body = {"message": "Too Many Requests", "reason": "too many requests from this address"}
-    return [
-        {
-            "key": TOO_MANY_REQUESTS,
-            "content_type": "APPLICATION_JSON",
-            "content": json.dumps(body),
-        }
-    ]
+def create_web_acl(
+    component: Component, name: str, settings: Settings, stage: aws.apigateway.Stage
+) -> aws.wafv2.WebAcl:
+    """Create the web ACL, put it in front of the stage, and log its verdicts if configured."""
+    acl = aws.wafv2.WebAcl(
+        f"{name}-web-acl",
+        description=f"In front of stage {settings.stage_name} of {settings.label}",
+        scope="REGIONAL",
+        default_action={"allow": {}},
+        custom_response_bodies=[
+            {
+                "key": _TOO_MANY_REQUESTS,
+                "content_type": "APPLICATION_JSON",
+                # In the same shape as the API's own refusals.
+                "content": json.dumps(
+                    {
+                        "message": "Too Many Requests",
+                        "reason": "too many requests from this address",
+                    }
+                ),
+            }
+        ],
+        rules=rules(settings.waf, settings.label),
+        visibility_config=_visibility(settings.label),
+        # AWS WAF also samples requests. The log's redaction does not apply to those.
+        data_protection_config={
+            "data_protections": [
+                {
+                    "field": {"field_type": "SINGLE_HEADER", "field_keys": [API_KEY_HEADER]},
+                    "action": "SUBSTITUTION",
+                }
+            ]
+        },
+        opts=component.child(),
+    )
+    # Never rename this: deleting the old association would remove the new one.
+    aws.wafv2.WebAclAssociation(
+        f"{name}-web-acl-association",
+        resource_arn=stage.arn,
+        web_acl_arn=acl.arn,
+        opts=component.child(),
+    )
+    if settings.waf.logging:
+        logs = aws.cloudwatch.LogGroup(
+            f"{name}-waf-logs",
+            # AWS WAF requires this beginning of the name.
+            name_prefix=f"aws-waf-logs-{name}-",
+            retention_in_days=settings.monitoring.log_retention_days,
+            opts=component.child(),
+        )
+        aws.wafv2.WebAclLoggingConfiguration(
+            f"{name}-waf-logging",
+            resource_arn=acl.arn,
+            log_destination_configs=[logs.arn],
+            redacted_fields=[{"single_header": {"name": API_KEY_HEADER}}],
+            opts=component.child(),
+        )
+    return acl
 
 
 def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]:
-    """The web ACL's rules in the order of their priority, the rate rule first.
+    """Return the web ACL's rules by priority, the rate rule first.
 
-    Inline and sorted, because the provider compares them as a list. Being first, the rate rule
-    also spares a flood the other rules' evaluation.
+    They are sorted, because the provider compares them as a list. The rate rule comes first, so
+    that a flood is blocked before the other rules are evaluated.
     """
     return [
         _rate_rule(settings, _metric_name(metric_prefix, RATE_METRIC)),
@@ -46,8 +102,8 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]
     ]
 
 
-def visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
-    """Metrics and sampled requests under `metric_name`, which is what alarms go by."""
+def _visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
+    """Return the settings that publish metrics under `metric_name`, and sample requests."""
     return {
         "cloudwatch_metrics_enabled": True,
         "metric_name": metric_name,
@@ -56,7 +112,7 @@ def visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
 
 
 def _metric_name(prefix: str, name: str) -> str:
-    """A rule's own, within what WAF takes."""
+    """Return a rule's metric name, shortened to the length that AWS WAF allows."""
     whole = f"{prefix}-{name}"
     if len(whole) <= _LONGEST_METRIC_NAME:
         return whole
@@ -71,8 +127,9 @@ def _rate_rule(settings: WafSettings, metric_name: str) -> WebAclRuleArgsDict:
         "aggregate_key_type": settings.aggregate_by,
     }
     if settings.aggregate_by == "FORWARDED_IP":
-        # A request without a usable address counts as over the limit: leaving the header out
-        # must not be a way around it.
+        # A request whose header begins with no valid address counts as over the limit. Without the
+        # header, AWS WAF does not apply the rule: a CDN in front of this API must always set it.
+        # https://docs.aws.amazon.com/waf/latest/APIReference/API_ForwardedIPConfig.html
         statement["forwarded_ip_config"] = {
             "header_name": "X-Forwarded-For",
             "fallback_behavior": "MATCH",
@@ -83,17 +140,17 @@ def _rate_rule(settings: WafSettings, metric_name: str) -> WebAclRuleArgsDict:
         "statement": {"rate_based_statement": statement},
         "action": {
             "block": {
-                # WAF's own answer would be 403, which tells a client not to come back.
+                # AWS WAF would answer 403, which clients do not retry.
                 "custom_response": {
                     "response_code": 429,
-                    "custom_response_body_key": TOO_MANY_REQUESTS,
+                    "custom_response_body_key": _TOO_MANY_REQUESTS,
                     "response_headers": [
                         {"name": "Retry-After", "value": str(settings.window_seconds)}
                     ],
                 }
             }
         },
-        "visibility_config": visibility(metric_name),
+        "visibility_config": _visibility(metric_name),
     }
 
 
@@ -107,5 +164,5 @@ def _managed_group(
             "managed_rule_group_statement": {"vendor_name": group.vendor_name, "name": group.name}
         },
         "override_action": {"none": {}},
-        "visibility_config": visibility(metric_name),
+        "visibility_config": _visibility(metric_name),
     }

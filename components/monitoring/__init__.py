@@ -1,6 +1,5 @@
-"""What tells the owner that callers are refused, or that something is near its limit."""
+"""Metrics, alarms and a dashboard: which callers are refused, and what is near its limit."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -15,7 +14,7 @@ from settings.schema import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringArgs:
-    """What is watched."""
+    """The thresholds, and the names of what is watched."""
 
     settings: Settings
     api_name: pulumi.Input[str]
@@ -27,7 +26,7 @@ class MonitoringArgs:
 
 
 class Monitoring(Component):
-    """Metrics from the access log, alarms to one topic, and a dashboard."""
+    """Metrics from the access log, alarms that notify one topic, and a dashboard."""
 
     topic_arn: pulumi.Output[str]
     dashboard_url: pulumi.Output[str] | None
@@ -38,7 +37,8 @@ class Monitoring(Component):
         super().__init__(name, opts)
         settings = args.settings
         region = aws.get_region_output(opts=pulumi.InvokeOutputOptions(parent=self)).region
-        # Not encrypted with AWS's SNS key: CloudWatch may not use it, and no alarm would arrive.
+        # Not encrypted with AWS's key for SNS: CloudWatch may not use that key, so no alarm would
+        # arrive.
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
         topic = aws.sns.Topic(f"{name}-alarms", opts=self.child())
         for address in settings.monitoring.alarm_emails:
@@ -80,15 +80,22 @@ class Monitoring(Component):
         self.topic_arn = topic.arn
         self.dashboard_url = None
         if settings.monitoring.dashboard:
-            self.dashboard_url = self._dashboard(name, settings, names, alarm_arns)
+            made = aws.cloudwatch.Dashboard(
+                f"{name}-dashboard",
+                dashboard_name=settings.label,
+                dashboard_body=pulumi.Output.json_dumps(dashboard(settings, names, alarm_arns)),
+                opts=self.child(),
+            )
+            self.dashboard_url = pulumi.Output.format(
+                "https://{0}.console.aws.amazon.com/cloudwatch/home?region={0}"
+                "#dashboards/dashboard/{1}",
+                region,
+                made.dashboard_name,
+            )
         self.register_outputs({"topicArn": self.topic_arn, "dashboardUrl": self.dashboard_url})
 
     def _alarm(
-        self,
-        name: str,
-        alarm: Alarm[pulumi.Input[str]],
-        topic_arn: pulumi.Output[str],
-        settings: Settings,
+        self, name: str, alarm: Alarm, topic_arn: pulumi.Output[str], settings: Settings
     ) -> pulumi.Output[str]:
         percentile = alarm.statistic.startswith("p")
         return aws.cloudwatch.MetricAlarm(
@@ -103,50 +110,9 @@ class Monitoring(Component):
             evaluation_periods=alarm.periods,
             comparison_operator="GreaterThanThreshold",
             threshold=alarm.threshold,
-            # Most of these metrics exist only while there is something to count.
+            # Most of these metrics have data only while there is something to count.
             treat_missing_data="notBreaching",
             alarm_actions=[topic_arn],
             ok_actions=[topic_arn],
             opts=self.child(),
         ).arn
-
-    def _dashboard(
-        self,
-        name: str,
-        settings: Settings,
-        names: Names[pulumi.Input[str]],
-        alarm_arns: Sequence[pulumi.Output[str]],
-    ) -> pulumi.Output[str]:
-        body = pulumi.Output.all(
-            alarm_arns=alarm_arns,
-            api=names.api,
-            stage=names.stage,
-            function=names.function,
-            table=names.table,
-            region=names.region,
-        ).apply(
-            lambda known: dashboard(
-                settings,
-                Names(
-                    namespace=names.namespace,
-                    web_acl=names.web_acl,
-                    api=known["api"],
-                    stage=known["stage"],
-                    function=known["function"],
-                    table=known["table"],
-                    region=known["region"],
-                ),
-                known["alarm_arns"],
-            )
-        )
-        made = aws.cloudwatch.Dashboard(
-            f"{name}-dashboard",
-            dashboard_name=settings.label,
-            dashboard_body=pulumi.Output.json_dumps(body),
-            opts=self.child(),
-        )
-        return pulumi.Output.format(
-            "https://{0}.console.aws.amazon.com/cloudwatch/home?region={0}#dashboards/dashboard/{1}",
-            names.region,
-            made.dashboard_name,
-        )

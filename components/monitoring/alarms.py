@@ -1,8 +1,10 @@
-"""The alarms, as values: what each watches, when it sounds, and what to do then."""
+"""The alarms, as values: what each one watches, its threshold, and what to do when it sounds."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final
+
+import pulumi
 
 from components.monitoring import log_metrics
 from settings.schema import Settings
@@ -10,45 +12,39 @@ from settings.schema import Settings
 # https://docs.aws.amazon.com/waf/latest/developerguide/waf-metrics.html
 ALL_RULES: Final = "ALL"
 
-Text = TypeVar("Text")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Names(Generic[Text]):
-    """What CloudWatch knows the stack's parts by; known only once they are deployed."""
+class Names:
+    """The names by which CloudWatch knows the parts of the stack."""
 
     namespace: str
     """Namespace of the metrics counted in the access log."""
     web_acl: str | None
-    """The web ACL's metric name, not its resource name."""
-    api: Text
-    stage: Text
-    function: Text
-    table: Text
-    region: Text
+    """The web ACL's metric name, not its resource name; None without a web ACL."""
+    api: pulumi.Input[str]
+    stage: pulumi.Input[str]
+    function: pulumi.Input[str]
+    table: pulumi.Input[str]
+    region: pulumi.Input[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alarm(Generic[Text]):
+class Alarm:
     """Sounds when `statistic` of a metric over five minutes is above `threshold`."""
 
     name: str
     description: str
     namespace: str
     metric: str
-    dimensions: Mapping[str, str | Text]
+    dimensions: Mapping[str, pulumi.Input[str]]
     threshold: float
     statistic: str = "Sum"
     periods: int = 1
-    """Five-minute periods in a row that must be above the threshold."""
+    """How many five-minute periods in a row must be above the threshold."""
 
 
-def alarms(settings: Settings, names: Names[Text]) -> list[Alarm[Text]]:
-    """All alarms of a stack, in the order in which a request meets what they watch."""
-    return [*_edge(settings, names), *_function(settings, names), *_table(settings, names)]
-
-
-def _edge(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
+def alarms(settings: Settings, names: Names) -> Iterator[Alarm]:
+    """Yield all alarms of a stack, in the order in which a request passes what they watch."""
     thresholds = settings.monitoring.thresholds
     if names.web_acl:
         yield Alarm(
@@ -88,7 +84,7 @@ def _edge(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
     )
     yield Alarm(
         name="latency-p99",
-        description="One request in a hundred takes longer than it should, all told.",
+        description="One request in a hundred takes longer than the threshold.",
         namespace="AWS/ApiGateway",
         metric="Latency",
         statistic="p99",
@@ -96,10 +92,6 @@ def _edge(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
         threshold=thresholds.latency_p99_ms,
         periods=3,
     )
-
-
-def _function(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
-    thresholds = settings.monitoring.thresholds
     function = {"FunctionName": names.function}
     yield Alarm(
         name="function-throttles",
@@ -140,9 +132,6 @@ def _function(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
             dimensions=function,
             threshold=reserved * thresholds.function_concurrency_percent / 100,
         )
-
-
-def _table(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
     yield Alarm(
         name="table-throttles",
         description="DynamoDB refuses writes, and callers get 503: more than "
@@ -150,5 +139,5 @@ def _table(settings: Settings, names: Names[Text]) -> Iterator[Alarm[Text]]:
         namespace="AWS/DynamoDB",
         metric="WriteThrottleEvents",
         dimensions={"TableName": names.table},
-        threshold=settings.monitoring.thresholds.table_throttles,
+        threshold=thresholds.table_throttles,
     )

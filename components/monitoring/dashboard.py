@@ -1,10 +1,12 @@
-"""The dashboard, as a document: read from top to bottom by whoever is on call.
+"""The dashboard, as a document that the person on call reads from top to bottom.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
+
+import pulumi
 
 from components.monitoring import log_metrics
 from components.monitoring.alarms import ALL_RULES, Names
@@ -15,11 +17,16 @@ Document = dict[str, Any]
 _WIDTH: Final = 24
 _HEIGHT: Final = 6
 _PLANS_SHOWN: Final = 10
-"""CloudWatch bounds a widget's size; whoever has more plans reads them in the config."""
+"""A text widget has room for about this many. All plans are in the stack's config."""
 
 
-def dashboard(settings: Settings, names: Names[str], alarm_arns: list[str]) -> Document:
-    """The dashboard's body: limits, alarms, then a request's way through the layers."""
+def dashboard(
+    settings: Settings, names: Names, alarm_arns: Sequence[pulumi.Input[str]]
+) -> Document:
+    """Return the body of the dashboard: limits, alarms, then graphs in the order of the layers.
+
+    Names and ARNs in it may be Outputs.
+    """
     widgets: list[Document] = []
     y = 0
     for row, height in _rows(settings, names, alarm_arns):
@@ -32,10 +39,10 @@ def dashboard(settings: Settings, names: Names[str], alarm_arns: list[str]) -> D
 
 
 def _rows(
-    settings: Settings, names: Names[str], alarm_arns: list[str]
+    settings: Settings, names: Names, alarm_arns: Sequence[pulumi.Input[str]]
 ) -> Iterator[tuple[list[Document], int]]:
-    """Rows of widgets, each with its height."""
-    yield [_text(_limits(settings))], _HEIGHT
+    """Yield rows of widgets, each with its height."""
+    yield [{"type": "text", "properties": {"markdown": _limits(settings)}}], _HEIGHT
     yield [{"type": "alarm", "properties": {"title": "Alarms", "alarms": alarm_arns}}], 3
     stage = settings.throttle
     api = ["ApiName", names.api, "Stage", names.stage]
@@ -49,17 +56,15 @@ def _rows(
         ],
         limits={f"stage: {stage.rate_limit:g}/s": stage.rate_limit * 60},
     )
-    refusals = _graph(
-        names,
-        "Refused a minute, by reason",
-        [
-            [names.namespace, log_metrics.THROTTLED, {"label": "rate or burst"}],
-            [names.namespace, log_metrics.QUOTA_EXCEEDED, {"label": "quota"}],
-            [names.namespace, log_metrics.INVALID_KEY, {"label": "API key"}],
-            *_waf_metrics(names),
-        ],
-    )
-    yield [requests, refusals], _HEIGHT
+    refused: list[list[Any]] = [
+        [names.namespace, log_metrics.THROTTLED, {"label": "rate or burst"}],
+        [names.namespace, log_metrics.QUOTA_EXCEEDED, {"label": "quota"}],
+        [names.namespace, log_metrics.INVALID_KEY, {"label": "API key"}],
+    ]
+    if names.web_acl:
+        acl = ["WebACL", names.web_acl, "Region", names.region, "Rule", ALL_RULES]
+        refused.append(["AWS/WAFV2", "BlockedRequests", *acl, {"label": "web ACL"}])
+    yield [requests, _graph(names, "Refused a minute, by reason", refused)], _HEIGHT
     yield (
         [
             _search(names, "Throttled a minute, by API key ID", log_metrics.THROTTLED_BY_KEY),
@@ -116,15 +121,8 @@ def _rows(
     yield [concurrency, failures, writes], _HEIGHT
 
 
-def _waf_metrics(names: Names[str]) -> list[list[Any]]:
-    if names.web_acl is None:
-        return []
-    dimensions = ["WebACL", names.web_acl, "Region", names.region, "Rule", ALL_RULES]
-    return [["AWS/WAFV2", "BlockedRequests", *dimensions, {"label": "web ACL"}]]
-
-
 def _limits(settings: Settings) -> str:
-    """The limits that the graphs below are read against, as a Markdown table."""
+    """Return the limits as a Markdown table, for comparison with the graphs below it."""
     stage, waf = settings.throttle, settings.waf
     lines = [
         f"# {settings.project}, stack {settings.stack}",
@@ -147,18 +145,14 @@ def _limits(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _text(markdown: str) -> Document:
-    return {"type": "text", "properties": {"markdown": markdown}}
-
-
 def _graph(
-    names: Names[str],
+    names: Names,
     title: str,
     metrics: list[list[Any]],
     *,
     limits: dict[str, float] | None = None,
 ) -> Document:
-    """Lines over time, with the limits they are held against drawn in."""
+    """Return a graph of metrics over time, with their limits as horizontal lines."""
     lines = [{"label": label, "value": value} for label, value in (limits or {}).items()]
     return {
         "type": "metric",
@@ -175,10 +169,10 @@ def _graph(
     }
 
 
-def _search(names: Names[str], title: str, metric: str) -> Document:
-    """One line for each API key that has the metric, however many keys there are.
+def _search(names: Names, title: str, metric: str) -> Document:
+    """Return a graph with one line for each API key that has the metric.
 
-    The namespace is in quotes because of its hyphen:
+    The namespace is in quotes because of its slash and hyphens:
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html
     """
     schema = f'{{"{names.namespace}",{log_metrics.KEY_DIMENSION}}}'

@@ -1,7 +1,8 @@
 """Metrics that CloudWatch counts in the access log, because API Gateway has none for refusals.
 
 `AWS/ApiGateway` has no metric of throttled requests, and its 4XXError mixes 400, 403, 404 and 429.
-Under a flood API Gateway may leave refusals out of its log too: the web ACL's own metrics see it.
+Under a flood, API Gateway may log only some of its refusals. The web ACL's own metrics then show
+the flood.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
 """
 
@@ -21,7 +22,7 @@ KEY_DIMENSION: Final = "ApiKeyId"
 
 @dataclass(frozen=True, kw_only=True)
 class LogMetric:
-    """One metric filter: log lines that match `pattern` count one each."""
+    """A metric filter: each log line that matches `pattern` counts as one."""
 
     name: str
     metric: str
@@ -30,10 +31,10 @@ class LogMetric:
 
 
 def log_metrics() -> list[LogMetric]:
-    """The metric filters on the access log.
+    """Return the metric filters on the access log.
 
-    Those by key are one filter each with a dimension, not one for each key: a log group takes at
-    most 100 filters.
+    To count by API key, one filter takes the key from the line as a dimension. A filter for each
+    key would exceed the 100 filters that a log group may have.
     """
     by_key = {KEY_DIMENSION: f"$.{API_KEY_ID_FIELD}"}
     return [

@@ -1,336 +1,325 @@
-"""Edits of the config and of the code, and what of a deployed stack they touch.
+"""Edits of the config and of the code, and their effects on a deployed stack.
 
-Each edit comes with all that it makes, deletes and replaces; what it updates in place is named
-where that is the point. Records, keys and URLs cannot be had back: what replaces or deletes them
-by surprise is refused in stacks with deletion protection.
+Each edit comes with everything that it creates, deletes, replaces and updates. Records, the URL and
+the VPC cannot be recovered: stacks with deletion protection refuse an edit that would lose them.
+
+`effects` stands in for Pulumi's engine and the provider's schema. A resource is known by its URN.
+Whether a changed input replaces it is in the provider's schema (`ForceNew`), of which `FORCE_NEW`
+has the types that hold what cannot be recovered:
+https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
 """
 
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pulumi_aws as aws
 import pytest
 
-from components import compute, edge_protection
+from components import compute
+from components.edge_protection import rest_api
 from components.edge_protection.openapi import openapi
-from tests.program.changes import FORCE_NEW, Plan, plan
-from tests.program.conftest import STACKS, Deploy
+from tests.stacks import STACKS, deploy, run
+from tests.stacks.resources import only, short
+from tools.recorder.program import Program
+from tools.recorder.resources import Resource
 
-PLAN: dict[str, Any] = {
-    "rateLimit": 100,
-    "burstLimit": 200,
-    "quota": {"limit": 10_000, "period": "DAY"},
+FORCE_NEW: Final[dict[str, tuple[str, ...]]] = {
+    "apigateway/restApi:RestApi": (),
+    "apigateway/deployment:Deployment": ("restApi", "triggers", "variables"),
+    "apigateway/stage:Stage": ("restApi", "stageName"),
+    "apigateway/usagePlan:UsagePlan": (),
+    "apigateway/apiKey:ApiKey": ("name", "value"),
+    "apigateway/usagePlanKey:UsagePlanKey": ("keyId", "keyType", "usagePlanId"),
+    "dynamodb/table:Table": ("name", "hashKey", "rangeKey", "localSecondaryIndexes"),
+    "ec2/vpc:Vpc": ("cidrBlock", "ipv4IpamPoolId", "ipv4NetmaskLength"),
+    "ec2/subnet:Subnet": ("vpcId", "cidrBlock", "availabilityZone", "availabilityZoneId"),
+    "cloudwatch/logGroup:LogGroup": ("name", "namePrefix", "logGroupClass"),
 }
-ACME: dict[str, Any] = {
-    "usagePlans": {
-        "basic": {**PLAN, "clients": ["acme", "default"]},
-        "premium": {**PLAN, "clients": ["acme"], "keys": {"acme": [1, 2]}},
+
+Effects = dict[str, set[str]]
+"""Short names of the resources by what happens to them."""
+
+
+def effects(before: Program, after: Program) -> Effects:
+    """Return what an update from one run of the program to another does.
+
+    "deleted" means deleted in AWS. With any "refused", a preview fails, and an update fails before
+    it deletes anything.
+    """
+    old = {resource.urn: resource for resource in before.resources.items if resource.custom}
+    new = {resource.urn: resource for resource in after.resources.items if resource.custom}
+    both, gone = old.keys() & new.keys(), old.keys() - new.keys()
+    replaced = _replaced(old, new)
+    ids = [old[urn].id for urn in replaced]
+    updated = {urn for urn in both - replaced if _differs(old[urn].inputs, new[urn].inputs, ids)}
+    found = {
+        "created": [new[urn] for urn in new.keys() - old.keys()],
+        "deleted": [old[urn] for urn in gone if not old[urn].retain_on_delete],
+        "replaced": [old[urn] for urn in replaced],
+        "updated": [new[urn] for urn in updated],
+        # One update may remove the protection and replace, but it may not delete.
+        # https://github.com/pulumi/pulumi/tree/master/pkg/resource/deploy
+        "refused": [
+            *(old[urn] for urn in replaced if old[urn].protect and new[urn].protect),
+            *(old[urn] for urn in gone if old[urn].protect),
+        ],
     }
-}
-"""Two plans that have a client of the same name, one of whose keys is being rotated."""
+    return {effect: {short(resource) for resource in of} for effect, of in found.items() if of}
 
 
-def clients(basic: dict[str, Any], premium: dict[str, Any] | None = None) -> dict[str, Any]:
-    """ACME with other clients or keys."""
-    plans = ACME["usagePlans"]
-    return {
-        "usagePlans": {
-            "basic": {**plans["basic"], **basic},
-            "premium": {**plans["premium"], **(premium or {})},
+def _replaced(old: dict[str, Resource], new: dict[str, Resource]) -> set[str]:
+    """Return the URNs of what is replaced, for its own inputs or because it quotes a new ID."""
+    [moved] = {
+        resource.inputs["region"] != new[urn].inputs["region"]
+        for urn, resource in old.items()
+        if resource.type == "pulumi:providers:aws"
+    }
+    forced = {
+        urn: FORCE_NEW[kind]
+        for urn in old.keys() & new.keys()
+        if (kind := old[urn].type.removeprefix("aws:")) in FORCE_NEW
+    }
+    # A new Region replaces a resource of any type.
+    replaced = set(forced) if moved else set[str]()
+    while True:
+        ids = [old[urn].id for urn in replaced]
+        more = {
+            urn
+            for urn in forced.keys() - replaced
+            for name in forced[urn]
+            if _differs(old[urn].inputs.get(name), new[urn].inputs.get(name), ids)
         }
-    }
+        if not more:
+            return replaced
+        replaced |= more
 
 
-def key(holder: str) -> set[str]:
-    """The resources of one API key."""
-    return {f"key-{holder}", f"plan-key-{holder}"}
+def _differs(before: Any, after: Any, replaced_ids: list[str]) -> bool:  # noqa: ANN401  JSON
+    return before != after or any(identifier in json.dumps(after) for identifier in replaced_ids)
 
 
-def changed(planned: Plan) -> dict[str, set[str]]:
-    """What comes, goes and is replaced; what does none of it is left out."""
-    effects = {
-        "created": planned.created,
-        "deleted": planned.deleted,
-        "replaced": planned.replaced,
-    }
-    return {effect: names for effect, names in effects.items() if names}
+@pytest.mark.parametrize("token", FORCE_NEW)
+def test_the_inputs_that_force_a_replacement_are_inputs(token: str) -> None:
+    module, _, kind = re.split("[/:]", token)
+    resource = getattr(getattr(aws, module), kind)
+    for name in FORCE_NEW[token]:
+        assert hasattr(resource, re.sub("[A-Z]", r"_\g<0>", name).lower()), name
 
 
 # Clients and plans
 
+PLAN: dict[str, Any] = {"rateLimit": 100, "burstLimit": 200, "quota": {"limit": 10_000}}
+BASIC: dict[str, Any] = {**PLAN, "clients": ["acme", "default"]}
+PREMIUM: dict[str, Any] = {**PLAN, "clients": ["acme"], "keys": {"acme": [1, 2]}}
+"""Has a client of the same name, whose keys are being rotated."""
 
-CLIENT_EDITS = [
-    pytest.param(
-        clients({"clients": ["umbrella", "default"]}),
+
+def key(*holders: str) -> set[str]:
+    """Return the resources of API keys."""
+    return {f"{kind}-{holder}" for kind in ("key", "plan-key") for holder in holders}
+
+
+def basic(*clients: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+    """Return both plans, the first with other clients."""
+    return {"basic": {**BASIC, "clients": clients, **changes}, "premium": PREMIUM}
+
+
+CLIENT_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
+    "a client is renamed": (
+        basic("umbrella", "default"),
         {"created": key("basic.umbrella"), "deleted": key("basic.acme")},
-        id="a client is renamed",
     ),
-    pytest.param(
-        clients({"clients": ["acme", "default", "umbrella"]}),
+    "a client is added at the end": (
+        basic("acme", "default", "umbrella"),
         {"created": key("basic.umbrella")},
-        id="a client comes last",
     ),
-    pytest.param(
-        clients({"clients": ["Acme", "acme", "default"]}),
+    "a client is added first whose name differs only in case": (
+        basic("Acme", "acme", "default"),
         {"created": key("basic.Acme")},
-        id="a client comes first whose name differs only in case",
     ),
-    pytest.param(
-        clients({"clients": ["default"]}),
-        {"deleted": key("basic.acme")},
-        id="a client goes",
-    ),
-    pytest.param(clients({"clients": ["default", "acme"]}), {}, id="clients change places"),
-    pytest.param(
-        clients({}, {"keys": {"acme": [2]}}),
+    "a client is removed": (basic("default"), {"deleted": key("basic.acme")}),
+    "clients change places": (basic("default", "acme"), {}),
+    "a rotation ends": (
+        {"basic": BASIC, "premium": {**PREMIUM, "keys": {"acme": [2]}}},
         {"deleted": key("premium.acme")},
-        id="a rotation ends",
     ),
-    pytest.param(
-        clients({"keys": {"default": [1, 2]}}),
+    "a rotation begins": (
+        basic("acme", "default", keys={"default": [1, 2]}),
         {"created": key("basic.default.2")},
-        id="a rotation begins",
     ),
-    pytest.param(
-        {"usagePlans": dict(reversed(ACME["usagePlans"].items()))}, {}, id="plans change places"
-    ),
-    pytest.param(
-        {"usagePlans": {"gold": {**PLAN, "clients": ["acme"]}, **ACME["usagePlans"]}},
+    "plans change places": ({"premium": PREMIUM, "basic": BASIC}, {}),
+    "a plan is added first": (
+        {"gold": {**PLAN, "clients": ["acme"]}, "basic": BASIC, "premium": PREMIUM},
         {"created": {"plan-gold", *key("gold.acme")}},
-        id="a plan comes first",
     ),
-    pytest.param(
-        {"usagePlans": {"premium": ACME["usagePlans"]["premium"]}},
-        {"deleted": {"plan-basic", *key("basic.acme"), *key("basic.default")}},
-        id="a plan goes",
+    "a plan is removed": (
+        {"premium": PREMIUM},
+        {"deleted": {"plan-basic", *key("basic.acme", "basic.default")}},
     ),
-    pytest.param(
+    "a plan is renamed": (
+        {"standard": BASIC, "premium": PREMIUM},
         {
-            "usagePlans": {
-                "standard": ACME["usagePlans"]["basic"],
-                "premium": ACME["usagePlans"]["premium"],
-            }
+            "created": {"plan-standard", *key("standard.acme", "standard.default")},
+            "deleted": {"plan-basic", *key("basic.acme", "basic.default")},
         },
+    ),
+    "one client goes and another comes": (
         {
-            "created": {"plan-standard", *key("standard.acme"), *key("standard.default")},
-            "deleted": {"plan-basic", *key("basic.acme"), *key("basic.default")},
+            "basic": {**BASIC, "clients": ["default"]},
+            "premium": {**PREMIUM, "clients": ["acme", "b"]},
         },
-        id="a plan is renamed",
+        {"created": key("premium.b"), "deleted": key("basic.acme")},
     ),
-    pytest.param(
-        clients({"clients": ["default"]}, {"clients": ["acme", "second"]}),
-        {"created": key("premium.second"), "deleted": key("basic.acme")},
-        id="one client goes and another comes",
-    ),
-]
+}
 
 
-def whole_plans(changes: dict[str, Any]) -> dict[str, Any]:
-    """Changes in which the plans are all that there are, not merged into the stack's."""
-    return {name: json.dumps(value) for name, value in changes.items()}
-
-
-@pytest.mark.parametrize(("edit", "effects"), CLIENT_EDITS)
+@pytest.mark.parametrize(("plans", "expected"), CLIENT_EDITS.values(), ids=CLIENT_EDITS)
 def test_an_edit_of_clients_and_plans_touches_only_their_keys(
-    deploy: Deploy, edit: dict[str, Any], effects: dict[str, set[str]]
+    plans: dict[str, Any], expected: Effects
 ) -> None:
-    planned = plan(
-        deploy("prod", **whole_plans(ACME)),
-        deploy("prod", **whole_plans(edit)),
-    )
-    assert changed(planned) == effects
-    assert planned.updated <= {"dashboard"}, "other clients' keys and plans are as they were"
-    assert planned.refused == []
+    before = deploy("prod", usagePlans=json.dumps({"basic": BASIC, "premium": PREMIUM}))
+    found = effects(before, deploy("prod", usagePlans=json.dumps(plans)))
+    # The dashboard lists the plans.
+    assert found.pop("updated", set()) <= {"dashboard"}
+    assert found == expected
 
 
 # Everything else in the config
 
-
-SETTING_EDITS = [
-    pytest.param(
-        {"throttle": {"rateLimit": 2000, "burstLimit": 4000}}, {}, {"throttle"}, id="stage"
+SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
+    "stage": (
+        {"throttle": {"rateLimit": 2000, "burstLimit": 4000}},
+        {"updated": {"throttle", "dashboard"}},
     ),
-    pytest.param(
+    "throttle of a method": (
         {"throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 5}}}},
         {"created": {"throttle-data-post"}},
-        set(),
-        id="a method's throttle",
     ),
-    pytest.param(
+    "all limits of a plan": (
         {
             "usagePlans": {
-                "basic": {
-                    **{"rateLimit": 1, "burstLimit": 1, "clients": ["default"]},
-                    "quota": {"limit": 1, "period": "MONTH"},
-                }
+                "basic": {"rateLimit": 1, "burstLimit": 1, "quota": {"limit": 1, "period": "MONTH"}}
             }
         },
-        {},
-        {"plan-basic"},
-        id="all limits of a plan",
+        {"updated": {"plan-basic", "dashboard"}},
     ),
-    pytest.param(
-        {
-            "usagePlans": {
-                "basic": {
-                    **{"rateLimit": "0.5", "burstLimit": 1, "clients": ["default"]},
-                    "quota": {"limit": 1, "period": "DAY"},
-                }
-            }
-        },
-        # The time to wait is in the API's document.
-        {"replaced": {"deployment"}},
-        {"plan-basic", "api", "stage"},
-        id="a plan slower than one request per second",
+    "a plan slower than one request per second": (
+        {"usagePlans": {"basic": {"rateLimit": 0.5, "burstLimit": 1}}},
+        # The API's document has the time to wait.
+        {"replaced": {"deployment"}, "updated": {"plan-basic", "api", "stage", "dashboard"}},
     ),
-    pytest.param(
+    "limit of the web ACL": (
         {"waf": {"rateLimit": 99, "windowSeconds": 60, "aggregateBy": "FORWARDED_IP"}},
-        {},
-        {"web-acl"},
-        id="web ACL's limit",
+        {"updated": {"web-acl", "dashboard"}},
     ),
-    pytest.param(
+    "managed rules": (
         {"waf": {"managedRuleGroups": ["AWSManagedRulesCommonRuleSet"]}},
-        {},
-        {"web-acl"},
-        id="managed rules",
+        {"updated": {"web-acl"}},
     ),
-    pytest.param(
+    "web ACL off": (
         {"waf": {"enabled": False}},
         {
             "deleted": {
                 *("web-acl", "web-acl-association", "waf-logging", "waf-logs"),
                 "waf-blocked-requests",
-            }
+            },
+            "updated": {"dashboard"},
         },
-        {"dashboard"},
-        id="web ACL off",
     ),
-    pytest.param(
-        {"waf": {"logging": False}},
-        {"deleted": {"waf-logging", "waf-logs"}},
-        set(),
-        id="WAF logs off",
-    ),
-    pytest.param(
+    "WAF logs off": ({"waf": {"logging": False}}, {"deleted": {"waf-logging", "waf-logs"}}),
+    "flow logs off": (
         {"network": {"flowLogs": False}},
         {"deleted": {"flow-log", "flow-logs", "flow-logs-policy", "flow-logs-role"}},
-        set(),
-        id="flow logs off",
     ),
-    pytest.param(
+    "another zone": (
         {"network": {"availabilityZones": 3}},
-        {"created": {"subnet-2", "subnet-2-routes"}},
-        {"function"},
-        id="another zone",
+        {"created": {"subnet-2", "subnet-2-routes"}, "updated": {"function"}},
     ),
-    pytest.param(
+    "runtime, architecture and memory": (
         {"function": {"runtime": "python3.14", "architecture": "x86_64", "memoryMb": 256}},
-        {},
-        {"function"},
-        id="runtime, architecture and memory",
+        {"updated": {"function"}},
     ),
-    pytest.param(
+    "timeout and concurrency": (
         {"function": {"timeoutSeconds": 29, "reservedConcurrency": "none"}},
-        {"deleted": {"function-concurrency"}},
-        {"function", "dashboard", "function-duration"},
-        id="timeout and concurrency",
+        {
+            "deleted": {"function-concurrency"},
+            "updated": {"function", "dashboard", "function-duration"},
+        },
     ),
-    pytest.param(
+    "SnapStart on": (
         {"function": {"snapStart": True}},
-        {"created": {"function-live"}, "replaced": {"deployment"}},
-        {"function", "api", "stage", "may-invoke-post-data"},
-        id="SnapStart on",
+        {
+            "created": {"function-live"},
+            "replaced": {"deployment"},
+            "updated": {"function", "api", "stage", "may-invoke-post-data"},
+        },
     ),
-    pytest.param(
+    "cap and recovery of the table": (
         {"table": {"maxWriteRequestUnits": 10, "pointInTimeRecovery": False}},
-        {},
-        {"table", "dashboard"},
-        id="table's cap and recovery",
+        {"updated": {"table", "dashboard"}},
     ),
-    pytest.param(
+    "retention of logs": (
         {"monitoring": {"logRetentionDays": 7}},
-        {},
-        {"flow-logs", "function-logs", "access-logs", "execution-logs", "waf-logs"},
-        id="retention of logs",
+        {"updated": {"flow-logs", "function-logs", "access-logs", "execution-logs", "waf-logs"}},
     ),
-    pytest.param(
+    "alarms": (
         {
             "monitoring": {
                 "alarmEmails": ["b@example.com", "a@example.com"],
                 "thresholds": {"serverErrors": 7},
             }
         },
-        {"created": {"alarms-to-a@example.com", "alarms-to-b@example.com"}},
-        {"server-errors"},
-        id="alarms",
+        {
+            "created": {"alarms-to-a@example.com", "alarms-to-b@example.com"},
+            "updated": {"server-errors"},
+        },
     ),
-    pytest.param(
-        {"monitoring": {"dashboard": False}}, {"deleted": {"dashboard"}}, set(), id="dashboard off"
-    ),
-    # Kept in AWS, because it is the whole account's.
-    pytest.param({"manageApiGatewayLogging": False}, {}, set(), id="account's logging left alone"),
-    pytest.param({"aws": {"profile": "ops"}}, {}, {"aws"}, id="another profile"),
-]
-
-OPPOSITE = {"created": "deleted", "deleted": "created", "replaced": "replaced"}
+    "dashboard off": ({"monitoring": {"dashboard": False}}, {"deleted": {"dashboard"}}),
+    "another profile": ({"aws": {"profile": "ops"}}, {"updated": {"aws"}}),
+}
+OPPOSITE = {"created": "deleted", "deleted": "created"}
 
 
-@pytest.mark.parametrize(("edit", "effects", "updated"), SETTING_EDITS)
+@pytest.mark.parametrize(("edit", "expected"), SETTING_EDITS.values(), ids=SETTING_EDITS)
 def test_a_setting_touches_what_it_is_about_and_so_does_taking_it_back(
-    deploy: Deploy, edit: dict[str, Any], effects: dict[str, set[str]], updated: set[str]
+    edit: dict[str, Any], expected: Effects
 ) -> None:
     before, after = deploy("prod"), deploy("prod", **edit)
-    there, back = plan(before, after), plan(after, before)
-    assert changed(there) == effects
-    assert there.updated >= updated
-    assert not {"table", "vpc", "api", "stage"} & (there.replaced | there.deleted)
-    if "manageApiGatewayLogging" not in edit:
-        assert changed(back) == {OPPOSITE[effect]: names for effect, names in effects.items()}
-    assert there.refused == back.refused == []
+    assert effects(before, after) == expected
+    assert effects(after, before) == {
+        OPPOSITE.get(effect, effect): names for effect, names in expected.items()
+    }
+
+
+def test_the_logging_of_the_account_stays_in_aws_when_it_is_left_to_others() -> None:
+    assert effects(deploy("prod"), deploy("prod", manageApiGatewayLogging=False)) == {}
 
 
 # Code
 
 
 def test_another_document_is_another_deployment_of_the_same_stage(
-    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def described(**given: Any) -> dict[str, Any]:  # noqa: ANN401
-        document = openapi(**given)
-        return {**document, "info": {**document["info"], "description": "Stores records"}}
+        return {**openapi(**given), "info": {"title": "Records", "version": "2"}}
 
     before = deploy("prod")
-    monkeypatch.setattr(edge_protection, "openapi", described)
-    planned = plan(before, deploy("prod", anew=True))
-    assert changed(planned) == {"replaced": {"deployment"}}
-    assert planned.updated == {"api", "stage"}
-    assert planned.refused == []
+    monkeypatch.setattr(rest_api, "openapi", described)
+    assert effects(before, run("prod")) == {"replaced": {"deployment"}, "updated": {"api", "stage"}}
 
 
-def test_another_endpoint_type_is_not_refused(
-    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = deploy("prod")
-    monkeypatch.setattr(edge_protection, "_ENDPOINT_TYPE", "EDGE")
-    planned = plan(before, deploy("prod", anew=True))
-    assert changed(planned) == {"replaced": {"deployment"}}
-    assert planned.refused == []
-
-
-def test_other_code_of_the_function_is_the_functions_alone(
-    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+def test_other_code_of_the_function_updates_the_function_alone(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = deploy("prod")
     monkeypatch.setattr(compute, "FILES", (*compute.FILES, "handler/more.py"))
-    planned = plan(before, deploy("prod", anew=True))
-    assert changed(planned) == {}
-    assert planned.updated == {"function"}
+    assert effects(before, run("prod")) == {"updated": {"function"}}
 
 
-# What cannot be had back
+# What cannot be recovered
 
 
 def with_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +332,7 @@ def with_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws.dynamodb, "Table", another)
 
 
-def with_another_name_of(module: Any, kind: str) -> Callable[[pytest.MonkeyPatch], None]:  # noqa: ANN401
+def renamed(module: Any, kind: str) -> Callable[[pytest.MonkeyPatch], None]:  # noqa: ANN401
     def rename(monkeypatch: pytest.MonkeyPatch) -> None:
         make = getattr(module, kind)
         monkeypatch.setattr(module, kind, lambda name, /, **given: make(f"{name}-2", **given))
@@ -352,25 +341,24 @@ def with_another_name_of(module: Any, kind: str) -> Callable[[pytest.MonkeyPatch
 
 
 def unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An edit of the config alone."""
+    """Patch nothing: an edit of the config alone."""
 
 
-DANGEROUS = [
-    pytest.param({"stageName": "live"}, unpatched, {"stage"}, id="stage's name"),
-    pytest.param({"network": {"cidr": "10.9.0.0/16"}}, unpatched, {"vpc"}, id="VPC's CIDR"),
-    pytest.param({}, with_another_key, {"table"}, id="table's key"),
-    pytest.param(
-        {"aws": {"region": "eu-west-1"}}, unpatched, {"stage", "table", "vpc"}, id="Region"
-    ),
-    pytest.param({}, with_another_name_of(aws.apigateway, "RestApi"), {"stage"}, id="API"),
-    pytest.param({}, with_another_name_of(aws.ec2, "Vpc"), {"vpc"}, id="VPC's own name"),
-]
-
-
-@pytest.mark.parametrize(("edit", "patch", "lost"), DANGEROUS)
 @pytest.mark.parametrize("stack", STACKS)
-def test_what_cannot_be_had_back_is_not_lost_where_it_is_protected(
-    deploy: Deploy,
+@pytest.mark.parametrize(
+    ("edit", "patch", "lost"),
+    [
+        pytest.param({"stageName": "live"}, unpatched, {"stage"}, id="name of the stage"),
+        pytest.param({"network": {"cidr": "10.9.0.0/16"}}, unpatched, {"vpc"}, id="CIDR"),
+        pytest.param(
+            {"aws": {"region": "eu-west-1"}}, unpatched, {"stage", "table", "vpc"}, id="Region"
+        ),
+        pytest.param({}, with_another_key, {"table"}, id="key of the table"),
+        pytest.param({}, renamed(aws.apigateway, "RestApi"), {"stage"}, id="another API"),
+        pytest.param({}, renamed(aws.ec2, "Vpc"), {"vpc"}, id="logical name of the VPC"),
+    ],
+)
+def test_what_cannot_be_recovered_is_not_lost_where_it_is_protected(
     monkeypatch: pytest.MonkeyPatch,
     stack: str,
     edit: dict[str, Any],
@@ -379,40 +367,23 @@ def test_what_cannot_be_had_back_is_not_lost_where_it_is_protected(
 ) -> None:
     before = deploy(stack)
     patch(monkeypatch)
-    planned = plan(before, deploy(stack, anew=True, **edit))
-    assert lost <= planned.replaced | planned.deleted, "or there is nothing to protect"
-    refused = {
-        error.partition("\n")[0].rpartition("::throttled-api-")[2] for error in planned.refused
-    }
-    assert refused == (lost if stack == "prod" else set())
+    found = effects(before, run(stack, **edit))
+    assert lost <= found["replaced"] | found.get("deleted", set()), "or nothing needs protection"
+    assert found.get("refused", set()) == (lost if stack == "prod" else set())
 
 
-def test_the_engine_says_what_it_refuses(deploy: Deploy) -> None:
-    [error] = plan(deploy("prod"), deploy("prod", stageName="live")).refused
-    assert error == (
-        "unable to replace resource urn:pulumi:prod::throttled-api::throttled-api:index:"
-        "EdgeProtection$aws:apigateway/stage:Stage::throttled-api-stage\n"
-        "as it is currently marked for protection."
-    )
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("protection", [True, False])
+def test_only_a_stack_with_deletion_protection_is_protected(stack: str, protection: bool) -> None:
+    program = deploy(stack, table={"deletionProtection": protection})
+    protected = {short(resource) for resource in program.resources.items if resource.protect}
+    assert protected == ({"table", "vpc", "stage"} if protection else set())
+    table = only(program, "dynamodb/table:Table")
+    assert table.inputs["deletionProtectionEnabled"] == protection
 
 
-def test_one_update_takes_the_protection_from_all(deploy: Deploy) -> None:
-    """Of which the README says that a destroy works after it."""
-    protected = deploy("prod")
-    open_to_all = deploy("prod", table={"deletionProtection": False})
-    planned = plan(protected, open_to_all)
-    assert changed(planned) == {}
-    assert planned.updated == {"table"}, "in AWS, only the table knows of it"
-    assert planned.refused == []
-    assert {r.name for r in protected.resources.items if r.protect} == {
-        *("throttled-api-table", "throttled-api-vpc", "throttled-api-stage"),
-    }
-    assert not any(resource.protect for resource in open_to_all.resources.items)
-
-
-@pytest.mark.parametrize("token", FORCE_NEW)
-def test_the_inputs_that_force_a_replacement_are_inputs(token: str) -> None:
-    module, _, kind = re.split("[/:]", token)
-    resource = getattr(getattr(aws, module), kind)
-    for name in FORCE_NEW[token]:
-        assert hasattr(resource, re.sub("[A-Z]", r"_\g<0>", name).lower()), name
+def test_one_update_removes_the_protection_from_everything() -> None:
+    """After it, a destroy works."""
+    unprotected = deploy("prod", table={"deletionProtection": False})
+    # AWS knows only about the protection of the table.
+    assert effects(deploy("prod"), unprotected) == {"updated": {"table"}}

@@ -1,17 +1,16 @@
-"""One client's key takes over from another, and nobody else notices."""
+"""A client's new key takes over from its old one, and no other client notices."""
 
+import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from tools.sandbox.deployment import read_deployment
+from tests.stacks import deploy
+from throttling import Client
 from tools.recorder.program import Program
 from tools.recorder.resources import Properties
-from tests.program.conftest import Deploy
-from throttling import Client
-
-KEY = "aws:apigateway/apiKey:ApiKey"
-LINK = "aws:apigateway/usagePlanKey:UsagePlanKey"
+from tools.sandbox.deployment import read_deployment
 
 STEPS: list[dict[str, list[int]]] = [
     {},
@@ -22,24 +21,27 @@ STEPS: list[dict[str, list[int]]] = [
 ]
 
 
-def plans(keys: dict[str, list[int]]) -> Properties:
-    basic = {"rateLimit": 5, "burstLimit": 10, "quota": {"limit": 1000}}
-    return {"basic": {**basic, "clients": ["default", "acme"], "keys": keys}}
+def at(keys: dict[str, list[int]]) -> Program:
+    """Return the program with these keys in a plan of two clients."""
+    plan: dict[str, Any] = {"rateLimit": 5, "burstLimit": 10, "quota": {"limit": 1000}}
+    plans = {"basic": {**plan, "clients": ["default", "acme"], "keys": keys}}
+    return deploy(usagePlans=json.dumps(plans))
 
 
-@pytest.fixture(scope="module")
-def steps(deploy: Deploy) -> list[Program]:
+@pytest.fixture
+def steps() -> list[Program]:
     """The program at each step of two rotations."""
-    return [deploy(usagePlans=plans(keys)) for keys in STEPS]
+    return [at(keys) for keys in STEPS]
 
 
 def resources_of(program: Program) -> dict[str, Properties]:
-    """Keys and their links to plans, by URN."""
-    return {r.urn: r.outputs for token in (KEY, LINK) for r in program.resources.of_type(token)}
+    """Return keys and their links to plans, by URN."""
+    types = ("aws:apigateway/apiKey:ApiKey", "aws:apigateway/usagePlanKey:UsagePlanKey")
+    return {r.urn: r.outputs for r in program.resources.items if r.type in types}
 
 
 def values_of(program: Program, client: str) -> set[str]:
-    """The key values that open the API for a client."""
+    """Return the key values that open the API for a client."""
     clients = read_deployment(program.resources).clients
     return {v for v, holder in clients.items() if holder.name.split(".")[0] == client}
 
@@ -59,21 +61,16 @@ def test_no_key_but_the_rotated_one_is_touched(steps: list[Program]) -> None:
 
 def test_the_output_is_the_newest_key(steps: list[Program]) -> None:
     newest = [program.resources.exports["apiKeys"]["basic"]["acme"] for program in steps]
-
     assert newest[1] == newest[2]
     assert newest[3] == newest[4]
     assert len(set(newest)) == 3
 
 
-def test_a_key_of_its_own_has_buckets_and_a_quota_of_its_own(steps: list[Program]) -> None:
-    limits = read_deployment(steps[1].resources).limits
+def test_each_key_has_its_own_buckets_and_quota(steps: list[Program]) -> None:
+    deployment = read_deployment(steps[1].resources)
+    assert deployment.limits.usage_plans["basic"].clients == ("acme", "acme.2", "default")
+    assert Client("basic", "acme.2") in deployment.clients.values()
 
-    assert limits.usage_plans["basic"].clients == ("acme", "acme.2", "default")
-    assert Client("basic", "acme.2") in read_deployment(steps[1].resources).clients.values()
 
-
-def test_a_config_of_before_there_were_numbers_keeps_its_keys(deploy: Deploy) -> None:
-    numbered = deploy(usagePlans=plans({"acme": [1], "default": [1]}))
-    plain = deploy(usagePlans=plans({}))
-
-    assert resources_of(numbered) == resources_of(plain)
+def test_a_config_without_key_numbers_has_key_1_of_each_client() -> None:
+    assert resources_of(at({"acme": [1], "default": [1]})) == resources_of(at({}))

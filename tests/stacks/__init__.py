@@ -55,10 +55,15 @@ def deploy(stack: str = "dev", *, preview: bool = False, **changes: Any) -> Prog
     return _deploy(json.dumps([stack, preview, changes], sort_keys=True))
 
 
+def run(stack: str = "dev", *, preview: bool = False, **changes: Any) -> Program:  # noqa: ANN401
+    """Run the program as `deploy` does, but always again: for tests that patch or watch the run."""
+    return run_program(config(stack, **changes), base_url=BASE_URL, preview=preview)
+
+
 @cache
 def _deploy(arguments: str) -> Program:
     stack, preview, changes = json.loads(arguments)
-    return run_program(config(stack, **changes), base_url=BASE_URL, preview=preview)
+    return run(stack, preview=preview, **changes)
 
 
 def _merged(base: Any, changes: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON

@@ -1,0 +1,74 @@
+"""The REST API, and the deployment that makes its current document reach callers."""
+
+import hashlib
+import json
+from typing import Final
+
+import pulumi
+import pulumi_aws as aws
+
+from components.component import Component
+from components.edge_protection.openapi import openapi, retry_after_seconds
+from routes import METHODS
+from settings.schema import Settings
+
+_ENDPOINT_TYPE: Final = "REGIONAL"
+
+
+def create_rest_api(
+    component: Component, name: str, settings: Settings, invoke_arn: pulumi.Input[str]
+) -> tuple[aws.apigateway.RestApi, aws.apigateway.Deployment]:
+    """Create the API from one OpenAPI document, and a deployment of that document."""
+    throttle, plans = settings.throttle, settings.usage_plans
+    buckets = (throttle, *throttle.methods.values(), *plans.values())
+    retry_after = retry_after_seconds([bucket.rate_limit for bucket in buckets])
+    body = pulumi.Output.from_input(invoke_arn).apply(
+        lambda arn: json.dumps(
+            openapi(title=settings.label, invoke_arn=arn, retry_after_seconds=retry_after)
+        )
+    )
+    api = aws.apigateway.RestApi(
+        f"{name}-api",
+        name=settings.label,
+        body=body,
+        endpoint_configuration={"types": _ENDPOINT_TYPE},
+        opts=component.child(),
+    )
+    # A deployment is a snapshot of the API: changes of the document or of the endpoint reach
+    # callers only with a new one. Pulumi creates the new one before it deletes the old one, so
+    # that the stage always has one.
+    deployment = aws.apigateway.Deployment(
+        f"{name}-deployment",
+        rest_api=api.id,
+        triggers={
+            "redeployment": body.apply(
+                lambda text: hashlib.sha256(f"{text}{_ENDPOINT_TYPE}".encode()).hexdigest()
+            )
+        },
+        opts=component.child(),
+    )
+    return api, deployment
+
+
+def permit_invocations(
+    component: Component,
+    name: str,
+    settings: Settings,
+    api: aws.apigateway.RestApi,
+    function_name: pulumi.Input[str],
+    alias_name: pulumi.Input[str] | None,
+) -> None:
+    """Allow the routes of this stage, and nothing else, to invoke the function."""
+    for method in METHODS:
+        verb, path = method.split()
+        aws.lambda_.Permission(
+            f"{name}-may-invoke-{verb.lower()}{path.replace('/', '-')}",
+            action="lambda:InvokeFunction",
+            function=function_name,
+            qualifier=alias_name,
+            principal="apigateway.amazonaws.com",
+            source_arn=pulumi.Output.concat(
+                api.execution_arn, "/", settings.stage_name, "/", verb, path
+            ),
+            opts=component.child(),
+        )

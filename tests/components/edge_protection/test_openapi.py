@@ -1,0 +1,163 @@
+"""The API's document: what it promises to callers, and what it asks of API Gateway."""
+
+import json
+import re
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jsonschema import ValidationError
+from jsonschema.validators import extend
+from openapi_schema_validator import OAS30Validator
+from openapi_spec_validator import OpenAPIV30SpecValidator, validate
+
+from components.edge_protection.openapi import openapi, retry_after_seconds
+from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS, to_item
+from routes import METHODS
+from tests.fuzzing import examples
+from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
+
+DOCUMENT = openapi(
+    title="records-prod",
+    invoke_arn="arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/"
+    "arn:aws:lambda:eu-central-1:111122223333:function:store/invocations",
+    retry_after_seconds=3,
+)
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(DOCUMENT, cls=OpenAPIV30SpecValidator)
+
+
+def test_the_whole_document() -> None:
+    assert json.loads(Path(__file__).with_name("openapi.json").read_text()) == DOCUMENT
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, verbs in DOCUMENT["paths"].items():
+        for verb, operation in verbs.items():
+            yield f"{verb.upper()} {path}", operation
+
+
+def test_the_methods_that_the_config_may_name_are_those_of_the_document() -> None:
+    assert [method for method, _ in operations()] == list(METHODS)
+
+
+def test_no_method_is_open_to_callers_without_a_key() -> None:
+    assert all(operation["security"] == [{"apiKey": []}] for _, operation in operations())
+
+
+@pytest.mark.parametrize(
+    "answer", read_gateway_responses(DOCUMENT).values(), ids=attrgetter("type")
+)
+def test_every_answer_of_api_gateway_is_documented(answer: GatewayResponse) -> None:
+    """Also those that the document leaves as AWS has them."""
+    body = json.loads(answer.body(request_id="id"))
+    OAS30Validator(DOCUMENT["components"]["schemas"]["Message"]).validate(body)
+    if answer.type == "MISSING_AUTHENTICATION_TOKEN":
+        assert answer.status == 404, "it answers for unknown routes, which no operation documents"
+        return
+    for _, operation in operations():
+        documented = operation["responses"][str(answer.status)]
+        assert documented.get("headers", {}).keys() >= answer.headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("rates", "seconds"),
+    [([1000, 100, 500], 1), ([1], 1), ([5, 0.5], 2), ([0.3], 4), ([0.001, 7], 1000)],
+)
+def test_a_throttled_caller_waits_until_the_slowest_bucket_has_a_token(
+    rates: list[float], seconds: int
+) -> None:
+    assert retry_after_seconds(rates) == seconds
+
+
+# What the schema accepts, the function stores
+
+
+def _pattern(_: object, pattern: str, value: object, __: object) -> Iterator[ValidationError]:
+    """In ECMA-262, `$` is the very end of a text. In Python, a line break may follow."""
+    if isinstance(value, str) and not re.search(pattern.replace("$", r"\Z"), value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Validator = extend(OAS30Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+RECORDS = _Validator(DOCUMENT["components"]["schemas"]["Record"])
+
+texts = st.builds(
+    lambda text, times: text * times,
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+    st.sampled_from([1, 2, 3, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025]),
+)
+whole = st.integers() | st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 0])
+years = whole | st.floats() | st.booleans() | st.from_regex(r"[+-]?[0-9]{1,40}\n?", fullmatch=True)
+records = st.fixed_dictionaries(
+    {"id": texts, "title": texts, "year": years | st.text(max_size=5)},
+    optional={"extra": texts},
+)
+LARGEST = {
+    "id": "🎬" * (MAX_ID_BYTES // 4),
+    "title": "🎬" * MAX_TITLE_CHARACTERS,
+    "year": "-" + "9" * 38,
+}
+
+
+@examples()
+@given(record=records, ascii=st.booleans())
+@example(record=LARGEST, ascii=True)
+@example(record={**LARGEST, "year": -(2**63)}, ascii=False)
+def test_every_record_that_fits_the_schema_is_stored(record: dict[str, Any], ascii: bool) -> None:
+    if RECORDS.is_valid(record):
+        assert to_item(json.dumps(record, ensure_ascii=ascii)) == {
+            "id": {"S": record["id"]},
+            "title": {"S": record["title"]},
+            "year": {"N": str(int(record["year"]))},
+        }
+
+
+@pytest.mark.parametrize(
+    "record",
+    [LARGEST, {**LARGEST, "year": 2**63 - 1}, {"id": "x", "title": "x", "year": -(2**63)}],
+)
+def test_the_schema_takes_the_largest_records(record: dict[str, Any]) -> None:
+    assert RECORDS.is_valid(record)
+
+
+RECORD = {"id": "1", "title": "x", "year": 1}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"id": "1", "title": "x"},
+        {**RECORD, "extra": 1},
+        {**RECORD, "id": ""},
+        {**RECORD, "id": "x" * 513},
+        {**RECORD, "id": 1},
+        {**RECORD, "title": ""},
+        {**RECORD, "title": "x" * 1025},
+        {**RECORD, "year": 1.5},
+        {**RECORD, "year": True},
+        {**RECORD, "year": 2**63},
+        {**RECORD, "year": "x"},
+        {**RECORD, "year": "1" * 39},
+        {**RECORD, "year": "2023\n"},
+    ],
+)
+def test_the_schema_refuses_anything_else(record: dict[str, Any]) -> None:
+    assert not RECORDS.is_valid(record)
+
+
+def test_the_example_is_stored() -> None:
+    sample = DOCUMENT["components"]["schemas"]["Record"]["example"]
+    assert RECORDS.is_valid(sample)
+    assert to_item(json.dumps(sample)) == {
+        "id": {"S": "12"},
+        "title": {"S": "Test Movie"},
+        "year": {"N": "2023"},
+    }

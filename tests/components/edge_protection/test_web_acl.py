@@ -1,0 +1,132 @@
+"""The web ACL in front of the stage."""
+
+import json
+import re
+from typing import Any
+
+from components.edge_protection import web_acl
+from settings.schema import WafSettings
+from tests.stacks import PROJECT, deploy
+from tests.stacks.resources import LOG_GROUP, STAGE, WEB_ACL, only
+
+LABEL = f"{PROJECT}-dev"
+
+
+def metrics(name: str) -> dict[str, Any]:
+    return {
+        "cloudwatchMetricsEnabled": True,
+        "sampledRequestsEnabled": True,
+        "metricName": f"{LABEL}{name}",
+    }
+
+
+def rate_rule(window: int, **statement: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+    return {
+        "name": "rate-per-address",
+        "priority": 0,
+        "statement": {"rateBasedStatement": {"evaluationWindowSec": window, **statement}},
+        "action": {
+            "block": {
+                "customResponse": {
+                    "responseCode": 429,
+                    "customResponseBodyKey": "too-many-requests",
+                    "responseHeaders": [{"name": "Retry-After", "value": str(window)}],
+                }
+            }
+        },
+        "visibilityConfig": metrics("-rate"),
+    }
+
+
+def rules(**changes: Any) -> list[dict[str, Any]]:  # noqa: ANN401  JSON
+    """Return the rules that are registered for such settings."""
+    found: list[dict[str, Any]] = only(deploy(waf=changes), WEB_ACL).inputs["rules"]
+    return found
+
+
+def test_the_web_acl_lets_through_what_its_rules_do_not_block() -> None:
+    program = deploy("dev")
+    acl = only(program, WEB_ACL)
+    assert acl.inputs == {
+        "description": f"In front of stage dev of {LABEL}",
+        "scope": "REGIONAL",
+        "defaultAction": {"allow": {}},
+        # In the shape of the API's own refusals.
+        "customResponseBodies": [
+            {
+                "key": "too-many-requests",
+                "contentType": "APPLICATION_JSON",
+                "content": '{"message": "Too Many Requests", '
+                '"reason": "too many requests from this address"}',
+            }
+        ],
+        "rules": [rate_rule(60, limit=1500, aggregateKeyType="IP")],
+        "visibilityConfig": metrics(""),
+        # For the requests that it samples, which the redaction of the log does not cover.
+        "dataProtectionConfig": {
+            "dataProtections": [
+                {
+                    "field": {"fieldType": "SINGLE_HEADER", "fieldKeys": ["x-api-key"]},
+                    "action": "SUBSTITUTION",
+                }
+            ]
+        },
+    }
+    association = only(program, "wafv2/webAclAssociation:WebAclAssociation")
+    assert association.inputs == {
+        "resourceArn": only(program, STAGE).outputs["arn"],
+        "webAclArn": acl.outputs["arn"],
+    }
+
+
+def test_an_address_over_its_limit_gets_429_and_when_to_come_back() -> None:
+    assert rules(rateLimit=10, windowSeconds=300) == [
+        rate_rule(300, limit=10, aggregateKeyType="IP")
+    ]
+
+
+def test_behind_a_cdn_a_request_with_an_invalid_address_counts_as_over_the_limit() -> None:
+    forwarded = {"headerName": "X-Forwarded-For", "fallbackBehavior": "MATCH"}
+    assert rules(aggregateBy="FORWARDED_IP") == [
+        rate_rule(60, limit=1500, aggregateKeyType="FORWARDED_IP", forwardedIpConfig=forwarded)
+    ]
+
+
+def test_managed_groups_follow_the_rate_rule_in_the_order_of_the_config() -> None:
+    groups = ["AWSManagedRulesCommonRuleSet", {"name": "Bots", "vendorName": "F5", "wcu": 90}]
+    rate, *managed = rules(managedRuleGroups=groups)
+    assert rate["priority"] == 0
+    assert managed == [
+        {
+            "name": name,
+            "priority": priority,
+            "statement": {"managedRuleGroupStatement": {"vendorName": vendor, "name": name}},
+            "overrideAction": {"none": {}},
+            "visibilityConfig": metrics(f"-{name}"),
+        }
+        for priority, vendor, name in (
+            (1, "AWS", "AWSManagedRulesCommonRuleSet"),
+            (2, "F5", "Bots"),
+        )
+    ]
+
+
+def test_metrics_of_long_names_stay_apart_within_what_waf_takes() -> None:
+    groups = [{"name": name, "wcu": 1} for name in ("a" * 128, "b" * 128, "a" * 127)]
+    settings = WafSettings.model_validate({"managedRuleGroups": groups})
+    made = json.loads(json.dumps(web_acl.rules(settings, "p" * 121)))
+    shown = [rule["visibility_config"]["metric_name"] for rule in made]
+    assert shown[0] == "p" * 121 + "-rate"
+    assert len(set(shown)) == 4
+    assert all(re.fullmatch("[A-Za-z0-9_-]{1,128}", name) for name in shown)
+
+
+def test_the_log_of_the_web_acl_holds_no_api_key() -> None:
+    program = deploy("dev")
+    logs = only(program, LOG_GROUP, "waf-logs")
+    assert logs.inputs["namePrefix"] == f"aws-waf-logs-{PROJECT}-", "AWS WAF takes no other"
+    assert only(program, "wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration").inputs == {
+        "resourceArn": only(program, WEB_ACL).outputs["arn"],
+        "logDestinationConfigs": [logs.outputs["arn"]],
+        "redactedFields": [{"singleHeader": {"name": "x-api-key"}}],
+    }

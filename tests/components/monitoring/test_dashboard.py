@@ -1,0 +1,124 @@
+"""The dashboard."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.monitoring.alarms import Names
+from components.monitoring.dashboard import dashboard
+from components.monitoring.log_metrics import log_metrics
+from tests.components.monitoring.aws_metrics import aws_publishes
+from tests.stacks import PROJECT, deploy, settings
+from tests.stacks.resources import ALARM, FUNCTION, TABLE, document, find, only
+
+NAMES = Names(
+    namespace=f"{PROJECT}/prod",
+    web_acl="acl-metric",
+    api="the-api",
+    stage="live",
+    function="the-function",
+    table="the-table",
+    region="eu-central-1",
+)
+NO_WEB_ACL = replace(NAMES, web_acl=None)
+
+
+def body(names: Names = NAMES, **changes: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+    """Return the dashboard of prod with changed settings."""
+    return dashboard(settings("prod", **changes), names, ["a", "b"])
+
+
+def test_the_whole_dashboard() -> None:
+    expected = json.loads(Path(__file__).with_name("dashboard.json").read_text())
+    assert body(table={"maxWriteRequestUnits": 50}) == expected
+
+
+def test_the_dashboard_shows_this_stack() -> None:
+    program = deploy("dev")
+    shown = only(program, "cloudwatch/dashboard:Dashboard")
+    names = Names(
+        namespace=f"{PROJECT}/dev",
+        web_acl=f"{PROJECT}-dev",
+        api=f"{PROJECT}-dev",
+        stage="dev",
+        function=only(program, FUNCTION).outputs["name"],
+        table=only(program, TABLE).outputs["name"],
+        region="eu-central-1",
+    )
+    made = document(shown, "dashboardBody")
+    alarms = made["widgets"][1]["properties"]["alarms"]
+    assert sorted(alarms) == sorted(alarm.outputs["arn"] for alarm in find(program, ALARM))
+    assert made == json.loads(json.dumps(dashboard(settings("dev"), names, alarms)))
+    assert shown.inputs["dashboardName"] == f"{PROJECT}-dev"
+
+
+@pytest.mark.parametrize("title", ["Function executions at once", "Table writes a minute"])
+def test_a_limit_that_is_not_set_is_not_drawn(title: str) -> None:
+    widgets = [
+        widget["properties"] for widget in body(function={"reservedConcurrency": "none"})["widgets"]
+    ]
+    [graph] = [properties for properties in widgets if properties.get("title") == title]
+    assert graph["annotations"]["horizontal"] == []
+
+
+def test_without_a_web_acl_the_dashboard_does_not_mention_one() -> None:
+    text = json.dumps(body(NO_WEB_ACL, waf={"enabled": False}))
+    assert "WAF" not in text
+    assert "web ACL" not in text
+
+
+def test_of_many_plans_the_first_ten_are_written_out() -> None:
+    plan = {"rateLimit": 1.5, "burstLimit": 2, "quota": {"limit": 1000, "period": "MONTH"}}
+    shown = body(usagePlans=json.dumps({f"p{i}": plan for i in range(12)}))
+    lines = shown["widgets"][0]["properties"]["markdown"].splitlines()
+    assert lines[5:16] == [
+        *(f"plan p{i}, each client | 1.5/s | 2 | 1,000 a month" for i in range(10)),
+        "and 2 more plans | | | ",
+    ]
+
+
+@pytest.mark.parametrize("names", [NAMES, NO_WEB_ACL])
+def test_no_widget_covers_another_or_leaves_the_page(names: Names) -> None:
+    widgets = body(names)["widgets"]
+    for one in widgets:
+        assert 0 <= one["x"] <= one["x"] + one["width"] <= 24
+    for one, other in combinations(widgets, 2):
+        beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
+        below = one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
+        assert beside or below
+
+
+def metrics_shown() -> Iterator[tuple[str, str, list[str]]]:
+    """Yield namespace, metric and names of dimensions of every line on the dashboard."""
+    for widget in body()["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            if isinstance(metric[0], dict):
+                search = re.fullmatch(
+                    r"SEARCH\('\{\"([^\"]+)\",(\w+)\} MetricName=\"(\w+)\"', 'Sum', 60\)",
+                    metric[0]["expression"],
+                )
+                assert search, (
+                    f"{metric[0]['expression']}: a namespace with other characters than letters "
+                    "and digits must be in double quotes"
+                )
+                yield search[1], search[3], [search[2]]
+            else:
+                words = [word for word in metric if isinstance(word, str)]
+                yield words[0], words[1], words[2::2]
+
+
+def test_every_line_on_the_dashboard_is_of_a_metric_that_exists() -> None:
+    own = {metric.metric: sorted(metric.dimensions) for metric in log_metrics()}
+    shown = list(metrics_shown())
+    assert len(shown) > 10
+    for namespace, metric, dimensions in shown:
+        if namespace == NAMES.namespace:
+            assert own[metric] == dimensions
+        else:
+            assert aws_publishes(namespace, metric, dimensions), f"{namespace} {metric} is empty"
