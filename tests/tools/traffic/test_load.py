@@ -209,6 +209,22 @@ def test_traffic_leaves_this_machine_only_after_a_question(
     assert status == (Exit.OK if sends else Exit.BAD_INPUT)
 
 
+@pytest.mark.parametrize(("words", "seconds"), [([], 60), (["--waf-lag", "0s"], 0)])
+def test_a_deployed_web_acl_gets_time_to_notice(
+    words: list[str], seconds: int, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+
+    def generate(job: dict[str, Any], _: float) -> Iterator[dict[str, Any]]:
+        sent.append(len(job["requests"]))
+        raise KeyboardInterrupt
+        yield {}
+
+    monkeypatch.setattr("tools.traffic.load.command.generate", generate)
+    assert main(["load", "--deployed", "--profile", "waf", *words]) == Exit.INTERRUPTED
+    assert sent == [1653 + 150 * seconds]
+
+
 def test_a_run_that_nothing_answers_ends(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -28,6 +28,8 @@ from tools.traffic.report import moment
 RECORDS: Final = Path("docs", "tested-limits")
 _DEFAULT_STACK: Final = "dev"
 _WORKERS_PORT: Final = 5557
+_AWS_WAF_LAG_SECONDS: Final = 30.0
+"""https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-request-limiting.html"""
 _LOST_AT_FIRST: Final = 20
 """A run ends when this many requests, and all so far, were not answered."""
 
@@ -81,7 +83,7 @@ def load(
     url: str | None,
     profiles: Sequence[str],
     clients: Sequence[Source],
-    waf_lag_seconds: float,
+    waf_lag_seconds: float | None,
     chart: Path | None,
     tolerance: float,
     record: bool,
@@ -100,11 +102,12 @@ def load(
     if len(names) > 1 and (clients or workers):
         raise UserError("--client and --workers go with one --profile.")
     target = find_target(settings, url=url, deployed=deployed, named=stack is not None)
+    lag = waf_lag_seconds
+    if lag is None:
+        lag = 0.0 if target.sandbox else _AWS_WAF_LAG_SECONDS
     runs = [
         make_requests(
-            read_profile(
-                name, settings, clients=clients, waf_lag_seconds=waf_lag_seconds, **traffic_options
-            )
+            read_profile(name, settings, clients=clients, waf_lag_seconds=lag, **traffic_options)
         )
         for name in names
     ]
@@ -141,7 +144,7 @@ def load(
                 start,
                 tolerance=tolerance,
                 machines=0 if target.sandbox else workers or 1,
-                waf_lag_seconds=waf_lag_seconds,
+                waf_lag_seconds=lag,
             )
             findings.append(found)
             out.print(findings_report(found))
