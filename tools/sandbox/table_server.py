@@ -88,19 +88,15 @@ class Journal:
                     yield line
 
     def append(self, call: Call) -> None:
-        """Write a call behind those that are kept. `keep` or `undo` must follow.
+        """Write a call behind those that are kept, in place of one that is not.
 
         Raises:
             OSError: there is no room for it.
         """
         self._file.truncate(self._kept)
         line = call.line()
-        try:
-            while line:
-                line = line[self._file.write(line) :]
-        except OSError:
-            self.undo()
-            raise
+        while line:
+            line = line[self._file.write(line) :]
 
     def keep(self) -> None:
         """Keep the call that was written last."""

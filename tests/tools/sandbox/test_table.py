@@ -37,7 +37,9 @@ CODE = Path(__file__).parents[3]
 REGION = "eu-central-1"
 RECORDS = Table(name="records", attributes={"id": "S"}, hash_key="id", range_key=None)
 KEY = {"id": {"S": "12"}}
+BEFORE = {"id": {"S": "before"}}
 EXISTS = "attribute_exists(id)"
+NOT_EXISTS = "attribute_not_exists(id)"
 TTL = {"Enabled": True, "AttributeName": "expires"}
 
 
@@ -120,7 +122,7 @@ CALLS = [
     *(put(id_) for id_ in "ab"),
     *(put("a", s=value) for value in VALUES),
     call("PutItem", Item=KEY, ConditionExpression=EXISTS),
-    call("PutItem", Item=KEY, ConditionExpression="attribute_not_exists(id)"),
+    call("PutItem", Item=KEY, ConditionExpression=NOT_EXISTS),
     call("PutItem", Item=KEY, ConditionExpression="((("),
     *(call("DeleteItem", Key={"id": {"S": id_}}) for id_ in "ab"),
     *(call("UpdateItem", Key={"id": {"S": id_}}, **UPDATE) for id_ in "ab"),
@@ -173,6 +175,15 @@ def test_two_tables_of_one_name_and_items_of_one_id_are_kept_apart(tables: Table
     assert [item["at"]["S"] for item in elsewhere] == ["1", "2"]
 
 
+def test_an_item_with_a_binary_key_is_found_again(tables: Tables) -> None:
+    key = {"id": {"B": "aGVsbG8="}}
+    binary = create("us-east-1", id="HASH")
+    tables(binary._replace(body=binary.body.replace('"S"', '"B"')))
+    tables(call("PutItem", "us-east-1", Item=key))
+    tables.restart()
+    assert tables(call("GetItem", "us-east-1", Key=key))["Item"] == key
+
+
 @pytest.mark.parametrize(
     ("failing", "status"),
     [
@@ -207,6 +218,8 @@ def test_a_call_that_changes_nothing_is_not_kept(
         put("x", "nowhere").line(),
         call("UpdateContributorInsights").line(),
         create(id="HASH").line(),
+        # Written when the process was killed, and refused otherwise.
+        call("PutItem", Item=BEFORE | {"n": {"N": "1"}}, ConditionExpression=NOT_EXISTS).line(),
         call("PutItem", TableName="other", Item=KEY).line(),
     ],
 )
@@ -219,7 +232,7 @@ def test_a_line_that_fails_is_skipped_and_nothing_is_deleted(
     for _ in range(2):
         tables.restart()
         tables(put("after"))
-        assert tables.ids == ["after", "before"]
+        assert tables.items == [{"id": {"S": "after"}}, BEFORE]
     assert "Skipped line 3 of the journal" in caplog.text
     assert line in tables.path.read_bytes()
 
@@ -361,7 +374,8 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed_again_and_again
     with Running(tmp_path) as running:
         clients = [running.client() for _ in range(2)]
         writers = [
-            threading.Thread(target=write, args=each) for each in zip(clients, "ab", strict=True)
+            threading.Thread(target=write, args=each, daemon=True)
+            for each in zip(clients, "ab", strict=True)
         ]
         for writer in writers:
             writer.start()
