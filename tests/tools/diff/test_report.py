@@ -87,9 +87,9 @@ def test_the_address_that_counts_is_reported() -> None:
     assert "| `waf.aggregateBy` | `IP` | `FORWARDED_IP` |" in str(stack_diff("p", before, after))
 
 
-def lost(before: dict[str, Any], after: dict[str, Any], stack: str = "prod") -> list[str]:
-    """Return the lines about what cannot be undone."""
-    text = str(stack_diff(stack, settings(stack, **before), settings(stack, **after)))
+def lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the lines about what cannot be undone in prod."""
+    text = str(stack_diff("prod", settings("prod", **before), settings("prod", **after)))
     return text.partition("This cannot be undone:\n\n")[2].partition("\n\n")[0].splitlines()
 
 
@@ -135,13 +135,13 @@ def test_a_change_that_cannot_be_undone_is_reported(after: dict[str, Any], line:
     assert lost({}, after) == [line]
 
 
-def test_without_protection_before_or_after_nothing_is_refused() -> None:
-    moved = {"stageName": "live"}
-    line = "replaces the stage: every caller's URL changes."
+@pytest.mark.parametrize(("before", "after"), [(False, False), (False, True), (True, False)])
+def test_without_protection_before_or_after_nothing_is_refused(before: bool, after: bool) -> None:
+    old, new = ({"table": {"deletionProtection": value}} for value in (before, after))
 
-    assert lost({}, moved, "dev") == [f"- `stageName`: `dev` → `live` {line}"]
-    off = lost({}, moved | {"table": {"deletionProtection": False}})
-    assert off[1:] == [f"- `stageName`: `prod` → `live` {line}"]
+    *_, line = lost(old, new | {"stageName": "live"})
+
+    assert line.endswith("replaces the stage: every caller's URL changes.")
 
 
 def test_a_removed_plan_takes_its_keys_and_added_clients_and_keys_take_nothing() -> None:

@@ -21,6 +21,7 @@ from tools.doctor.command import examine
 
 ROOT = Path(__file__).parents[3]
 PROD = settings("prod")
+FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:{PROJECT}-function-1234567"
 
 
 def answer(account: MotoAccount, subject: str, stack: Settings = PROD) -> Answer:
@@ -35,7 +36,10 @@ def checked(
 ) -> Answer:
     """Return a check's answer when AWS gives these prepared answers: service, method, answer."""
     tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": "prod"}]
-    mine = {"ResourceTagMappingList": [{"ResourceARN": arn, "Tags": tags} for arn in own]}
+    deleted = {"ResourceARN": f"{FUNCTION}-deleted", "Tags": []}  # AWS lists it for a while
+    mine = {
+        "ResourceTagMappingList": [deleted, *({"ResourceARN": arn, "Tags": tags} for arn in own)]
+    }
     account = Account(settings=stack, session=boto3.Session(region_name=REGION))
     clients: dict[str, Any] = {}
     tagged = ("resourcegroupstaggingapi", "get_resources", mine)
@@ -94,14 +98,13 @@ def test_without_a_reservation_a_small_account_is_a_warning(account: MotoAccount
 
 
 def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
-    arn = f"arn:aws:lambda:{REGION}:123456789012:function:{PROJECT}-function-1234567"
     limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
 
     found = checked(
         stack_checks.concurrency,
         ("lambda", "get_account_settings", {"AccountLimit": limit}),
         ("lambda", "get_function_concurrency", {"ReservedConcurrentExecutions": 100}),
-        own=(arn,),
+        own=(FUNCTION,),
     )
 
     assert found.severity == "ok"
