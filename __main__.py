@@ -19,7 +19,7 @@ from components.edge_protection import EdgeProtection, EdgeProtectionArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.network import Network, NetworkArgs
 from components.provider import aws_provider
-from settings.schema import load_settings
+from settings.program import load_settings
 
 settings = load_settings()
 name = settings.project

@@ -1,60 +1,46 @@
-"""The stack's config as typed settings: checked whole, before any resource is registered.
+"""Every setting of a stack: what it does, what it may be, and its default.
 
-`load_settings` is what the program calls; `parse_settings` is the same without Pulumi's engine.
-Every default and every bound is here, each with its reason.
+In a stack's file the names are in camelCase, under the project's namespace. The descriptions and
+constraints here are also the words of the errors, the JSON Schema for editors, and the table in
+docs/settings.md.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Iterator
 from ipaddress import IPv4Network
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-import pulumi
-from pulumi.runtime.config import (
-    CONFIG,
-    get_config_env,
-    get_config_secret_keys_env,
-    is_config_secret,
-)
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
-from settings.errors import (
-    Path,
-    Problem,
-    SettingsError,
-    config_key,
-    field_problems,
-    fix_command,
-    shown,
-)
-from settings.files import StackConfig
-from settings.text import TextError, value_of
-from settings.kinds import Network, OneOf, Rate, Switch, Text, Whole
 from routes import METHODS
+from settings.errors import Problem, written
+from settings.values import (
+    NO_LIMIT,
+    NUMBER_TOO,
+    WHOLE,
+    Burst,
+    Count,
+    Name,
+    Network,
+    Percent,
+    Rate,
+    Switch,
+    Whole,
+    form,
+)
 from throttling import Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
-from throttling.account import MAX_API_KEYS, MAX_INTEGRATION_SECONDS, MAX_USAGE_PLANS, MAX_WCU
+from throttling.account import MAX_INTEGRATION_SECONDS, MAX_WCU
 from throttling.review import Expectations, review
 
-_NAME: Final = Text(
-    r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
-    "1 to 64 letters, digits, - and _, the first a letter or a digit",
-    "default",
-)
-Name = Annotated[str, _NAME]
+if TYPE_CHECKING:
+    Method = str
+else:
+    Method = Literal[METHODS]
+KeyNumber = Annotated[int, Field(strict=True, ge=1, le=9999), WHOLE]
+# SNS takes ASCII addresses only.
+_EMAIL: Final = form(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
 
-# SNS takes no others.
-_EMAIL: Final = Text(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
-_REGION: Final = Text(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", "the name of a Region", "us-east-1")
-_HIDDEN: Final = "is stored as a secret, which a preview cannot show"
-
-# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
-_RETENTION_DAYS: Final = (
-    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827),
-    *(2192, 2557, 2922, 3288, 3653),
-)
 # https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-list.html
 _AWS_RULE_GROUP_WCU: Final = {
     "AWSManagedRulesCommonRuleSet": 700,
@@ -72,114 +58,120 @@ _AWS_RULE_GROUP_WCU: Final = {
 _RATE_RULE_WCU: Final = 2
 RATE_RULE: Final = "rate-per-address"
 RATE_METRIC: Final = "rate"
-_MENDING_ROUNDS: Final = 4
-"""Mending one value may uncover another: a plan that goes may leave none."""
 
 
 class _Section(BaseModel):
-    """A mapping of the config: camelCase there, snake_case here."""
+    """A mapping of settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, use_attribute_docstrings=True
+    )
 
 
 class ThrottleSettings(_Section):
     """A token bucket."""
 
-    rate_limit: Annotated[float, Rate()] = Field(
-        description="requests per second over the long run"
-    )
-    burst_limit: Annotated[int, Whole(1, 1_000_000, suggest=20)] = Field(
-        description="requests that may arrive at once after a pause"
-    )
+    rate_limit: Rate = Field(examples=[10])
+    """Requests per second over the long run."""
+    burst_limit: Burst = Field(examples=[20])
+    """Requests that may arrive at once after a pause."""
 
     def limit(self) -> Throttle:
-        """This bucket as the throttling model has it."""
+        """Return this bucket as the throttling model has it."""
         return Throttle(rate=self.rate_limit, burst=self.burst_limit)
 
 
 class StageThrottleSettings(ThrottleSettings):
-    """The stage's bucket, which all clients share, and those of single methods."""
+    """The bucket of the stage, which all clients share."""
 
-    rate_limit: Annotated[float, Rate()] = Field(
-        1000.0, description="requests per second, all clients together"
-    )
-    burst_limit: Annotated[int, Whole(1, 1_000_000)] = Field(
-        2000, description="requests at once, all clients together"
-    )
-    methods: dict[Annotated[str, OneOf(METHODS)], ThrottleSettings] = Field(
-        default_factory=dict, description="throttles of single methods, within the stage's"
-    )
+    rate_limit: Rate = 1000.0
+    """Requests per second of all clients together."""
+    burst_limit: Burst = 2000
+    """Requests at once of all clients together."""
+    methods: dict[Method, ThrottleSettings] = {}
+    """Buckets of single methods, within the stage's."""
 
 
 class QuotaSettings(_Section):
-    """What one client may do in a calendar period."""
+    """The requests of one client in a calendar period."""
 
-    limit: Annotated[int, Whole(1, 2_147_483_647, suggest=10_000)] = Field(
-        description="requests a period"
-    )
-    period: Annotated[Period, OneOf([period.value for period in Period])] = Field(
-        Period.DAY, description="when the count starts anew"
-    )
+    limit: Whole = Field(ge=1, le=2_147_483_647, examples=[10_000])
+    """Requests in a period."""
+    period: Period = Period.DAY
+    """Calendar period, in UTC, after which the count starts at 0 again."""
 
 
 class UsagePlanSettings(ThrottleSettings):
     """A tier of service. Each of its clients has an API key, a bucket and a quota of its own."""
 
-    quota: QuotaSettings = Field(description="requests of one client in a period")
-    clients: list[Name] = Field(
-        default_factory=lambda: ["default"], description="who holds an API key of this plan"
-    )
-    keys: dict[Name, Annotated[list[Annotated[int, Whole(1, 9999)]], Field(min_length=1)]] = Field(
-        default_factory=dict,
-        description="numbers of a client's API keys, the newest last, while one takes over from"
-        " another; a client that is not named here has key 1",
-    )
+    quota: QuotaSettings
+    clients: list[Name] = ["default"]
+    """Clients that have an API key of this plan."""
+    keys: dict[
+        Name,
+        Annotated[list[KeyNumber], Field(min_length=1)],
+    ] = {}
+    """Numbers of a client's API keys, the newest last, while one replaces another. A client that is
+    not listed here has key 1."""
 
     def api_keys(self) -> Iterator[tuple[str, int]]:
-        """Client and number of each API key of this plan."""
+        """Return client and number of each API key of this plan."""
         return ((client, n) for client in self.clients for n in self.keys.get(client, [1]))
 
 
 def api_key_holder(client: str, number: int) -> str:
-    """A key as resources and limits name it; a client's first key by the client's name alone.
+    """Return the name of a key in resources and limits: the first key has its client's name.
 
-    Names of clients hold no dot, so no two keys have one name.
+    Names of clients hold no dot, so each key has a name of its own.
     """
     return client if number == 1 else f"{client}.{number}"
 
 
 class ManagedRuleGroupSettings(_Section):
-    """A managed WAF rule group: one of AWS's by its name alone, or any with its capacity."""
+    """A managed WAF rule group with its capacity."""
 
-    name: Annotated[str, Text(r"[A-Za-z0-9_-]{1,128}", "a rule group's name", "MyRuleGroup")]
-    vendor_name: Annotated[str, Text(r"[!-~][ -~]{0,127}", "a vendor's name", "AWS")] = "AWS"
-    wcu: Annotated[int, Whole(1, MAX_WCU, suggest=100)] = Field(
-        description="web ACL capacity units it uses"
+    name: Annotated[str, form("[A-Za-z0-9_-]{1,128}", "a name", "MyRuleGroup"), NUMBER_TOO]
+    """Name of the rule group."""
+    vendor_name: Annotated[str, form("[!-~][ -~]{0,127}", "a vendor's name", "AWS"), NUMBER_TOO] = (
+        "AWS"
     )
+    """Vendor of the rule group."""
+    wcu: Whole = Field(ge=1, le=MAX_WCU, examples=[100])
+    """Web ACL capacity units (WCU) that the rule group uses."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, value: object) -> object:
-        if isinstance(value, str):
-            name = OneOf(_AWS_RULE_GROUP_WCU, "or a mapping of name, vendorName and wcu")
-            return {"name": name.parse(value), "wcu": _AWS_RULE_GROUP_WCU[value]}
+
+def _by_name(value: object) -> object:
+    """Return the rule group of AWS that a name stands for."""
+    if not isinstance(value, str):
         return value
+    if value not in _AWS_RULE_GROUP_WCU:
+        raise ValueError
+    return {"name": value, "wcu": _AWS_RULE_GROUP_WCU[value]}
+
+
+_RuleGroupName = Annotated[str, Field(json_schema_extra={"enum": [*_AWS_RULE_GROUP_WCU]})]
+RuleGroup = Annotated[
+    ManagedRuleGroupSettings,
+    BeforeValidator(_by_name, json_schema_input_type=_RuleGroupName | ManagedRuleGroupSettings),
+]
 
 
 class WafSettings(_Section):
     """The web ACL in front of the stage."""
 
-    enabled: Annotated[bool, Switch()] = True
+    enabled: Switch = True
+    """Whether there is a web ACL."""
     # https://docs.aws.amazon.com/waf/latest/APIReference/API_RateBasedStatement.html
-    rate_limit: Annotated[int, Whole(10, 2_000_000_000)] = Field(
-        2000, description="requests per window from one address"
-    )
-    window_seconds: Annotated[int, OneOf((60, 120, 300, 600))] = 300
-    aggregate_by: Annotated[str, OneOf(("IP", "FORWARDED_IP"))] = Field(
-        "IP", description="FORWARDED_IP behind a CDN: the first address of X-Forwarded-For"
-    )
-    managed_rule_groups: list[ManagedRuleGroupSettings] = Field(default_factory=list)
-    logging: Annotated[bool, Switch()] = True
+    rate_limit: Whole = Field(2000, ge=10, le=2_000_000_000)
+    """Requests from one address in a window."""
+    window_seconds: Annotated[Literal[60, 120, 300, 600], WHOLE] = 300
+    """Length of the window in seconds."""
+    aggregate_by: Literal["IP", "FORWARDED_IP"] = "IP"
+    """The address that counts. Behind a CDN use FORWARDED_IP, the first one of X-Forwarded-For."""
+    managed_rule_groups: list[RuleGroup] = []
+    """Managed rule groups to add."""
+    logging: Switch = True
+    """Whether the web ACL logs requests."""
 
     @property
     def wcu(self) -> int:
@@ -190,120 +182,153 @@ class WafSettings(_Section):
 class FunctionSettings(_Section):
     """The Lambda function."""
 
-    memory_mb: Annotated[int, Whole(128, 10_240)] = 1024
-    # Longer than API Gateway waits is time paid for an answer that nobody gets.
-    timeout_seconds: Annotated[int, Whole(1, MAX_INTEGRATION_SECONDS)] = 10
-    reserved_concurrency: Annotated[int | None, Whole(1, 100_000, optional=True)] = Field(
-        100, description="requests worked on at once; none for new accounts, which cannot reserve"
-    )
-    expected_duration_ms: Annotated[int, Whole(1, MAX_INTEGRATION_SECONDS * 1000)] = Field(
-        100, description="average time for one request, for the review of the limits"
-    )
-    architecture: Annotated[str, OneOf(("arm64", "x86_64"))] = "arm64"
-    runtime: Annotated[str, OneOf(("python3.13", "python3.12", "python3.14"))] = "python3.13"
-    snap_start: Annotated[bool, Switch()] = False
+    memory_mb: Whole = Field(1024, ge=128, le=10_240)
+    """Memory in MB."""
+    timeout_seconds: Whole = Field(10, ge=1, le=MAX_INTEGRATION_SECONDS)
+    """Seconds after which Lambda ends a request. API Gateway waits no longer than the maximum."""
+    reserved_concurrency: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE] | None, NO_LIMIT
+    ] = 100
+    """Requests worked on at once. Use none in a new account, which cannot reserve."""
+    expected_duration_ms: Whole = Field(100, ge=1, le=MAX_INTEGRATION_SECONDS * 1000)
+    """Average milliseconds for one request, for the review of the limits."""
+    architecture: Literal["arm64", "x86_64"] = "arm64"
+    """Processor."""
+    runtime: Literal["python3.13", "python3.12", "python3.14"] = "python3.13"
+    """Lambda runtime."""
+    snap_start: Switch = False
+    """Whether SnapStart shortens cold starts."""
 
 
 class TableSettings(_Section):
     """The DynamoDB table."""
 
-    max_write_request_units: Annotated[int | None, Whole(1, 1_000_000, optional=True)] = Field(
-        None,
-        description="writes of 1 KB per second past which DynamoDB throttles; none for a table that"
-        " never had a cap. The provider cannot take one away: raise it instead",
+    max_write_request_units: Annotated[Burst | None, NO_LIMIT] = None
+    """Writes of 1 KB per second beyond which DynamoDB throttles. The provider cannot remove a cap:
+    raise it instead."""
+    point_in_time_recovery: Switch = True
+    """Whether the table can be restored to any second of the last 35 days."""
+    old_deletion_protection: Switch | None = Field(
+        None, alias="deletionProtection", exclude=True, json_schema_extra={"deprecated": True}
     )
-    point_in_time_recovery: Annotated[bool, Switch()] = True
-    deletion_protection: Annotated[bool, Switch()] = Field(
-        True,
-        description="whether AWS refuses to delete the table, and Pulumi to delete or replace what"
-        " cannot be had back: the table, the stage with its URL, and the VPC",
-    )
+    """Old name of the setting deletionProtection."""
 
 
 class NetworkSettings(_Section):
     """The isolated VPC."""
 
-    # One eighth of the VPC for each zone, and AWS's smallest subnet is a /28.
-    cidr: Annotated[IPv4Network, Network(16, 25, "as each zone gets an eighth of it")] = (
-        IPv4Network("10.1.0.0/16")
-    )
-    availability_zones: Annotated[int, Whole(1, 6)] = 2
-    flow_logs: Annotated[bool, Switch()] = True
+    cidr: Network = IPv4Network("10.1.0.0/16")
+    """IPv4 network of the VPC. Each availability zone gets an eighth of it."""
+    availability_zones: Whole = Field(2, ge=1, le=6)
+    """Availability zones with a subnet."""
+    flow_logs: Switch = True
+    """Whether the VPC logs its connections."""
 
 
 class ThresholdSettings(_Section):
-    """An alarm sounds above these: counts in five minutes, unless the name has another unit."""
+    """The values above which an alarm sounds."""
 
-    throttled_requests: Annotated[int, Whole(0, 1_000_000_000)] = 100
-    quota_exceeded_requests: Annotated[int, Whole(0, 1_000_000_000)] = 100
-    waf_blocked_requests: Annotated[int, Whole(0, 1_000_000_000)] = 100
-    server_errors: Annotated[int, Whole(0, 1_000_000_000)] = 5
-    latency_p99_ms: Annotated[int, Whole(1, MAX_INTEGRATION_SECONDS * 1000)] = 3000
-    function_throttles: Annotated[int, Whole(0, 1_000_000_000)] = 10
-    function_errors: Annotated[int, Whole(0, 1_000_000_000)] = 0
-    function_duration_percent: Annotated[int, Whole(1, 100)] = Field(
-        80, description="of the function's timeout"
-    )
-    function_concurrency_percent: Annotated[int, Whole(1, 100)] = Field(
-        80, description="of the reserved concurrency"
-    )
-    table_throttles: Annotated[int, Whole(0, 1_000_000_000)] = 0
+    throttled_requests: Count = 100
+    """Requests in 5 minutes that a plan or the stage throttles."""
+    quota_exceeded_requests: Count = 100
+    """Requests in 5 minutes beyond a quota."""
+    waf_blocked_requests: Count = 100
+    """Requests in 5 minutes that the web ACL blocks."""
+    server_errors: Count = 5
+    """Responses in 5 minutes with a status of 500 or above."""
+    latency_p99_ms: Whole = Field(3000, ge=1, le=MAX_INTEGRATION_SECONDS * 1000)
+    """Milliseconds within which 99 % of the requests are answered."""
+    function_throttles: Count = 10
+    """Requests in 5 minutes beyond the function's concurrency."""
+    function_errors: Count = 0
+    """Requests in 5 minutes on which the function fails."""
+    function_duration_percent: Percent = 80
+    """Longest request, in percent of the function's timeout."""
+    function_concurrency_percent: Percent = 80
+    """Requests worked on at once, in percent of the reserved concurrency."""
+    table_throttles: Count = 0
+    """Writes in 5 minutes that the table throttles."""
 
 
 class MonitoringSettings(_Section):
-    """Alarms, dashboard, and how long logs are kept."""
+    """Alarms, dashboard and logs."""
 
-    alarm_emails: list[Annotated[str, _EMAIL]] = Field(default_factory=list)
-    log_retention_days: Annotated[int, OneOf(_RETENTION_DAYS)] = 365
+    alarm_emails: list[Annotated[str, _EMAIL]] = []
+    """Addresses that get the alarms."""
+    # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+    # fmt: off
+    log_retention_days: Annotated[
+        Literal[
+            1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557,
+            2922, 3288, 3653,
+        ],
+        WHOLE,
+    ] = 365
+    # fmt: on
+    """Days until CloudWatch deletes a log entry."""
     thresholds: ThresholdSettings = ThresholdSettings()
-    dashboard: Annotated[bool, Switch()] = True
+    dashboard: Switch = True
+    """Whether there is a dashboard."""
 
 
-_DEFAULT_PLANS: Final = {
-    "basic": {"rateLimit": 100, "burstLimit": 200, "quota": {"limit": 10_000}},
-    "premium": {"rateLimit": 500, "burstLimit": 1000, "quota": {"limit": 100_000}},
-}
+def _plan(rate: float, burst: int, quota: int) -> UsagePlanSettings:
+    return UsagePlanSettings.model_validate(
+        {"rateLimit": rate, "burstLimit": burst, "quota": {"limit": quota}}
+    )
 
 
 class Config(_Section):
-    """The config under the project's namespace, as it is typed."""
+    """The config under the project's namespace."""
 
-    stage_name: Annotated[str, Text(r"[A-Za-z0-9_-]{1,128}", "letters, digits, - and _", "live")]
+    stage_name: Annotated[
+        str,
+        form("[A-Za-z0-9_-]{1,128}", "1 to 128 letters, digits, - and _", "live"),
+    ] = Field(default_factory=str)  # `parse_settings` puts the name of the stack here
+    """Name of the stage in the API's URL. The default is the name of the stack."""
+    deletion_protection: Switch = True
+    """Whether AWS refuses to delete the table, and Pulumi refuses to delete or replace the table,
+    the stage with its URL, and the VPC."""
     throttle: StageThrottleSettings = StageThrottleSettings()
-    usage_plans: dict[Name, UsagePlanSettings] = Field(
-        default_factory=lambda: {
-            name: UsagePlanSettings.model_validate(plan) for name, plan in _DEFAULT_PLANS.items()
-        },
-        min_length=1,
-    )
+    usage_plans: Annotated[dict[Name, UsagePlanSettings], Field(min_length=1)] = {
+        "basic": _plan(100, 200, 10_000),
+        "premium": _plan(500, 1000, 100_000),
+    }
+    """Usage plans by name."""
     waf: WafSettings = WafSettings()
     function: FunctionSettings = FunctionSettings()
     table: TableSettings = TableSettings()
     network: NetworkSettings = NetworkSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
-    manage_api_gateway_logging: Annotated[bool, Switch()] = Field(
-        True, description="set the account-wide role with which API Gateway writes logs"
-    )
+    manage_api_gateway_logging: Switch = True
+    """Whether the stack sets the role with which API Gateway writes logs: one for all APIs of an
+    account and Region."""
+
+
+class Provider(_Section):
+    """The settings of the AWS provider that the program uses, under the namespace `aws`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    region: Annotated[
+        str,
+        form("[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", "the name of a Region", "us-east-1"),
+    ] = ""
+    """AWS Region of the stack. Without it the AWS environment decides."""
+    profile: str = ""
+    """Profile in the AWS configuration of who deploys the stack."""
 
 
 class Settings(Config):
-    """The config of one stack, with what names the stack."""
+    """The config of one stack, checked and typed."""
 
     project: str
     stack: str
     region: str | None
-    """`aws:region` of the stack's config; without it, the AWS environment decides."""
     profile: str | None
-    """`aws:profile` of the stack's config."""
-
-    @property
-    def deletion_protection(self) -> bool:
-        """Whether stage, VPC and table are protected from deletion and replacement."""
-        return self.table.deletion_protection
 
     @property
     def label(self) -> str:
-        """Project and stack, in characters that every AWS name may have, and no other stack's."""
+        """Project and stack in characters that every AWS name may have; no other stack has it."""
         label = f"{self.project}-{self.stack}"
         plain = label.replace(".", "-")
         if plain == label:
@@ -311,7 +336,7 @@ class Settings(Config):
         return f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
     def limits(self) -> Limits:
-        """What a caller meets, as the throttling model has it."""
+        """Return the limits that callers meet."""
         waf = WafRateLimit(limit=self.waf.rate_limit, window_seconds=self.waf.window_seconds)
         return Limits(
             waf=waf if self.waf.enabled else None,
@@ -329,7 +354,7 @@ class Settings(Config):
         )
 
     def expectations(self) -> Expectations:
-        """What a review of the limits needs besides."""
+        """Return what a review of the limits needs besides them."""
         return Expectations(
             region=self.region,
             duration_seconds=self.function.expected_duration_ms / 1000,
@@ -339,245 +364,14 @@ class Settings(Config):
         )
 
     def warnings(self) -> list[str]:
-        """What these limits do that their owner may not expect, each with a command."""
-        return [
-            f"{config_key(self.project, finding.path)}: {finding.message}\n"
-            f"      {fix_command(self.project, self.stack, finding.path, finding.fix)}"
+        """Return what the settings do that their owner may not expect, each with its commands."""
+        problems = [
+            Problem(finding.path, finding.message, [(finding.path, finding.fix)])
             for finding in review(self.limits(), self.expectations())
             if finding.level == "warning"
         ]
-
-
-def load_settings() -> Settings:
-    """The settings of the stack that Pulumi is running, its warnings logged.
-
-    Raises:
-        pulumi.RunError: listing every problem of the config; Pulumi shows it without a traceback.
-    """
-    project = pulumi.get_project()
-    values: dict[str, str] = {**get_config_env(), **CONFIG.get()}
-    secret = {*get_config_secret_keys_env(), *filter(is_config_secret, values)}
-    config = StackConfig(
-        project=project, stack=pulumi.get_stack(), values=values, secret_keys=frozenset(secret)
-    )
-    try:
-        settings = parse_settings(config)
-    except SettingsError as error:
-        raise pulumi.RunError(str(error)) from None
-    for warning in settings.warnings():
-        pulumi.log.warn(warning)
-    return settings
-
-
-def parse_settings(given: StackConfig) -> Settings:
-    """Return a stack's config, checked and typed.
-
-    Raises:
-        SettingsError: listing every problem, each with the command that fixes it.
-    """
-    config, secret_keys = given.values, given.secret_keys
-    project, stack = given.project, given.stack
-    tree: dict[str, Any] = {}
-    problems: list[Problem] = [*_provider_problems(config, secret_keys)]
-    for key, value in config.items():
-        namespace, _, name = key.partition(":")
-        if namespace != project:
-            continue
-        if key in secret_keys:
-            problems.append(Problem(path=(name,), problem=_HIDDEN))
-        else:
-            try:
-                tree[name] = value_of(value)
-            except TextError as error:
-                problems.append(Problem(path=(name,), problem=str(error)))
-    default = {"stageName": stack}
-    checked, misfits = _check(tree, default)
-    problems += misfits
-    if checked:
-        # A value already found wrong is not held against others too.
-        wrong = [problem.path for problem in problems]
-        problems += [
-            problem
-            for problem in _contradictions(checked)
-            if not any(_within(path, bad) for path in problem.concerns for bad in wrong)
-        ]
-    if problems:
-        raise SettingsError(_in_order(problems), project=project, stack=stack)
-    return Settings.model_validate(
-        {
-            **default,
-            **tree,
-            "project": project,
-            "stack": stack,
-            "region": config.get("aws:region"),
-            "profile": config.get("aws:profile") or None,
-        }
-    )
-
-
-def _provider_problems(
-    config: Mapping[str, str], secret_keys: Collection[str]
-) -> Iterator[Problem]:
-    """What is wrong with the settings of the AWS provider that the program hands on."""
-    for name in ("region", "profile"):
-        if f"aws:{name}" in secret_keys:
-            yield Problem(namespace="aws", path=(name,), problem=_HIDDEN)
-    region = config.get("aws:region")
-    if region is not None and "aws:region" not in secret_keys:
-        try:
-            _REGION.parse(region)
-        except PydanticCustomError as error:
-            yield Problem(
-                namespace="aws",
-                path=("region",),
-                problem=f"{shown(region)} {error.message()}",
-                allowed=_REGION.allowed,
-                fix=_REGION.example,
-            )
-
-
-def _check(tree: dict[str, Any], default: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
-    """The typed config and its misfits, each of which is replaced by its fix.
-
-    Mending lets what depends on several values be checked although some are wrong.
-    """
-    problems: list[Problem] = []
-    mended = tree
-    for _ in range(_MENDING_ROUNDS):
-        try:
-            return Config.model_validate({**default, **mended}), problems
-        except ValidationError as error:
-            found = field_problems(error, Config, mended)
-        problems = problems or found
-        mended = deepcopy(mended)
-        # From the last item of a list to its first, so that no removal moves the next one.
-        for problem in reversed(found):
-            _mend(mended, problem)
-    return None, problems
-
-
-def _mend(tree: Any, problem: Problem) -> None:  # noqa: ANN401  JSON
-    """Do to `tree` what a problem's command does to the config."""
-    if problem.moves:
-        _mend(tree, Problem(path=problem.path, problem=problem.problem))
-    *parents, last = problem.fix_path or problem.path
-    for step in parents:
-        if isinstance(tree, dict) and not isinstance(tree.get(step), dict | list):
-            tree[step] = {}
-        tree = tree[step]
-    if problem.fix is not None:
-        tree[last] = problem.fix
-    elif isinstance(tree, dict):
-        tree.pop(last, None)
-    else:
-        del tree[last]
-
-
-def _in_order(problems: list[Problem]) -> list[Problem]:
-    """So that the commands, one after the other, do what each says.
-
-    What takes an item out of a list comes last, and from its end, because later items move up.
-    """
-    return [
-        *(problem for problem in problems if problem.removed_item is None),
-        *sorted(
-            (problem for problem in problems if problem.removed_item is not None),
-            key=lambda problem: problem.removed_item or 0,
-            reverse=True,
-        ),
-    ]
-
-
-def _within(path: Path, place: Path) -> bool:
-    return path[: len(place)] == place or place[: len(path)] == path
-
-
-def _contradictions(config: Config) -> Iterator[Problem]:
-    """What is wrong although each value by itself is allowed."""
-    buckets: list[tuple[Path, ThrottleSettings]] = [
-        *((("usagePlans", name), plan) for name, plan in config.usage_plans.items()),
-        *((("throttle", "methods", name), m) for name, m in config.throttle.methods.items()),
-    ]
-    for path, bucket in buckets:
-        for key, value, stage in (
-            ("rateLimit", bucket.rate_limit, config.throttle.rate_limit),
-            ("burstLimit", bucket.burst_limit, config.throttle.burst_limit),
-        ):
-            if value > stage:
-                yield Problem(
-                    path=(*path, key),
-                    problem=f"{value:,.10g} can never be reached behind the stage's {stage:,.10g}",
-                    allowed=f"at most the stage's throttle.{key}, {stage:,.10g}",
-                    fix=repr(stage).removesuffix(".0"),
-                    concerns=((*path, key), ("throttle", key)),
-                )
-    yield from _too_many(config)
-    for index, group in enumerate(config.waf.managed_rule_groups):
-        if group.name in (RATE_RULE, RATE_METRIC):
-            path = ("waf", "managedRuleGroups", index)
-            yield Problem(
-                path=path,
-                problem=f"{shown(group.name)} is the name of the web ACL's own rule or its metric",
-                concerns=(path,),
-            )
-    for name, plan in config.usage_plans.items():
-        for client in sorted(plan.keys.keys() - set(plan.clients)):
-            yield Problem(
-                path=("usagePlans", name, "keys", client),
-                problem=f"the plan has no client {shown(client)}",
-                allowed="clients of the plan",
-                concerns=(("usagePlans", name, "keys", client), ("usagePlans", name, "clients")),
-            )
-    lists: list[tuple[Path, Sequence[str | int]]] = [
-        *((("usagePlans", n, "clients"), plan.clients) for n, plan in config.usage_plans.items()),
-        *(
-            (("usagePlans", name, "keys", client), numbers)
-            for name, plan in config.usage_plans.items()
-            for client, numbers in plan.keys.items()
-        ),
-        (("waf", "managedRuleGroups"), [group.name for group in config.waf.managed_rule_groups]),
-        (("monitoring", "alarmEmails"), config.monitoring.alarm_emails),
-    ]
-    for path, names in lists:
-        seen: set[str | int] = set()
-        for index, item in enumerate(names):
-            if item in seen:
-                yield Problem(
-                    path=(*path, index),
-                    problem=f"{shown(item)} is listed twice",
-                    concerns=((*path, index),),
-                )
-            seen.add(item)
-
-
-def _too_many(config: Config) -> Iterator[Problem]:
-    """More of something than AWS allows; the command takes the last one away."""
-    plans = config.usage_plans
-    last = next(reversed(plans))
-    if len(plans) > MAX_USAGE_PLANS:
-        yield Problem(
-            path=("usagePlans",),
-            problem=f"{len(plans):,} plans are more than an account may have",
-            allowed=f"at most {MAX_USAGE_PLANS}",
-            fix_path=("usagePlans", last),
-            concerns=(("usagePlans",),),
-        )
-    keys = sum(1 for plan in plans.values() for _ in plan.api_keys())
-    if keys > MAX_API_KEYS:
-        last = next(name for name in reversed(plans) if plans[name].clients)
-        yield Problem(
-            path=("usagePlans",),
-            problem=f"{keys:,} API keys of all clients are more than a Region may have",
-            allowed=f"at most {MAX_API_KEYS:,} in all plans together",
-            fix_path=("usagePlans", last, "clients", len(plans[last].clients) - 1),
-            concerns=(("usagePlans",),),
-        )
-    if config.waf.wcu > MAX_WCU:
-        groups = config.waf.managed_rule_groups
-        yield Problem(
-            path=("waf", "managedRuleGroups"),
-            problem=f"all rules together use {config.waf.wcu:,} web ACL capacity units (WCU)",
-            allowed=f"at most {MAX_WCU:,} WCU in one web ACL",
-            fix_path=("waf", "managedRuleGroups", len(groups) - 1),
-            concerns=(("waf", "managedRuleGroups"),),
-        )
+        if (old := self.table.old_deletion_protection) is not None:
+            path = ("table", "deletionProtection")
+            commands = [(("deletionProtection",), written(old)), (path, None)]
+            problems.append(Problem(path, "is the old name of deletionProtection.", commands))
+        return [problem.text(self.project, self.stack) for problem in problems]

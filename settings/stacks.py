@@ -1,17 +1,21 @@
-"""A stack's settings as its config file has them, with changes that are tried."""
+"""A stack's settings as its files have them, with changes to try."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from settings import paths
 from settings.errors import UserError
-from settings.files import read_stack
-from settings.schema import Settings, parse_settings
+from settings.files import StackConfig, read_stack
+from settings.parse import parse_settings, value_of
+from settings.schema import Settings
 
-_STEP: Final = re.compile(r"""\.?([A-Za-z0-9_-]+)|\[([0-9]+)\]|\["([^"]*)"\]""")
+_MAX_STEPS: Final = 10
+"""Steps of a path; no setting has more than six."""
+_MAX_INDEX: Final = 10_000
 
 
 def load_stack(stack: str, changes: Sequence[str] = (), root: Path | None = None) -> Settings:
@@ -27,66 +31,63 @@ def load_stack(stack: str, changes: Sequence[str] = (), root: Path | None = None
     """
     config = read_stack(stack, root)
     for change in changes:
-        config = replace(config, values=_changed(config.values, change, config.project))
+        config = _changed(config, change)
     return parse_settings(config)
 
 
-def _changed(config: Mapping[str, str], change: str, project: str) -> dict[str, str]:
-    """The config after `pulumi config set --path KEY VALUE`, for a change `KEY=VALUE`."""
-    match = re.fullmatch(r"(?:([a-z0-9-]+):)?([^=]+)=(.*)", change)
-    steps = _steps(match[2]) if match else []
-    if not match or not steps:
-        raise UserError(
-            f"--set {change}: is no change; write a setting and its value, such as "
-            f"usagePlans.basic.rateLimit=150."
-        )
-    key, value = f"{match[1] or project}:{steps[0]}", match[3]
-    if len(steps) == 1:
-        return {**config, key: value}
+def _changed(config: StackConfig, change: str) -> StackConfig:
+    """Return the config after `pulumi config set --path KEY VALUE`, for a change `KEY=VALUE`."""
+    key, equals, value = change.partition("=")
+    namespace, _, name = key.rpartition(":")
+    steps = paths.parse_path(name)
+    option = f"--set {paths.printable(change[:100])}"
+    if not equals or not 0 < len(steps) <= _MAX_STEPS:
+        example = "usagePlans.basic.rateLimit=150"
+        raise UserError(f"{option}: write a setting and its value, such as {example}.")
+    top = f"{namespace or config.project}:{steps[0]}"
+    there = config.values.get(top)
     try:
-        tree = json.loads(config.get(key, "{}"))
-        _put(tree, steps[1:], _typed(value))
-    except (ValueError, LookupError, TypeError):
-        raise UserError(
-            f"--set {change}: there is no such place in the config of this stack; "
-            f"{key} is {config.get(key)}."
-        ) from None
-    return {**config, key: json.dumps(tree)}
+        return replace(config, values={**config.values, top: set_path(there, steps[1:], value)})
+    except LookupError:
+        raise UserError(f"{option}: there is no such place; {top} is {there}.") from None
 
 
-def _steps(path: str) -> list[str | int]:
-    """`a.b[0]["c d"]` step by step; empty when it is no path."""
-    steps: list[str | int] = []
-    end = 0
-    for match in _STEP.finditer(path):
-        if match.start() != end:
-            return []
-        name, index, quoted = match.groups()
-        steps.append(int(index) if index is not None else name if name is not None else quoted)
-        end = match.end()
-    return steps if end == len(path) else []
+def set_path(there: str | None, steps: paths.Path, value: str) -> str:
+    """Return a top-level value after `pulumi config set --path`.
+
+    https://github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/config/object.go
+
+    Args:
+        there: the value as the engine passes it; None when there is none.
+        steps: where to set `value` within it.
+        value: as one types it.
+
+    Raises:
+        LookupError: when Pulumi refuses the path.
+    """
+    if not steps:
+        return value
+    tree = value_of(there or "")
+    return json.dumps(_put(None if isinstance(tree, str) else tree, steps, _typed(value)))
 
 
-def _put(tree: Any, steps: Sequence[str | int], value: object) -> None:  # noqa: ANN401  JSON
-    step, *rest = steps
+def _put(tree: Any, steps: paths.Path, value: object) -> Any:  # noqa: ANN401  JSON
+    if not steps:
+        return value
+    step, rest = steps[0], steps[1:]
+    if tree is None:
+        tree = {} if isinstance(step, str) else [None] * min(step + 1, _MAX_INDEX)
     if isinstance(tree, dict) and isinstance(step, str):
-        if rest:
-            _put(tree.setdefault(step, {}), rest, value)
-        else:
-            tree[step] = value
-    elif isinstance(tree, list) and isinstance(step, int):
-        if rest:
-            _put(tree[step], rest, value)
-        elif step == len(tree):
-            tree.append(value)
-        else:
-            tree[step] = value
+        tree[step] = _put(tree.get(step), rest, value)
+    elif isinstance(tree, list) and isinstance(step, int) and step <= len(tree):
+        tree[step : step + 1] = [_put(next(iter(tree[step:]), None), rest, value)]
     else:
-        raise TypeError
+        raise LookupError
+    return tree
 
 
 def _typed(value: str) -> object:
-    """A value below the top of the config, as Pulumi stores it."""
+    """Return a value as Pulumi stores it below the top level."""
     if value in ("true", "false"):
         return value == "true"
-    return int(value) if re.fullmatch(r"-?(0|[1-9][0-9]*)", value) else value
+    return int(value) if re.fullmatch("(?!0.)[+-]?[0-9]{1,18}", value) else value

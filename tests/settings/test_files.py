@@ -1,0 +1,331 @@
+"""The project's files: read as Pulumi's engine reads them, and what the fixture stacks hold."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings import (
+    StackConfig,
+    UserError,
+    load_stack,
+    parse_settings,
+    project_root,
+    read_stack,
+    stack_names,
+)
+from tests.settings.configs import FIXTURES, PROJECT
+
+Read = Callable[..., StackConfig]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Reads stack dev of a project whose files have this content."""
+
+    def read(dev: str | bytes, project: str = "", stack: str = "dev") -> StackConfig:
+        (tmp_path / "Pulumi.yaml").write_text(f"name: {PROJECT}\nruntime: python\n{project}")
+        (tmp_path / "Pulumi.prod.yaml").write_text("config: {}\n")
+        (tmp_path / "Pulumi.dev.yaml").write_bytes(dev if isinstance(dev, bytes) else dev.encode())
+        return read_stack(stack, tmp_path)
+
+    return read
+
+
+@pytest.fixture
+def refusal(read: Read) -> Callable[..., str]:
+    """Returns the one line with which such a file is refused."""
+
+    def refusal(*args: Any) -> str:  # noqa: ANN401  passed on
+        with pytest.raises(UserError) as refused:
+            read(*args)
+        assert "\n" not in str(refused.value)
+        return str(refused.value)
+
+    return refusal
+
+
+def values(config: StackConfig) -> dict[str, Any]:
+    """Return a config's values below the project's namespace, with what is JSON decoded."""
+    return {
+        key.removeprefix(f"{PROJECT}:"): json.loads(value) if value[:1] in ("[", "{") else value
+        for key, value in config.values.items()
+    }
+
+
+# As the engine reads them
+
+
+def test_mappings_and_lists_are_passed_as_json_and_all_else_as_text(read: Read) -> None:
+    config = read(
+        """
+        config:
+          aws:region: eu-central-1
+          fixture-api:stageName: 2024
+          fixture-api:manageApiGatewayLogging: True
+          fixture-api:rate: 0.5
+          fixture-api:nothing:
+          fixture-api:throttle: {rateLimit: 0.5, burstLimit: 20, on: [1, "2", no, null, True]}
+          fixture-api:list: [a, {b: c}]
+        """
+    )
+    assert (config.project, config.stack, config.secret_keys) == (PROJECT, "dev", frozenset())
+    assert values(config) == {
+        "aws:region": "eu-central-1",
+        **{"stageName": "2024", "manageApiGatewayLogging": "true", "rate": "0.5", "nothing": ""},
+        "throttle": {"rateLimit": 0.5, "burstLimit": 20, "on": [1, "2", "no", None, True]},
+        "list": ["a", {"b": "c"}],
+    }
+
+
+VALUES: list[tuple[str, object]] = [
+    *((word, word) for word in ("no", "No", "off", "yes", "on", "y", "n", "tRue", "nUll")),
+    *((word, True) for word in ("true", "True", "TRUE")),
+    *((word, False) for word in ("false", "False", "FALSE")),
+    *((word, None) for word in ("~", "null", "Null", "NULL", "")),
+    *(("017", 15), ("0o17", 15), ("0x1F", 31), ("0X1F", 31), ("+0x1F", 31), ("0b11", 3)),
+    *(("-0b1", -1), ("08", 8), ("00", 0), ("007.5", 7.5), ("1_000", 1000), ("1_", 1)),
+    *(("1e3", 1000), ("1.5e+3", 1500), ("0.1e-2", 0.001), ("1.", 1), (".5", 0.5), ("+5", 5)),
+    *(("-5", -5), ("'5'", "5"), ("!!str 5", "5"), ("12.0", 12), ("1e20", 10**20)),
+    *(("9223372036854775808", 2**63), ("99999999999999999999", 10**20)),
+    *((word, word) for word in ("0x", "0o99", "_1", "1e", "1:30", "=", "1e400", "9" * 5000)),
+    *((word, word) for word in (".inf", ".nan", "2024-13-45", "1.2.3", "1٢")),
+    *((day, "2024-01-02 00:00:00 +0000 UTC") for day in ("2024-1-2", "2024-01-02")),
+]
+
+
+@pytest.mark.parametrize(("written", "read_as"), VALUES, ids=lambda value: str(value)[:20])
+def test_a_value_is_the_one_that_the_engine_reads(
+    read: Read, written: str, read_as: object
+) -> None:
+    [found] = values(read(f"config: {{a: [{written}]}}" if written else "config: {a: [~]}"))["a"]
+    assert found == read_as
+    assert type(found) is type(read_as)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("config: {a: {1: x, 2024-01-02: y, true: z, 0x10: w, no: v}}", {
+            "a": {"1": "x", "2024-01-02 00:00:00 +0000 UTC": "y", "true": "z", "16": "w", "no": "v"}
+        }),
+        ("config: {a: &a {b: 1, c: 2}, d: {<<: *a, c: 3}}", {
+            "a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}
+        }),
+        ("config: {<<: {fixture-api:a: 1}}", {"a": "1"}),
+        ("config: {a: 1, fixture-api:config:b: 2, x:c: 3}", {"a": "1", "b": "2", "x:c": "3"}),
+        ("\ufeffconfig: {a: 1}", {"a": "1"}),
+        ("", {}),
+        ("config:\n", {}),
+        ("secretsprovider: awskms\nencryptedkey: abc\n", {}),
+    ],
+)  # fmt: skip
+def test_keys_anchors_and_empty_files_are_read(
+    read: Read, content: str, expected: dict[str, Any]
+) -> None:
+    assert values(read(content)) == expected
+
+
+def test_secrets_are_found_however_deep(read: Read) -> None:
+    config = read(
+        """
+        config:
+          plain: {secured: x}
+          named: {secure: a, other: b}
+          fixture-api:whole: {secure: AAAB}
+          fixture-api:nested: {a: [1, {b: {secure: AAAB}}]}
+          aws:token: {secure: AAAB}
+        """
+    )
+    assert config.secret_keys == {"fixture-api:whole", "fixture-api:nested", "aws:token"}
+
+
+@pytest.mark.parametrize(
+    ("project", "expected"),
+    [
+        (
+            "aws:region: eu-south-1, fixture-api:waf: {value: {rateLimit: 10}}, stageName: live",
+            {"aws:region": "eu-south-1", "waf": {"rateLimit": 10}, "stageName": "live"},
+        ),
+        ("list: [1, {b: no}], rate: {default: 0.5}", {"list": [1, {"b": "no"}], "rate": "0.5"}),
+        ("a: {type: integer, default: 5}, b: {type: string}", {"a": "5"}),
+        ("throttle: {value: {burstLimit: 1, rateLimit: 1}}", {}),
+    ],
+)
+def test_the_projects_config_fills_what_the_stack_does_not_set_key_by_key(
+    read: Read, project: str, expected: dict[str, Any]
+) -> None:
+    own = "config: {throttle: {burstLimit: 7}, other: 1}"
+    config = read(own, f"config: {{{project}, other: 2}}")
+    assert values(config) == {"throttle": {"burstLimit": 7}, "other": "1", **expected}
+
+
+def test_values_of_an_environment_are_said_to_be_missing(
+    read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    read("environment: [aws/dev]\nconfig: {a: 1}\n")
+    assert caplog.messages == [
+        "Pulumi.dev.yaml: values from its `environment` (Pulumi ESC) cannot be read here, so these "
+        "limits may not be those of the stack."
+    ]
+
+
+# Where they are
+
+
+def test_the_project_is_the_nearest_folder_with_a_pulumi_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    with pytest.raises(UserError, match=r"There is no Pulumi.yaml in .* or above"):
+        project_root()
+    (tmp_path / "Pulumi.yaml").write_text("name: api\n")
+    (tmp_path / "Pulumi.dev.yaml").write_text("config: {stageName: x}\n")
+    assert project_root() == tmp_path.resolve()
+    assert stack_names() == ["dev"]
+    assert load_stack("dev").stage_name == "x"
+
+
+@pytest.mark.parametrize("setting", ["stackConfigDir: ./stacks", "config: stacks"])
+def test_stack_files_may_be_in_a_folder_of_their_own(tmp_path: Path, setting: str) -> None:
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "Pulumi.yaml").write_text(f"name: api\n{setting}\n")
+    (tmp_path / "stacks" / "Pulumi.dev.yaml").write_text("config: {a: 1}\n")
+    assert stack_names(tmp_path) == ["dev"]
+    assert read_stack("dev", tmp_path).values == {"api:a": "1"}
+
+
+def test_only_files_of_stacks_are_stacks(tmp_path: Path) -> None:
+    for name in ("yaml", "dev.yaml", "dev.deploy.yaml", "b.c.yaml", "a b.yaml", "..yaml"):
+        (tmp_path / f"Pulumi.{name}").write_text("name: api\n")
+    assert stack_names(tmp_path) == ["b.c", "dev"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "/etc/x", "a b", "a\n", "é", "x" * 101])
+def test_a_name_that_no_stack_can_have_is_refused_before_a_file_is_looked_for(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UserError, match=r"is not a stack's name: 1 to 100 letters"):
+        read_stack(name, tmp_path / "nowhere")
+
+
+# What is said when they cannot be read
+
+
+def test_a_missing_stack_lists_those_that_are_there(
+    read: Read, refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    said = refusal("", "", "staging")
+    assert said == "There is no Pulumi.staging.yaml; stacks with a config here: dev, prod."
+    for stack in ("dev", "prod"):
+        (tmp_path / f"Pulumi.{stack}.yaml").unlink()
+    with pytest.raises(UserError, match=r"There is no Pulumi.dev.yaml; stacks .* here: none"):
+        read_stack("dev", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("project", "said"),
+    [
+        (None, "There is no Pulumi.yaml; run this in the project's folder."),
+        ("runtime: python\n", "Pulumi.yaml has no `name`."),
+        ("name: 5\n", "Pulumi.yaml has no `name`."),
+        ("name: a\nconfig: 5\n", "Pulumi.yaml: `config` is not a mapping of settings."),
+    ],
+)
+def test_a_project_that_cannot_be_read_is_refused(
+    tmp_path: Path, project: str | None, said: str
+) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text("")
+    if project is not None:
+        (tmp_path / "Pulumi.yaml").write_text(project)
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_stack("dev", tmp_path)
+
+
+BOMB = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
+MERGES = "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for i in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("\t", "is not valid YAML: while scanning for the next token found character '\\t'"),
+        ("config:\n  b: [1, 2\n", "is not valid YAML: while parsing a flow sequence"),
+        ("config:\n  a: 1\n  a: 2\n", "is not valid YAML: the key 'a' comes twice"),
+        ("config: {b: {a: 1, 'a': 2}}", "is not valid YAML: the key 'a' comes twice"),
+        ("config: {b: {010: 1, 8: 2}}", "is not valid YAML: the key '8' comes twice"),
+        ("config:\n  {[1]: 2}\n", "is not valid YAML: while constructing a mapping"),
+        ("config: {a: !!int x}", "is not valid YAML: could not determine a constructor"),
+        ("config: {a: !!set {a}}", "is not valid YAML: could not determine a constructor"),
+        ("config: {a: !!binary aGk=}", "is not valid YAML: could not determine a constructor"),
+        ("config: {a: !!python/name:os.system }", "is not valid YAML: could not determine"),
+        ("config: {a: *nowhere}", "is not valid YAML: found undefined alias 'nowhere'"),
+        ("config: {a: {<<: 5}}", "is not valid YAML: while constructing a mapping"),
+        ("config: {}\n---\nconfig: {}\n", "is not valid YAML: expected a single document"),
+        ("config: {a: a\x00}", "is not valid YAML: unacceptable character #x0000"),
+        ("a: &a [*a]\nconfig: {a: *a}\n", "is not valid YAML: it contains itself"),
+        ("config: &all {a: *all}\n", "is not valid YAML: it contains itself"),
+        (
+            f"a0: &a0 [1, 2]\n{BOMB}config: {{a: *a9}}\n",
+            "is not valid YAML: it contains itself, or",
+        ),
+        (f"m0: &m0 {{b: 1}}\n{MERGES}config: {{a: *m9}}\n", "is not valid YAML: it contains"),
+        ("config: {a: " + "x" * 1_000_000 + "}", "is larger than 1,000,000 bytes."),
+        ("config: " + "[" * 1000, "is nested too deeply."),
+        ("config: {a: " + "{a: " * 1000 + "}" * 1001, "is nested too deeply."),
+        ("- config\n", "is not a mapping."),
+        ("5\n", "is not a mapping."),
+        ("config: 5\n", "Pulumi.dev.yaml: `config` is not a mapping of settings."),
+        ("config: []\n", "Pulumi.dev.yaml: `config` is not a mapping of settings."),
+        ("config: {fixture-api:a:b: c}", "the key 'fixture-api:a:b' is not of the form"),
+        ("config: {a: 1, fixture-api:a: 2}", "'fixture-api:a' comes twice, once in another form."),
+        ("config: {fixture-api:config:a: 1, a: 2}", "'fixture-api:a' comes twice, once in another"),
+        (b"config: {a: caf\xe9}", "cannot be read: 'utf-8' codec can't decode byte"),
+        ("config: {}".encode("utf-16"), "cannot be read: 'utf-8' codec can't decode byte"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_file_that_is_not_a_config_is_refused_in_one_line(
+    refusal: Callable[..., str], content: str | bytes, said: str
+) -> None:
+    assert refusal(content).startswith("Pulumi.dev.yaml")
+    assert said in refusal(content)
+
+
+def test_names_from_a_file_are_those_that_the_engine_reads(read: Read) -> None:
+    plan = "{rateLimit: 1, burstLimit: 1, quota: {limit: 1000}}"
+    config = read(
+        "config:\n"
+        "  usagePlans:\n"
+        f"    Basic: &basic {plan}\n"
+        "    basic: {<<: *basic, rateLimit: 2, clients: &names [A, a, A_, A-]}\n"
+        "    no: {<<: *basic, clients: *names}\n"
+        "    1: *basic\n"
+    )
+    plans = parse_settings(config).usage_plans
+    assert {name: plan.clients for name, plan in plans.items()} == {
+        **{"Basic": ["default"], "basic": ["A", "a", "A_", "A-"]},
+        **{"no": ["A", "a", "A_", "A-"], "1": ["default"]},
+    }
+
+
+def test_both_stacks_of_the_tests_spell_every_setting_out() -> None:
+    def keys(config: dict[str, Any], above: str = "") -> Iterator[str]:
+        for key, value in config.items():
+            yield above + key
+            if isinstance(value, dict):
+                yield from keys(value, f"{above}{key}.")
+
+    assert stack_names(FIXTURES) == ["dev", "prod"]
+    defaults = parse_settings(StackConfig(project="a", stack="b", values={}))
+    outside = {"project", "stack", "region", "profile"}
+    settable = {*keys(defaults.model_dump(by_alias=True, mode="json", exclude=outside))}
+    optional = {"throttle.methods", "usagePlans.basic.keys", "usagePlans.premium.keys"}
+    for stack in ("dev", "prod"):
+        written = {*keys(values(read_stack(stack, FIXTURES)))}
+        assert written == settable - optional | {"aws:region"}
