@@ -38,7 +38,7 @@ class TokenBucket:
             self._updated = now
         if self._tokens < 1 - choices.TOKEN_TOLERANCE:
             return False
-        self._tokens = max(0.0, self._tokens - 1)
+        self._tokens -= 1
         return True
 
 

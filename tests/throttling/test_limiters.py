@@ -148,9 +148,9 @@ def test_a_flood_of_addresses_makes_the_rule_forget_those_not_seen_for_the_longe
     rule = WafRateRule(limit=2, window_seconds=300)
     for n in range(1000):
         rule.take(n / 1000, f"address {n}")
-        rule.take(n / 1000, "busy")
+        # An address that keeps sending is not forgotten.
+        assert rule.take(n / 1000, "busy") == (n < 2)
         assert rule.addresses <= 100
-    assert not rule.take(1.0, "busy"), "an address that keeps sending was forgotten"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The layers of `Gate` over arrays of requests: tens of millions of verdicts a second.
 
-`Gate` is the description of the rules to read. `tests/throttling/test_engine.py` holds this engine
-equal to it, verdict for verdict.
+Read `Gate` for the rules. `tests/throttling/test_engine.py` holds the two equal, verdict for
+verdict, as long as the gate sees no more than `choices.MAX_ADDRESSES` addresses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,35 +57,7 @@ class Engine:
         }
         self._waf = _RateWindows(limits.waf, waf_lag_seconds) if limits.waf else None
         self._quotas = _Quotas({client: plan.quota for client, plan in plans.items()}, epoch)
-        throttles: dict[tuple[Client | None, str], Throttle | None] = {(None, _ALL): limits.stage}
-        throttles.update(((None, method), limit) for method, limit in limits.methods.items())
-        for client, plan in plans.items():
-            throttles[client, _ALL] = plan.throttle
-            throttles.update(((client, method), limit) for method, limit in plan.methods.items())
-        buckets = {owner: throttle for owner, throttle in throttles.items() if throttle}
-        index = {owner: index for index, owner in enumerate(buckets)}
-        paths = np.full((len(sources), 5), _NONE, np.int64)
-        for path, (client, method) in zip(paths, sources, strict=True):
-            if client in plans:
-                owners = [(client, method), (client, _ALL), (None, method), (None, _ALL)]
-                path[:] = self._quotas.index[client], *(index.get(owner, _NONE) for owner in owners)
-                if method in limits.methods and not choices.STAGE_THROTTLE_IS_SHARED:
-                    path[-1] = _NONE
-        self._layers = loops.Layers(
-            paths=paths,
-            quotas=self._quotas.left,
-            # Never updated: until its first request, a bucket does not refill.
-            buckets=np.array(
-                [
-                    (throttle.burst * choices.INITIAL_FILL, np.inf, throttle.rate, throttle.burst)
-                    for throttle in buckets.values()
-                ],
-                loops.BUCKET,
-            ),
-            whole_token=1 - choices.TOKEN_TOLERANCE,
-            refused_use_quota=choices.REFUSED_REQUESTS_USE_QUOTA,
-            concurrency=_UNLIMITED if limits.concurrency is None else limits.concurrency,
-        )
+        self._layers = _layers(limits, plans, sources, self._quotas)
         self._in_flight = np.empty(0)
         """When the requests that may be in flight end, in order."""
         self._now = float("-inf")
@@ -114,7 +86,7 @@ class Engine:
             raise ValueError("times, sources and addresses differ in length")
         if not len(times):
             return codes
-        if times[0] < self._now or (times[1:] < times[:-1]).any():
+        if not (times[0] >= self._now and (times[1:] >= times[:-1]).all()):
             raise ValueError("times decrease")
         # The compiled loops check no index.
         if min(sources.min(), addresses.min()) < 0 or sources.max() >= len(self._layers.paths):
@@ -165,6 +137,39 @@ class Engine:
             codes,
         )
         self._in_flight = np.sort(in_flight[first:last])
+
+
+def _layers(
+    limits: Limits,
+    plans: Mapping[Client | None, UsagePlan],
+    sources: Sequence[tuple[Client | None, str]],
+    quotas: "_Quotas",
+) -> loops.Layers:
+    """Return the layers behind the WAF, with full buckets."""
+    throttles: dict[tuple[Client | None, str], Throttle | None] = {(None, _ALL): limits.stage}
+    throttles.update(((None, method), limit) for method, limit in limits.methods.items())
+    for client, plan in plans.items():
+        throttles[client, _ALL] = plan.throttle
+        throttles.update(((client, method), limit) for method, limit in plan.methods.items())
+    buckets = {owner: throttle for owner, throttle in throttles.items() if throttle}
+    index = {owner: index for index, owner in enumerate(buckets)}
+    paths = np.full((len(sources), 5), _NONE, np.int64)
+    for path, (client, method) in zip(paths, sources, strict=True):
+        if client in plans:
+            owners = [(client, method), (client, _ALL), (None, method), (None, _ALL)]
+            path[:] = quotas.index[client], *(index.get(owner, _NONE) for owner in owners)
+            if method in limits.methods and not choices.STAGE_THROTTLE_IS_SHARED:
+                path[-1] = _NONE
+    # Never updated: until its first request, a bucket does not refill.
+    rows = [(t.burst * choices.INITIAL_FILL, np.inf, t.rate, t.burst) for t in buckets.values()]
+    return loops.Layers(
+        paths=paths,
+        quotas=quotas.left,
+        buckets=np.array(rows, loops.BUCKET),
+        whole_token=1 - choices.TOKEN_TOLERANCE,
+        refused_use_quota=choices.REFUSED_REQUESTS_USE_QUOTA,
+        concurrency=_UNLIMITED if limits.concurrency is None else limits.concurrency,
+    )
 
 
 class _Quotas:

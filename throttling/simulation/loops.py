@@ -28,8 +28,8 @@ STREAM: Final = np.dtype(
         *((name, "f8") for name in ("due", "moment")),
     ]
 )
-"""The requests of one source. The next one comes at `moment`, when its phase has had `due` requests
-on average."""
+"""The requests of one source. The next one comes at `moment`: then its phase will have had `due`
+requests on average."""
 
 _WAF, _API_KEY, _QUOTA, _FIRST_BUCKET, _CONCURRENCY = 1, 2, 3, 4, 8
 """Codes of the layers. The four layers with buckets follow each other."""
@@ -78,7 +78,7 @@ def fill(
     streams: Records,
     order: Ints,  # sources as a heap by the moments of their next requests
     steps: Floats,  # average number of requests from each request to the next of its source
-    places: Floats,  # which of its source's addresses sends each request, from 0 to 1; empty: turns
+    places: Floats,  # which address of its source sends each, from 0 to 1; empty if they take turns
     times: Floats,
     sources: Ints,
     addresses: Ints,
@@ -220,7 +220,7 @@ def admit(
                 bucket.tokens = tokens
                 code = _FIRST_BUCKET + layer
                 break
-            bucket.tokens = max(0.0, tokens - 1)
+            bucket.tokens = tokens - 1
         if not code:
             # Requests that have ended matter only when there may be a new peak.
             if last - first >= peak:
