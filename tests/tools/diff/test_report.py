@@ -46,6 +46,8 @@ def schema_keys(node: dict[str, Any], whole: dict[str, Any], key: str = "") -> I
         if isinstance(values, dict):
             inner["*"] = values
     for name, value in inner.items():
+        if value.get("deprecated"):
+            continue
         yield from schema_keys(value, whole, f"{key}.{name}" if key else name)
     if not inner:
         yield key
@@ -76,7 +78,7 @@ def test_every_setting_that_callers_meet_is_reported_when_it_changes() -> None:
         for key, tree in changed.items()
         if stack_diff("prod", before, Settings.model_validate(tree)) is None
     }
-    assert silent - {"profile", "table.deletionProtection"} == {
+    assert silent - {"profile"} == {
         key for key in changed if any(f"{key}.".startswith(f"{one}.") for one in NOT_FOR_CALLERS)
     }
 
@@ -115,7 +117,7 @@ REFUSED = "; refused while `deletionProtection` is true."
             "other API keys, another URL" + REFUSED,
         ),
         (
-            {"table": {"deletionProtection": False}},
+            {"deletionProtection": False},
             "- `deletionProtection`: true → false: Pulumi may then delete or replace the table, "
             "the stage and the VPC.",
         ),
@@ -137,7 +139,7 @@ def test_a_change_that_cannot_be_undone_is_reported(after: dict[str, Any], line:
 
 @pytest.mark.parametrize(("before", "after"), [(False, False), (False, True), (True, False)])
 def test_without_protection_before_or_after_nothing_is_refused(before: bool, after: bool) -> None:
-    old, new = ({"table": {"deletionProtection": value}} for value in (before, after))
+    old, new = ({"deletionProtection": value} for value in (before, after))
 
     *_, line = lost(old, new | {"stageName": "live"})
 
