@@ -17,15 +17,19 @@ class UserError(Exception):
     """The user gave something that cannot be used; the text says what, where and how to fix it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Problem:
     """One thing that is wrong with a config, or that its owner should know."""
 
     path: Path
     message: str
-    commands: Sequence[Command]
+    commands: Sequence[Command] = ()
+    """By default, the one that removes what is at `path`."""
     namespace: str | None = None
     """Whose setting it is, when it is not the project's."""
+
+    def __post_init__(self) -> None:
+        self.commands = self.commands or [(self.path, None)]
 
     def text(self, project: str, stack: str) -> str:
         """Return one line for the problem and one for each command."""
@@ -38,10 +42,10 @@ class SettingsError(UserError):
     """The config cannot be used. The text lists every problem with the commands that fix it."""
 
     def __init__(self, problems: Sequence[Problem], *, project: str, stack: str) -> None:
-        self.problems = tuple(sorted(problems, key=_order))
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         title = f"{count} in the config of stack {stack}; nothing was changed."
-        super().__init__("\n  ".join([title, *(p.text(project, stack) for p in self.problems)]))
+        texts = [problem.text(project, stack) for problem in sorted(problems, key=_order)]
+        super().__init__("\n  ".join([title, *texts]))
 
 
 def _order(problem: Problem) -> tuple[bool, int]:

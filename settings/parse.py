@@ -34,7 +34,7 @@ def parse_settings(given: StackConfig) -> Settings:
         if key not in given.secret_keys:
             trees[namespace][printable(name)] = value_of(text)
         elif namespace == given.project or name in Provider.model_fields:
-            problems.append(Problem((name,), _HIDDEN, [((name,), None)], namespace))
+            problems.append(Problem((name,), _HIDDEN, namespace=namespace))
     config = _checked(Config, trees[given.project], problems, stageName=given.stack)
     provider = _checked(Provider, trees["aws"], problems, namespace="aws")
     if config and not problems:
@@ -42,8 +42,8 @@ def parse_settings(given: StackConfig) -> Settings:
     if problems or not config or not provider:
         raise SettingsError(problems, project=given.project, stack=given.stack)
     values = dict(config) | {name: value or None for name, value in provider}
-    if "old_deletion_protection" in config.table.model_fields_set:
-        values["deletion_protection"] = config.table.old_deletion_protection
+    if (old := config.table.old_deletion_protection) is not None:
+        values["deletion_protection"] = old
     return Settings.model_construct(project=given.project, stack=given.stack, **values)
 
 

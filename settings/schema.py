@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from routes import METHODS
@@ -37,10 +37,9 @@ if TYPE_CHECKING:
     Method = str
 else:
     Method = Literal[METHODS]
+KeyNumber = Annotated[int, Field(strict=True, ge=1, le=9999), WHOLE]
 # SNS takes ASCII addresses only.
-Email = Annotated[
-    str, Strict(), form(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
-]
+_EMAIL: Final = form(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
 
 # https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-list.html
 _AWS_RULE_GROUP_WCU: Final = {
@@ -110,7 +109,7 @@ class UsagePlanSettings(ThrottleSettings):
     """Clients that have an API key of this plan."""
     keys: dict[
         Name,
-        Annotated[list[Annotated[int, Strict(), Field(ge=1, le=9999), WHOLE]], Field(min_length=1)],
+        Annotated[list[KeyNumber], Field(min_length=1)],
     ] = {}
     """Numbers of a client's API keys, the newest last, while one replaces another. A client that is
     not listed here has key 1."""
@@ -131,13 +130,11 @@ def api_key_holder(client: str, number: int) -> str:
 class ManagedRuleGroupSettings(_Section):
     """A managed WAF rule group with its capacity."""
 
-    name: Annotated[
-        str, Strict(), form("[A-Za-z0-9_-]{1,128}", "a name", "MyRuleGroup"), NUMBER_TOO
-    ]
+    name: Annotated[str, form("[A-Za-z0-9_-]{1,128}", "a name", "MyRuleGroup"), NUMBER_TOO]
     """Name of the rule group."""
-    vendor_name: Annotated[
-        str, Strict(), form("[!-~][ -~]{0,127}", "a vendor's name", "AWS"), NUMBER_TOO
-    ] = "AWS"
+    vendor_name: Annotated[str, form("[!-~][ -~]{0,127}", "a vendor's name", "AWS"), NUMBER_TOO] = (
+        "AWS"
+    )
     """Vendor of the rule group."""
     wcu: Whole = Field(ge=1, le=MAX_WCU, examples=[100])
     """Web ACL capacity units (WCU) that the rule group uses."""
@@ -190,7 +187,7 @@ class FunctionSettings(_Section):
     timeout_seconds: Whole = Field(10, ge=1, le=MAX_INTEGRATION_SECONDS)
     """Seconds after which Lambda ends a request. API Gateway waits no longer than the maximum."""
     reserved_concurrency: Annotated[
-        Annotated[int, Strict(), Field(ge=1, le=100_000), WHOLE] | None, NO_LIMIT
+        Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE] | None, NO_LIMIT
     ] = 100
     """Requests worked on at once. Use none in a new account, which cannot reserve."""
     expected_duration_ms: Whole = Field(100, ge=1, le=MAX_INTEGRATION_SECONDS * 1000)
@@ -206,15 +203,13 @@ class FunctionSettings(_Section):
 class TableSettings(_Section):
     """The DynamoDB table."""
 
-    max_write_request_units: Annotated[
-        Annotated[int, Strict(), Field(ge=1, le=1_000_000), WHOLE] | None, NO_LIMIT
-    ] = None
+    max_write_request_units: Annotated[Burst | None, NO_LIMIT] = None
     """Writes of 1 KB per second beyond which DynamoDB throttles. The provider cannot remove a cap:
     raise it instead."""
     point_in_time_recovery: Switch = True
     """Whether the table can be restored to any second of the last 35 days."""
-    old_deletion_protection: Switch = Field(
-        True, alias="deletionProtection", exclude=True, json_schema_extra={"deprecated": True}
+    old_deletion_protection: Switch | None = Field(
+        None, alias="deletionProtection", exclude=True, json_schema_extra={"deprecated": True}
     )
     """Old name of the setting deletionProtection."""
 
@@ -258,7 +253,7 @@ class ThresholdSettings(_Section):
 class MonitoringSettings(_Section):
     """Alarms, dashboard and logs."""
 
-    alarm_emails: list[Email] = []
+    alarm_emails: list[Annotated[str, _EMAIL]] = []
     """Addresses that get the alarms."""
     # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
     # fmt: off
@@ -287,7 +282,6 @@ class Config(_Section):
 
     stage_name: Annotated[
         str,
-        Strict(),
         form("[A-Za-z0-9_-]{1,128}", "1 to 128 letters, digits, - and _", "live"),
     ] = Field(default_factory=str)  # `parse_settings` puts the name of the stack here
     """Name of the stage in the API's URL. The default is the name of the stack."""
@@ -317,7 +311,6 @@ class Provider(_Section):
 
     region: Annotated[
         str,
-        Strict(),
         form("[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", "the name of a Region", "us-east-1"),
     ] = ""
     """AWS Region of the stack. Without it the AWS environment decides."""
@@ -377,9 +370,8 @@ class Settings(Config):
             for finding in review(self.limits(), self.expectations())
             if finding.level == "warning"
         ]
-        if "old_deletion_protection" in self.table.model_fields_set:
-            old, new = ("table", "deletionProtection"), ("deletionProtection",)
-            value = written(self.table.old_deletion_protection)
-            commands = [(new, value), (old, None)]
-            problems.append(Problem(old, "is the old name of deletionProtection.", commands))
+        if (old := self.table.old_deletion_protection) is not None:
+            path = ("table", "deletionProtection")
+            commands = [(("deletionProtection",), written(old)), (path, None)]
+            problems.append(Problem(path, "is the old name of deletionProtection.", commands))
         return [problem.text(self.project, self.stack) for problem in problems]

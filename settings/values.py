@@ -28,16 +28,15 @@ NO_LIMIT: Final = _text_form("none", lambda _: None)
 """Stands for no limit, where a setting allows None."""
 
 Whole = Annotated[int, Strict(), WHOLE]
-Burst = Annotated[int, Strict(), Field(ge=1, le=1_000_000), WHOLE]
-Count = Annotated[int, Strict(), Field(ge=0, le=1_000_000_000), WHOLE]
-Percent = Annotated[int, Strict(), Field(ge=1, le=100), WHOLE]
+Burst = Annotated[int, Field(strict=True, ge=1, le=1_000_000), WHOLE]
+Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000), WHOLE]
+Percent = Annotated[int, Field(strict=True, ge=1, le=100), WHOLE]
 Switch = Annotated[bool, Strict(), _text_form("true|false", "true".__eq__)]
 Rate = Annotated[
     float,
-    Strict(),
     # Far outside of any sensible limit. 0 is refused because it closes an API instead of limiting
     # it, and what follows from a rate, such as the time to wait, stays a number of sensible size.
-    Field(ge=0.001, le=1_000_000, allow_inf_nan=False),
+    Field(strict=True, ge=0.001, le=1_000_000, allow_inf_nan=False),
     _text_form(DECIMAL, float),
 ]
 """Requests per second."""
@@ -46,7 +45,7 @@ Rate = Annotated[
 def form(pattern: str, words: str, example: str) -> Any:  # noqa: ANN401  as pydantic's Field
     """Return the constraint of a text: its pattern, the same in words, and an example."""
     extra: Any = {"patternErrorMessage": words}
-    return Field(pattern=f"^{pattern}$", examples=[example], json_schema_extra=extra)
+    return Field(strict=True, pattern=f"^{pattern}$", examples=[example], json_schema_extra=extra)
 
 
 def _text(value: object) -> object:
@@ -56,9 +55,7 @@ def _text(value: object) -> object:
 NUMBER_TOO: Final = BeforeValidator(_text)
 """Accepts a name such as 2024, which `pulumi config set` stores as a number."""
 _NAME: Final = "1 to 64 letters, digits, - and _, the first a letter or a digit"
-Name = Annotated[
-    str, Strict(), form("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", _NAME, "default"), NUMBER_TOO
-]
+Name = Annotated[str, form("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", _NAME, "default"), NUMBER_TOO]
 
 _NETWORK: Final = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/(1[6-9]|2[0-5])"
 

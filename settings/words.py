@@ -22,8 +22,8 @@ def json_schema(model: type[BaseModel]) -> Node:
         if not isinstance(node, dict):
             return node
         match node:
-            case {"anyOf": [{"$ref": _} as form, {"type": "null"}], **others}:
-                node = form | others  # an optional section is left out, not set to null
+            case {"anyOf": [form, {"type": "null"}], **others} if form.get("type") != "integer":
+                node = form | others  # only for a number is null a value, which means no limit
         if "$ref" in node:
             node = whole["$defs"][node["$ref"].rpartition("/")[2]] | node
         if "patternProperties" in node:

@@ -1,9 +1,7 @@
 """The workflows: valid, pinned, with least permissions, and safe with pull requests from forks."""
 
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,41 +35,8 @@ def commands(job: dict[str, Any]) -> list[str]:
     return [step["run"] for step in job["steps"] if "run" in step]
 
 
-def validate(folder: Path) -> int:
-    """Run the validators of `make check`; return the worst exit status."""
-    bin_folder = Path(sys.executable).parent
-    files = sorted(str(path) for path in folder.glob("workflows/*.yml"))
-    schema = ["--builtin-schema", "vendor.github-workflows"]
-    return max(
-        subprocess.run(words, capture_output=True, check=False).returncode
-        for words in (
-            [str(bin_folder / "zizmor"), "--offline", "--quiet", str(folder)],
-            [str(bin_folder / "check-jsonschema"), *schema, *files],
-        )
-    )
-
-
-def test_the_workflows_are_valid() -> None:
-    assert set(WORKFLOWS) == {"check", "audit", "preview", "deploy"}
-    assert validate(GITHUB) == 0
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("runs-on: ubuntu-24.04", "runs_on: ubuntu-24.04"),
-        ("pull_request:", "pull_request_target:"),
-        ("@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2", "@v6"),
-        ('--base "$BASE"', "--base origin/${{ github.head_ref }}"),
-    ],
-)
-def test_the_validators_find_what_is_wrong(tmp_path: Path, old: str, new: str) -> None:
-    folder = tmp_path / ".github"
-    shutil.copytree(GITHUB, folder)
-    assert old in WORKFLOWS["check"]
-    (folder / "workflows" / "check.yml").write_text(WORKFLOWS["check"].replace(old, new))
-
-    assert validate(folder) != 0
+def test_the_workflows_are_there() -> None:
+    assert set(WORKFLOWS) == {"check", "audit", "preview", "deploy"}, "make check validates them"
 
 
 def test_actions_are_pinned_by_commit_with_their_version() -> None:

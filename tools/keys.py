@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from settings import Settings, UserError, load_stack
+from settings.paths import printable
 from settings.schema import api_key_holder
 from throttling.limiters import period_start
 from throttling.limits import Period
@@ -126,14 +127,10 @@ def _print(found: list[Key]) -> None:
         table.add_column(heading, justify="right" if right else "left")
     for key in found:
         left = "unlimited" if key["left"] is None else f"{key['left']:,}"
-        name = Text(_printable(key["name"]))
+        name = Text(printable(key["name"]))
         if not key["enabled"]:
             name.append(" (disabled)", "yellow")
         age, used = f"{key['age_days']} d", f"{key['used']:,}"
         table.add_row(name, key["id"], age, used, left, key["period"])
     console().print(table)
-    console().print(Text(f"--show {_printable(found[0]['name'])} prints that key's value.", "dim"))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    console().print(Text(f"--show {printable(found[0]['name'])} prints that key's value.", "dim"))

@@ -103,7 +103,9 @@ def settings_table(project: str) -> str:
 
 
 def _rows(name: str, node: Node, *, required: bool = False) -> Iterator[str]:
-    """Return the rows of a setting and of those below it."""
+    """Return the rows of a setting and of those below it, but for old names."""
+    if "deprecated" in node:
+        return
     inner = section(node)
     if "properties" not in inner:
         default = "required" if required else _default(node)

@@ -83,7 +83,7 @@ RULES: Final = (
     ),
     Rule(
         name="function-has-log-group",
-        why="Lambda makes a log group for a function that has none, and keeps its logs for ever.",
+        why="Lambda makes a log group for a function that has none, and keeps its logs forever.",
         reference=f"{_GUIDE}/monitoring-cloudwatchlogs-loggroups.html",
         fix=f"Set log_group in the logging_config of the Function in {_FILE} to a LogGroup with "
         "retention_in_days.",

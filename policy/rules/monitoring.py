@@ -47,14 +47,14 @@ def _missing(
 RULES: Final = (
     Rule(
         name="log-groups-have-retention",
-        why="A log group without retention keeps callers' addresses, and costs money, for ever.",
+        why="A log group without retention keeps callers' addresses, and costs money, forever.",
         reference=f"{_GUIDE}/logs/Working-with-log-groups-and-streams.html",
         fix="Set retention_in_days on the LogGroup, from the config's "
         "monitoring.logRetentionDays. The groups are in components/compute.py, "
         "components/network.py and components/edge_protection/.",
         check=needs(
             ("aws:cloudwatch/logGroup:LogGroup",),
-            ("retentionInDays", positive, "no retention: it keeps everything for ever"),
+            ("retentionInDays", positive, "no retention: it keeps everything forever"),
         ),
     ),
     Rule(

@@ -148,3 +148,12 @@ def test_the_project_file_names_what_pulumi_needs() -> None:
     assert project["runtime"]["name"] == "python"
     assert (PACK / "__main__.py").is_file()
     assert "pulumi-policy==" in (PACK / "requirements.txt").read_text()
+
+
+def test_the_pack_is_no_command_and_names_the_one_there_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "policy"], cwd=PACK.parent, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Check without Pulumi's CLI: python -m tools policy\n"

@@ -11,7 +11,7 @@ from tests.policy.resources import made, violations
 LOGS = "accessLogSettings"
 REDACTED = "redactedFields"
 OFF = "its actions are switched off"
-FOR_EVER = "no retention: it keeps everything for ever"
+FOR_EVER = "no retention: it keeps everything forever"
 NOT_REDACTED = "the header x-api-key is not redacted"
 NO_KEY = "no encryption with a key of the account"
 CASES: list[tuple[str, dict[str, Any], str | None]] = [
@@ -44,7 +44,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("table-encrypted", {}, NO_KEY),
     ("log-groups-have-retention", {"retentionInDays": 14.0}, None),
     ("log-groups-have-retention", {"retentionInDays": UNKNOWN}, None),
-    # 0 is AWS's own value for keeping logs for ever.
+    # 0 is AWS's own value for keeping logs forever.
     ("log-groups-have-retention", {"retentionInDays": 0.0}, FOR_EVER),
     ("log-groups-have-retention", {}, FOR_EVER),
     ("alarms-have-actions", {"alarmActions": [UNKNOWN]}, None),

@@ -3,12 +3,13 @@
 import json
 import shlex
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from settings import Settings, SettingsError, StackConfig, parse_settings
-from settings.paths import Path, parse_path
+from settings import Settings, SettingsError, StackConfig, parse_settings, paths, read_stack
+from settings.parse import value_of
 from settings.stacks import set_path
 
 PROJECT: Final = "fixture-api"
@@ -17,39 +18,25 @@ STACK: Final = "dev"
 Tree = dict[str, Any]
 """A stack's config below the project's namespace, as its file holds it."""
 
+FIXTURES: Final = Path(__file__).parents[1] / "stacks"
+"""A project's folder, with stacks dev and prod."""
 PLAN: Final[Tree] = {"rateLimit": 5, "burstLimit": 10, "quota": {"limit": 20_000}}
-GOOD: Final[Tree] = {
-    "stageName": "dev",
-    "deletionProtection": False,
-    "throttle": {
-        **{"rateLimit": 50, "burstLimit": 100},
-        "methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}},
-    },
-    "usagePlans": {
-        "basic": PLAN,
-        "premium": {
-            **{"rateLimit": 20, "burstLimit": 40},
-            **{"quota": {"limit": 100_000, "period": "DAY"}, "clients": ["acme", "default"]},
-        },
-    },
-    "waf": {
-        **{"enabled": True, "rateLimit": 1500, "windowSeconds": 60, "aggregateBy": "IP"},
-        **{"managedRuleGroups": ["AWSManagedRulesCommonRuleSet"], "logging": True},
-    },
-    "function": {
-        **{"memoryMb": 512, "timeoutSeconds": 5, "reservedConcurrency": 25},
-        **{"expectedDurationMs": 100, "architecture": "arm64", "runtime": "python3.13"},
-        **{"snapStart": False},
-    },
-    "table": {"maxWriteRequestUnits": 100, "pointInTimeRecovery": True},
-    "network": {"cidr": "10.0.0.0/20", "availabilityZones": 2, "flowLogs": True},
-    "monitoring": {
-        **{"alarmEmails": ["ops@example.com"], "logRetentionDays": 14},
-        **{"thresholds": {"throttledRequests": 20}, "dashboard": True},
-    },
-    "manageApiGatewayLogging": True,
-}
-"""Limits that agree with each other."""
+
+
+def _good() -> Tree:
+    """Return the fixture stack dev, whose limits agree with each other, with more of everything."""
+    given = read_stack("dev", FIXTURES).values
+    tree = {key.partition(":")[2]: value_of(text) for key, text in given.items()}
+    del tree["region"]
+    tree["throttle"]["methods"] = {"POST /data": {"rateLimit": 5, "burstLimit": 10}}
+    tree["usagePlans"] |= {"basic": PLAN}
+    tree["usagePlans"]["premium"]["clients"] = ["acme", "default"]
+    tree["waf"]["managedRuleGroups"] = ["AWSManagedRulesCommonRuleSet"]
+    tree["monitoring"]["alarmEmails"] = ["ops@example.com"]
+    return tree
+
+
+GOOD: Final = _good()
 
 
 def text(value: object) -> str:
@@ -130,15 +117,15 @@ def follow(tree: Tree) -> list[str]:
     return pytest.fail(f"still refused: {errors[-1]}")
 
 
-def _path(key: str) -> Path:
+def _path(key: str) -> paths.Path:
     project, _, rest = key.partition(":")
     assert project == PROJECT
-    path = parse_path(rest)
+    path = paths.parse_path(rest)
     assert path, f"not a path: {key}"
     return path
 
 
-def _remove(tree: Any, path: Path) -> None:  # noqa: ANN401  JSON
+def _remove(tree: Any, path: paths.Path) -> None:  # noqa: ANN401  JSON
     *parents, last = path
     for step in parents:
         items: Tree = tree if isinstance(tree, dict) else dict(enumerate(tree or []))  # type: ignore[arg-type]

@@ -184,7 +184,7 @@ class Cache(_Section):
     """An optional section."""
 
     seconds: Whole = Field(ge=1, le=60, examples=[5])
-    names: list[Name] = []
+    names: list[Name] = Field([])
 
 
 class More(Config):

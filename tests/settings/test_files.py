@@ -1,4 +1,4 @@
-"""The project's files: read as Pulumi's engine reads them, and what the two shipped stacks hold."""
+"""The project's files: read as Pulumi's engine reads them, and what the fixture stacks hold."""
 
 import json
 import re
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from settings import (
-    Settings,
     StackConfig,
     UserError,
     load_stack,
@@ -18,10 +17,7 @@ from settings import (
     read_stack,
     stack_names,
 )
-from tests.settings.configs import PROJECT
-from tests.stacks import ROOT as FIXTURES
-
-SHIPPED = Path(__file__).parents[2]
+from tests.settings.configs import FIXTURES, PROJECT
 
 Read = Callable[..., StackConfig]
 
@@ -318,55 +314,18 @@ def test_names_from_a_file_are_those_that_the_engine_reads(read: Read) -> None:
     }
 
 
-# The shipped stacks and those of the tests
+def test_both_stacks_of_the_tests_spell_every_setting_out() -> None:
+    def keys(config: dict[str, Any], above: str = "") -> Iterator[str]:
+        for key, value in config.items():
+            yield above + key
+            if isinstance(value, dict):
+                yield from keys(value, f"{above}{key}.")
 
-
-def settings_of(stack: str, root: Path = SHIPPED) -> Settings:
-    return parse_settings(read_stack(stack, root))
-
-
-def keys(config: dict[str, Any], above: str = "") -> Iterator[str]:
-    for key, value in config.items():
-        yield above + key
-        if isinstance(value, dict):
-            yield from keys(value, f"{above}{key}.")
-
-
-@pytest.mark.parametrize("root", [SHIPPED, FIXTURES], ids=["shipped", "fixtures"])
-def test_both_stacks_spell_every_setting_out(root: Path) -> None:
-    assert stack_names(root) == ["dev", "prod"]
+    assert stack_names(FIXTURES) == ["dev", "prod"]
+    defaults = parse_settings(StackConfig(project="a", stack="b", values={}))
+    outside = {"project", "stack", "region", "profile"}
+    settable = {*keys(defaults.model_dump(by_alias=True, mode="json", exclude=outside))}
+    optional = {"throttle.methods", "usagePlans.basic.keys", "usagePlans.premium.keys"}
     for stack in ("dev", "prod"):
-        config = read_stack(stack, root)
-        own = {key.partition(":")[2]: value for key, value in values(config).items()}
-        outside = {"project", "stack", "region", "profile"}
-        defaults = parse_settings(StackConfig(project="a", stack="b", values={}))
-        settable = set(keys(defaults.model_dump(by_alias=True, mode="json", exclude=outside)))
-        optional = {"throttle.methods", "usagePlans.basic.keys", "usagePlans.premium.keys"}
-        written = {re.sub(f"^{config.project}:", "", key) for key in keys(values(config))}
-        assert written == settable - optional | {"aws:region"}, own
-        assert config.secret_keys == frozenset()
-
-
-def test_prod_is_the_defaults_written_out() -> None:
-    prod = settings_of("prod")
-    region = {"aws:region": str(prod.region)}
-    assert prod == parse_settings(StackConfig(project=prod.project, stack="prod", values=region))
-
-
-def test_dev_is_smaller_than_prod_and_shows_every_feature() -> None:
-    dev, prod = settings_of("dev"), settings_of("prod")
-    assert dev.throttle.rate_limit < prod.throttle.rate_limit
-    assert dev.usage_plans.keys() == prod.usage_plans.keys()
-    for name, plan in dev.usage_plans.items():
-        assert plan.rate_limit < prod.usage_plans[name].rate_limit
-    assert dev.function.memory_mb < prod.function.memory_mb
-    assert (dev.function.reserved_concurrency or 0) < (prod.function.reserved_concurrency or 0)
-    assert dev.monitoring.log_retention_days < prod.monitoring.log_retention_days
-    features = [
-        *(dev.waf.enabled, dev.waf.logging, dev.network.flow_logs, dev.monitoring.dashboard),
-        *(dev.table.point_in_time_recovery, dev.table.max_write_request_units),
-        *(dev.function.reserved_concurrency, dev.manage_api_gateway_logging),
-    ]
-    assert all(features), "what dev does not have is tried in prod first"
-    assert not dev.deletion_protection, "a stack to try things in must be easy to remove"
-    assert dev.warnings() == []
+        written = {*keys(values(read_stack(stack, FIXTURES)))}
+        assert written == settable - optional | {"aws:region"}

@@ -3,13 +3,15 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from settings import StackConfig, parse_settings
+from settings import StackConfig, parse_settings, read_stack
 from settings.schema import api_key_holder
 from tests.settings.configs import (
+    FIXTURES,
     GOOD,
     PLAN,
     PROJECT,
@@ -23,48 +25,11 @@ from tests.settings.configs import (
     typed,
 )
 
-DEFAULTS: Tree = {
-    "stageName": "dev",
-    "deletionProtection": True,
-    "throttle": {"rateLimit": 1000.0, "burstLimit": 2000, "methods": {}},
-    "usagePlans": {
-        "basic": {
-            **{"rateLimit": 100.0, "burstLimit": 200, "quota": {"limit": 10_000, "period": "DAY"}},
-            **{"clients": ["default"], "keys": {}},
-        },
-        "premium": {
-            **{"rateLimit": 500.0, "burstLimit": 1000},
-            **{"quota": {"limit": 100_000, "period": "DAY"}, "clients": ["default"], "keys": {}},
-        },
-    },
-    "waf": {
-        **{"enabled": True, "rateLimit": 2000, "windowSeconds": 300, "aggregateBy": "IP"},
-        **{"managedRuleGroups": [], "logging": True},
-    },
-    "function": {
-        **{"memoryMb": 1024, "timeoutSeconds": 10, "reservedConcurrency": 100},
-        **{"expectedDurationMs": 100, "architecture": "arm64", "runtime": "python3.13"},
-        **{"snapStart": False},
-    },
-    "table": {"maxWriteRequestUnits": None, "pointInTimeRecovery": True},
-    "network": {"cidr": "10.1.0.0/16", "availabilityZones": 2, "flowLogs": True},
-    "monitoring": {
-        "alarmEmails": [],
-        "logRetentionDays": 365,
-        "thresholds": {
-            **{"throttledRequests": 100, "quotaExceededRequests": 100, "wafBlockedRequests": 100},
-            **{"serverErrors": 5, "latencyP99Ms": 3000, "functionThrottles": 10},
-            **{"functionErrors": 0, "functionDurationPercent": 80},
-            **{"functionConcurrencyPercent": 80, "tableThrottles": 0},
-        },
-        "dashboard": True,
-    },
-    "manageApiGatewayLogging": True,
-}
 
-
-def test_an_empty_config_has_the_documented_defaults() -> None:
-    assert typed({}) == DEFAULTS
+def test_an_empty_config_has_the_defaults_that_stack_prod_spells_out() -> None:
+    prod = read_stack("prod", FIXTURES)
+    empty = replace(prod, values={"aws:region": "eu-central-1"})
+    assert parse_settings(empty) == parse_settings(prod)
     settings = parse_settings(StackConfig(project="api", stack="live", values={}))
     assert (settings.project, settings.stack, settings.stage_name) == ("api", "live", "live")
     assert (settings.region, settings.profile) == (None, None)
@@ -125,10 +90,7 @@ def test_values_written_by_hand_are_accepted_in_either_form() -> None:
         return [texts(item) for item in value] if isinstance(value, list) else text(value)
 
     assert typed(texts(GOOD)) == typed(GOOD)
-    assert typed({"function": {"reservedConcurrency": None}})["function"] == {
-        **DEFAULTS["function"],
-        "reservedConcurrency": None,
-    }
+    assert parsed({"function": {"reservedConcurrency": None}}).function.reserved_concurrency is None
 
 
 def test_a_managed_rule_group_of_another_vendor_comes_with_its_capacity() -> None:

@@ -1,14 +1,13 @@
 """Changes to try on a stack: `--set` does what `pulumi config set --path` does."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from settings import UserError, load_stack
 from settings.paths import config_key, parse_path
 from settings.stacks import set_path
-from tests.stacks import ROOT
+from tests.settings.configs import FIXTURES
 
 SET = [
     (None, "a", "5", "5"),
@@ -87,7 +86,7 @@ def test_a_key_is_read_back_as_it_is_written(path: tuple[str | int, ...]) -> Non
 
 @pytest.fixture(autouse=True)
 def _project(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(FIXTURES)
 
 
 def test_changes_are_tried_one_after_the_other() -> None:
@@ -110,7 +109,7 @@ def test_changes_are_tried_one_after_the_other() -> None:
     assert settings.throttle.methods["POST /data"].rate_limit == 40
     assert (settings.region, settings.deletion_protection) == ("eu-south-1", True)
     assert settings.stage_name == "a-b"
-    assert load_stack("dev", root=Path(ROOT)).usage_plans["basic"].rate_limit == 5
+    assert load_stack("dev", root=FIXTURES).usage_plans["basic"].rate_limit == 5
 
 
 @pytest.mark.parametrize(

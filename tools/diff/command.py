@@ -80,9 +80,11 @@ def _files(revision: str | None) -> Iterator[Path]:
             f"There is no revision {revision} here. If a remote has it, `{fetch}` gets it."
         ) from None
     with TemporaryDirectory() as folder:
-        for name in _git("ls-tree", "-z", "--name-only", revision, "./").split("\0"):
-            if name.startswith("Pulumi.") and name.endswith(".yaml"):
-                (Path(folder) / name).write_text(_git("show", f"{revision}:./{name}"), "utf-8")
+        for name in _git("ls-tree", "-r", "-z", "--name-only", revision, "./").split("\0"):
+            file = Path(folder) / name
+            if file.name.startswith("Pulumi.") and file.suffix == ".yaml":
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(_git("show", f"{revision}:./{name}"), "utf-8")
         yield Path(folder)
 
 

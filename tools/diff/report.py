@@ -10,6 +10,7 @@ from typing import Any, Final
 from routes import METHODS
 from settings import Settings
 from settings.errors import fix_command
+from settings.paths import printable
 from throttling.review import LimitFinding, not_among, review
 from tools.diff.allowance import allowance
 
@@ -25,7 +26,7 @@ _REPLACES: Final = {
     "network.cidr": "replaces the VPC, and moves the function to it",
     "aws:region": "replaces all resources: an empty table, other API keys, another URL",
 }
-_NOT_LIMITS: Final = ("deletionProtection", "network.cidr", "stageName", "table.deletionProtection")
+_NOT_LIMITS: Final = ("deletionProtection", "network.cidr", "stageName")
 """Settings that are reported only if their change cannot be undone."""
 
 Values = Mapping[str, object]
@@ -169,6 +170,6 @@ def _text(value: object) -> str:
 
 def code(text: str) -> str:
     """Return text as Markdown code on one line, whatever characters it has."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = printable(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -56,7 +56,6 @@ def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
     from tools.recorder.program import run_program
 
     out = console()
-    step = _steps(out, stack)
     root = project_root()
     config = read_stack(stack, root)
     folder = stack_folder(root, stack)
@@ -65,9 +64,9 @@ def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
         found = running(stack, root)
         # Starts while the program runs.
         sandbox = found or cleanup.enter_context(_launched(folder, own_table=not dynamodb_endpoint))
-        with step("running the Pulumi program"):
+        with _step(out, f"{stack}: running the Pulumi program"):
             program = run_program(config, base_url=f"http://{LOOPBACK}:{port}")
-        with step("starting the function and the table"):
+        with _step(out, f"{stack}: starting the function and the table"):
             status = sandbox.deploy(program.resources, port=port, dynamodb=dynamodb_endpoint)
     for warning in program.warnings:
         out.print(f"[yellow]warning:[/] {escape(warning)}")
@@ -155,17 +154,15 @@ def _launched(folder: Path, *, own_table: bool) -> Iterator[Sandbox]:
         raise
 
 
-def _steps(out: Console, stack: str) -> Callable[[str], contextlib.AbstractContextManager[object]]:
-    @contextlib.contextmanager
-    def step(doing: str) -> Iterator[None]:
-        if out.is_terminal:
-            with out.status(f"[bold]{stack}[/]: {doing} …"):
-                yield
-        else:
-            out.print(f"{stack}: {doing} ...")
+@contextlib.contextmanager
+def _step(out: Console, doing: str) -> Iterator[None]:
+    """Show what is being done."""
+    if out.is_terminal:
+        with out.status(f"{doing} …"):
             yield
-
-    return step
+    else:
+        out.print(f"{doing} ...")
+        yield
 
 
 def _show_access(

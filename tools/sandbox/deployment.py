@@ -188,7 +188,7 @@ class _Reader:
             sourceArn=f"{self._api.outputs['executionArn']}/{self._stage_name}/{verb}{path}",
         )
         integration = operation["x-amazon-apigateway-integration"]
-        required: list[Properties] = operation.get("security", document.get("security", []))
+        required = (document | operation).get("security", [])
         content = operation.get("requestBody", {}).get("content", {})
         schema = content.get("application/json", {}).get("schema", {}).get("$ref", "")
         name = schema.removeprefix("#/components/schemas/")

@@ -6,6 +6,7 @@ in memory, and for the time that an answer stays unread.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -78,7 +79,7 @@ class _BrokenBody(Exception):
 
 
 class HttpServer(Server):
-    """Listens on a loopback port from the start, and answers requests while `serve` runs.
+    """Listens on a loopback port from the start, and answers requests in `serve`.
 
     Args:
         handle: answers one request.
@@ -91,14 +92,17 @@ class HttpServer(Server):
     def __init__(self, handle: Callable[[Request], Awaitable[Response]], port: int) -> None:
         self._handle = handle
         self._large_bodies = asyncio.Semaphore(_MAX_LARGE_BODIES)
+        self._ended = asyncio.Event()
         self._listener = _listen(port)
         self.port: int = self._listener.getsockname()[1]
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        unlimited = files == resource.RLIM_INFINITY
         super().__init__(
             self._app,
             interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
             websockets=False,
-            backpressure=_most_connections(),
+            backpressure=_MAX_CONNECTIONS if unlimited else min(_MAX_CONNECTIONS, files // 2),
             http1_settings=HTTP1Settings(
                 header_read_timeout=PATIENCE_SECONDS * 1000, max_buffer_size=MAX_HEAD_BYTES
             ),
@@ -109,16 +113,23 @@ class HttpServer(Server):
         """Stop listening, in place of `serve`."""
         self._listener.close()
 
-    def stop(self) -> None:
-        """Let `serve` return once the requests under way have ended."""
-        super().stop()  # type: ignore[no-untyped-call]
-
     async def serve(self) -> None:  # type: ignore[override]
-        """Answer requests until `stop`, then free the port."""
-        try:
-            await super().serve()
-        finally:
-            self._shd = None
+        """Answer requests until `finish`.
+
+        Raises:
+            RuntimeError: granian ended before.
+        """
+        await super().serve()
+        self._shd = None  # frees the port
+        self._ended.set()
+        if not self.interrupt_signal:
+            raise RuntimeError("granian ended")
+
+    async def finish(self, seconds: float) -> None:
+        """Refuse connections, and wait that long for the requests under way to end."""
+        self.stop()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), seconds)
 
     def _init_shared_socket(self) -> None:
         # granian's own socket would share its port with any other program (SO_REUSEPORT).
@@ -190,14 +201,6 @@ def message(status: int, text: str) -> Response:
     """Return a response with a message as API Gateway words one."""
     body = json.dumps({"message": text}).encode()
     return Response(status, [("content-type", "application/json")], body)
-
-
-def _most_connections() -> int:
-    """Return how many connections the limit of open files leaves room for."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (
-        _MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(_MAX_CONNECTIONS, files // 2)
-    )
 
 
 def _listen(port: int) -> socket.socket:

@@ -15,8 +15,6 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -36,9 +34,9 @@ _WARM_ENVIRONMENTS: Final = 2
 _DRAIN_SECONDS: Final = 30
 """How long requests may end on a replaced deployment; API Gateway waits no longer."""
 _STOP_SECONDS: Final = 1
-"""How long requests may end when the sandbox stops."""
-_MAX_FILES: Final = (20_000, 10_240, 4_096)
-"""Open files to ask for, the first first; macOS gives no more than 10,240."""
+"""How long requests may end when the sandbox stops or changes its port."""
+_MAX_FILES: Final = 10_240
+"""Open files to ask for, of which each connection is one; macOS gives no more."""
 _MAX_LOG_BYTES: Final = 10_000_000
 _MAX_RESOURCES_BYTES: Final = 1_000_000_000
 _FUNCTION: Final = "function-"
@@ -123,7 +121,6 @@ class SandboxServer:
         self._table = TableProcess(folder / "table.journal", folder / "table.log")
         self._table_keeper: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -132,52 +129,41 @@ class SandboxServer:
 
         Args:
             own_table: start DynamoDB's stand-in at once, since the first deployment needs it.
+
+        Raises:
+            SystemExit: always; other exceptions are faults.
         """
         self._remove_functions()  # of a server that was killed
-        serving = self._spawn(self._serve(self._admin))
-        self._spawn(self._rotate_logs())
-        self._spawn(self._await_launcher())
-        if own_table:
-            self._spawn(self._start_table_early())
-        print(json.dumps(self._address()), flush=True)
-        await self._stopping.wait()
-        (self._folder / ADDRESS_FILE).unlink(missing_ok=True)
-        if self._api:
-            self._api.stop()
-        await asyncio.gather(*(release.stop(_STOP_SECONDS) for release in self._releases))
-        if self._table_keeper:
-            self._table_keeper.cancel()
-        await self._table.stop()
-        self._remove_functions()
-        self._stopped.set()
-        self._admin.stop()
-        # Long enough for the answer to the command that stops this.
-        await asyncio.wait([serving], timeout=_STOP_SECONDS)
+        async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(self._admin.serve())
+            self._tasks.create_task(self._rotate_logs())
+            self._tasks.create_task(self._await_launcher())
+            if own_table:
+                self._tasks.create_task(self._start_table_early())
+            print(json.dumps(self._address()), flush=True)
+            await self._stopping.wait()
+            (self._folder / ADDRESS_FILE).unlink(missing_ok=True)
+            if self._api:
+                await self._api.finish(_STOP_SECONDS)
+            await asyncio.gather(*(release.stop(0) for release in self._releases))
+            if self._table_keeper:
+                self._table_keeper.cancel()
+            await self._table.stop()
+            self._remove_functions()
+            self._stopped.set()
+            await self._admin.finish(_STOP_SECONDS)
+            raise SystemExit
 
     def _remove_functions(self) -> None:
         for folder in self._folder.glob(f"{_FUNCTION}*"):
             shutil.rmtree(folder, ignore_errors=True)
 
+    @property
+    def _live(self) -> Release:
+        return self._releases[-1]
+
     def _address(self) -> dict[str, Any]:
         return {"port": self._admin.port, "token": self._token, "pid": os.getpid()}
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._end_task)
-        return task
-
-    def _end_task(self, task: asyncio.Task[None]) -> None:
-        """Stop if a task failed, since others rely on it."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            traceback.print_exception(error)
-            self._stopping.set()
-
-    async def _serve(self, server: HttpServer) -> None:
-        await server.serve()
-        if server in (self._admin, self._api):
-            self._stopping.set()
 
     async def _await_launcher(self) -> None:
         """Stop unless the command that launched this server says that it may stay."""
@@ -203,7 +189,7 @@ class SandboxServer:
         """Return the URL of DynamoDB's stand-in, which is started if it does not run."""
         if self._table_keeper is None:
             await self._table.start()
-            self._table_keeper = self._spawn(self._table.keep())
+            self._table_keeper = self._tasks.create_task(self._table.keep())
         return self._table.endpoint
 
     async def _obey(self, request: Request) -> Response:
@@ -218,7 +204,7 @@ class SandboxServer:
                 case "GET", "/items":
                     return _json(await asyncio.to_thread(self._items))
                 case "GET", "/resources":
-                    return Response(200, [], self._releases[-1].resources.to_json())
+                    return Response(200, [], self._live.resources.to_json())
                 case "POST", "/deploy":
                     query = {name: values[0] for name, values in parse_qs(request.query).items()}
                     body = await request.read_body(_MAX_RESOURCES_BYTES)
@@ -235,7 +221,7 @@ class SandboxServer:
             return message(422, f"{error.filename or 'The sandbox'}: {error.strerror or error}.")
         return message(404, "Not Found")
 
-    async def _deploy(self, resources: bytes, port: int, dynamodb: str | None) -> None:
+    async def _deploy(self, body: bytes, port: int, dynamodb: str | None) -> None:
         """Serve other resources, on another port if it differs.
 
         Raises:
@@ -246,7 +232,9 @@ class SandboxServer:
         try:
             endpoint = dynamodb or await self._own_dynamodb()
             # In a thread: with many keys, reading takes long enough for callers to notice.
-            release = await asyncio.to_thread(_release, resources, self._folder, endpoint)
+            release = await asyncio.to_thread(
+                lambda: Release(Resources.from_json(body), self._folder, endpoint)
+            )
             await release.start()
         except BaseException:
             if api is not self._api:
@@ -254,13 +242,13 @@ class SandboxServer:
             raise
         self._releases.append(release)
         for old in self._releases[-2:-1]:
-            self._spawn(self._retire(old))
+            self._tasks.create_task(self._retire(old))
         if api is self._api:
             return
         replaced, self._api = self._api, api
-        self._spawn(self._serve(api))
+        self._tasks.create_task(api.serve())
         if replaced:
-            replaced.stop()
+            await replaced.finish(_STOP_SECONDS)
         else:
             self._write_address()
 
@@ -269,7 +257,7 @@ class SandboxServer:
         self._releases.remove(release)
 
     async def _handle(self, request: Request) -> Response:
-        return await self._releases[-1].handle(request)
+        return await self._live.handle(request)
 
     def _write_address(self) -> None:
         """Write where the admin port is to a file that only this user can read."""
@@ -281,8 +269,7 @@ class SandboxServer:
         new.replace(path)  # of a symbolic link, this replaces the link
 
     def _status(self) -> dict[str, Any]:
-        release = self._releases[-1]
-        gateway = release.gateway
+        release, gateway = self._live, self._live.gateway
         return {
             "stack": self._folder.name,
             "pid": os.getpid(),
@@ -299,7 +286,7 @@ class SandboxServer:
         }
 
     def _items(self) -> dict[str, dict[str, Any]]:
-        release = self._releases[-1]
+        release = self._live
         region = release.deployment.region
         own = self._table_keeper and release.dynamodb == self._table.endpoint
         return {
@@ -310,23 +297,16 @@ class SandboxServer:
         }
 
 
-def _release(resources: bytes, folder: Path, dynamodb: str) -> Release:
-    return Release(Resources.from_json(resources), folder, dynamodb)
-
-
 def _json(value: object) -> Response:
     return Response(200, [("content-type", "application/json")], json.dumps(value).encode())
 
 
 def _raise_file_limit() -> None:
-    """Allow as many open files as the system gives: each caller's connection is one."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in _MAX_FILES:
-        if usual == resource.RLIM_INFINITY or usual >= wanted:
-            return
-        with contextlib.suppress(ValueError, OSError):
+    wanted = _MAX_FILES if most == resource.RLIM_INFINITY else min(_MAX_FILES, most)
+    if usual != resource.RLIM_INFINITY and usual < wanted:
+        with contextlib.suppress(ValueError, OSError):  # then the usual limit has to do
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-            return
 
 
 def main() -> None:

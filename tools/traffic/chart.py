@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from textwrap import fill
 from typing import Final
@@ -23,7 +23,7 @@ from throttling.simulation.traffic import Ints
 from tools.traffic.report import (
     ALL_CLIENTS,
     LAYER_NAMES,
-    client_name,
+    clients_of,
     interval_lengths,
     moment,
     outcome_name,
@@ -71,28 +71,28 @@ def draw(
     """
     # Equal runs make equal files.
     with mpl.rc_context({"svg.hashsalt": "traffic", "font.size": 9}):
-        figure = _figure(result, about, addresses or {})
-        try:
-            if path.suffix == ".html":
-                image = StringIO()
-                figure.savefig(image, format="svg", metadata={"Date": None})
-                path.write_text(_page(about[0], image.getvalue(), text), "utf-8")
-            else:
-                metadata = {"Date": None} if path.suffix == ".svg" else None
-                figure.savefig(path, dpi=130, metadata=metadata)
-        except OSError as error:
-            raise UserError(f"--chart {path}: {error.strerror}.") from None
+        figure, image = _figure(result, about, addresses or {}), BytesIO()
+        kind = path.suffix.removeprefix(".").replace("html", "svg")
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(image, format=kind, dpi=130, metadata=metadata)
+    content = image.getvalue()
+    if path.suffix == ".html":
+        content = _page(about[0], content.decode(), text).encode()
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"--chart {path}: {error.strerror}.") from None
 
 
-def _figure(
-    result: Result,
-    about: Sequence[str],
-    addresses: Mapping[Client | None, int],
-) -> Figure:
-    busiest = sorted(result.clients, key=lambda client: -client.sent)[:_MAX_CLIENTS]
-    panels: list[ClientResult | None] = [one for one in result.clients if one in busiest]
+def _figure(result: Result, about: Sequence[str], addresses: Mapping[Client | None, int]) -> Figure:
+    least = sorted((one.sent for one in result.clients), reverse=True)[:_MAX_CLIENTS][-1]
+    panels = [
+        (name, client, result.timeline[:, index : index + 1].sum(axis=1))
+        for index, (name, client) in enumerate(clients_of(result)[: len(result.clients)])
+        if client.sent >= least
+    ]
     if len(result.clients) > 1:
-        panels.insert(0, None)
+        panels.insert(0, (ALL_CLIENTS, result.total, result.timeline.sum(axis=1)))
     height = 2.2 + (3.9 if len(panels) == 1 else 1.9 * len(panels))
     figure = Figure(figsize=(11, height), facecolor="white", layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
@@ -101,68 +101,60 @@ def _figure(
         for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
         if result.seconds >= 2 * size or size == 1
     )
-    for axis, client in zip(axes, panels, strict=True):
-        _draw_panel(axis, result, client, size)
-        limits = _limits(result, client, addresses, shared=client is panels[0])
+    for index, (axis, (name, client, counts)) in enumerate(zip(axes, panels, strict=True)):
+        _draw_panel(axis, result, counts, size)
+        if len(panels) > 1:
+            axis.set_title(name, loc="left", weight="bold")
+        own = name != ALL_CLIENTS
+        if own:
+            _mark_refusals(axis, client, size)
+        limits = [
+            *(_client_limits(result, client, addresses) if own else ()),
+            *(_shared_limits(result) if index == 0 else ()),
+        ]
         for limit, dashes in zip(limits, _DASHES, strict=False):
-            _draw_limit(axis, *limit, dashes)
+            _draw_limit(axis, limit, dashes)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False, fontsize=8)
     axes[-1].set_xlabel(f"{unit} after the start")
     lines = [fill(about[0], 90), *(fill(line, 130) for line in about[1:])]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
-    figure.legend(
-        handles=[
-            Patch(color=colour, label=outcome_name(layer))
-            for layer, colour in _COLOURS.items()
-            if layer is None or layer in result.total.refused
-        ],
-        loc="outside lower left",
-        ncols=4,
-        frameon=False,
-    )
+    outcomes = [one for one in _COLOURS if one is None or one in result.total.refused]
+    patches = [Patch(color=_COLOURS[one], label=outcome_name(one)) for one in outcomes]
+    figure.legend(handles=patches, loc="outside lower left", ncols=4, frameon=False)
     return figure
 
 
-def _draw_panel(axis: Axes, result: Result, client: ClientResult | None, size: float) -> None:
-    """Stack the outcomes of one client, or of all, and mark when each layer first refused."""
-    counts: Ints = (
-        result.timeline[:, result.clients.index(client)] if client else result.timeline.sum(axis=1)
-    )
+def _draw_panel(axis: Axes, result: Result, counts: Ints, size: float) -> None:
+    """Stack outcomes over time."""
     per_second = counts / interval_lengths(result)[:, np.newaxis]
+    steps = np.vstack([per_second, per_second[-1]])[:, [CODES[layer] for layer in _COLOURS]]
     edges = np.append(np.arange(len(counts)) * result.interval_seconds, result.seconds) / size
-    below = np.zeros(len(edges))
-    for layer, colour in _COLOURS.items():
-        column = per_second[:, CODES[layer]]
-        above = below + np.append(column, column[-1])
-        if column.any():
-            axis.fill_between(edges, below, above, step="post", color=colour, linewidth=0)
-        below = above
-    for layer, first in client.first_refused.items() if client else ():
-        axis.plot(
-            first / size,
-            1.0,
-            marker="v",
-            markersize=7,
-            linestyle="none",
-            color=_COLOURS[layer],
-            transform=axis.get_xaxis_transform(),
-            clip_on=False,
-            label=f"{LAYER_NAMES[layer]} from {moment(first)}",
-        )
-    if len(result.clients) > 1:
-        name = client_name(client.client) if client else ALL_CLIENTS
-        axis.set_title(name, loc="left", weight="bold")
+    axis.stackplot(edges, steps.T, colors=[*_COLOURS.values()], step="post", linewidth=0)
     axis.set_xlim(0, result.seconds / size)
-    axis.set_ylim(0, max(float(below.max()), 1e-9) * 1.05)
+    axis.set_ylim(0, max(float(per_second.sum(axis=1).max()), 1e-9) * 1.05)
     axis.set_ylabel("requests per second")
     axis.yaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_limit(axis: Axes, per_second: float, label: str, dashes: tuple[int, ...]) -> None:
-    highest = axis.get_ylim()[1]
+def _mark_refusals(axis: Axes, client: ClientResult, size: float) -> None:
+    """Mark when each layer first refused a client."""
+    for layer, first in client.first_refused.items():
+        axis.scatter(
+            first / size,
+            1.0,
+            marker="v",
+            color=_COLOURS[layer],
+            transform=axis.get_xaxis_transform(),
+            clip_on=False,
+            label=f"{LAYER_NAMES[layer]} from {moment(first)}",
+        )
+
+
+def _draw_limit(axis: Axes, limit: tuple[float, str], dashes: tuple[int, ...]) -> None:
+    (per_second, label), highest = limit, axis.get_ylim()[1]
     if per_second > highest * _HIGHEST_LINE:
         axis.plot([], [], " ", label=f"{label}, not reached")
         return
@@ -172,29 +164,28 @@ def _draw_limit(axis: Axes, per_second: float, label: str, dashes: tuple[int, ..
     axis.axhline(per_second, color="#222222", linewidth=1.3, linestyle=(0, dashes), label=label)
 
 
-def _limits(
-    result: Result,
-    client: ClientResult | None,
-    addresses: Mapping[Client | None, int],
-    *,
-    shared: bool,
+def _client_limits(
+    result: Result, client: ClientResult, addresses: Mapping[Client | None, int]
 ) -> Iterator[tuple[float, str]]:
-    """Yield the limits to draw in a panel: requests per second, and a label."""
-    limits = result.limits
-    plan = client and client.client and limits.usage_plans.get(client.client.plan)
+    """Yield the limits of one client: requests per second, and a label."""
+    plan = client.client and result.limits.usage_plans.get(client.client.plan)
     if plan and plan.throttle:
         yield plan.throttle.rate, _throttle_words("plan", plan.throttle)
-    if client and limits.waf and client.client in addresses:
-        number = addresses[client.client]
-        allowed = limits.waf.limit / limits.waf.window_seconds * number
+    waf, number = result.limits.waf, addresses.get(client.client)
+    if waf and number:
+        allowed = waf.limit / waf.window_seconds * number
         yield allowed, f"WAF: {allowed:,.4g}/s from {number:,} address{'es' if number > 1 else ''}"
-    if shared and limits.stage:
+
+
+def _shared_limits(result: Result) -> Iterator[tuple[float, str]]:
+    """Yield the same of all clients together."""
+    limits, duration = result.limits, result.duration_seconds
+    if limits.stage:
         yield limits.stage.rate, _throttle_words("stage", limits.stage)
-    if shared and limits.concurrency is not None and result.duration_seconds:
-        per_second = limits.concurrency / result.duration_seconds
-        milliseconds = result.duration_seconds * 1000
-        words = f"concurrency: {limits.concurrency:,} at {milliseconds:,g} ms, {per_second:,.4g}/s"
-        yield per_second, words
+    if limits.concurrency is not None and duration:
+        allowed = limits.concurrency / duration
+        words = f"concurrency: {limits.concurrency:,} at {duration * 1000:,g} ms, {allowed:,.4g}/s"
+        yield allowed, words
 
 
 def _throttle_words(kind: str, throttle: Throttle) -> str:

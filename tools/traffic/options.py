@@ -68,11 +68,9 @@ def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
         click.option(
             "--waf-lag",
             "waf_lag_seconds",
-            default="0s",
-            show_default=True,
             callback=parsed(parse_duration),
             metavar="TIME",
-            help="How far the web ACL's view is behind the requests.",
+            help="How far the web ACL lags behind the requests; 0s, or 30s for a deployed stack.",
         ),
         click.option(
             "--chart",

@@ -8,6 +8,7 @@ import click
 from rich.progress import Progress
 
 from settings import Settings, UserError, load_stack
+from throttling import choices
 from throttling.review import LimitFinding, not_among, review
 from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import Result
@@ -57,7 +58,7 @@ def simulate(
     profile: str | None,
     changes: Sequence[str],
     compare: bool,
-    waf_lag_seconds: float,
+    waf_lag_seconds: float | None,
     chart: Path | None,
     output_format: str,
     **traffic_options: Any,  # noqa: ANN401  checked by click
@@ -70,11 +71,10 @@ def simulate(
         raise UserError("--compare has nothing to compare; give a change with --set.")
     stacks = [load_stack(stack)] if compare else []
     stacks.append(load_stack(stack, changes))
-    traffic = read_profile(
-        profile, stacks[0], waf_lag_seconds=waf_lag_seconds, **traffic_options
-    ).traffic
+    lag = waf_lag_seconds or choices.WAF_LAG_SECONDS
+    traffic = read_profile(profile, stacks[0], waf_lag_seconds=lag, **traffic_options).traffic
     check_traffic(traffic, stacks[-1])
-    results = [_simulated(one, traffic, waf_lag_seconds) for one in stacks]
+    results = [_simulated(one, traffic, lag) for one in stacks]
     before, result = results[0], results[-1]
     title = f"{stack} with {', '.join(changes)}" if changes else stack
     about = [headline(result), _traffic_words(title, traffic, result)]

@@ -97,6 +97,17 @@ def test_two_revisions_are_compared_whatever_is_in_the_working_tree(repository: 
     assert "| `function.reservedConcurrency` | 25 | 30 |" in text
 
 
+def test_stack_files_in_a_folder_of_their_own_are_compared(repository: Path) -> None:
+    (repository / "stacks").mkdir()
+    for file in repository.glob("Pulumi.*.yaml"):
+        file.rename(repository / "stacks" / file.name)
+    edit(repository / "Pulumi.yaml", "runtime:", "stackConfigDir: stacks\nruntime:")
+    commit(repository, "moved")
+    edit(repository / "stacks" / "Pulumi.dev.yaml", "rateLimit: 50\n", "rateLimit: 60\n")
+
+    assert "| `throttle.rateLimit` | 50 | 60 |" in report("moved")
+
+
 def test_new_and_removed_stacks_are_reported(repository: Path) -> None:
     (repository / "Pulumi.dev.yaml").rename(repository / "Pulumi.test.yaml")
 

@@ -65,7 +65,7 @@ class Served:
             yield self
         finally:
             self.may_answer.set()
-            self.server.stop()
+            await self.server.finish(30)
             await serving
 
 

@@ -64,7 +64,7 @@ def answers(
             ends.popleft()
             gate.release()
         place = number % machines if machines else requests.address[number]
-        client = requests.clients[requests.client[number]]
+        client = requests.profile.traffic.sources[requests.source[number]].client
         refusal = gate.decide(now, address=str(place), client=client, method="POST /data")
         answer = _ANSWERS.get(refusal.layer, _THROTTLED) if refusal else _STORED
         if not refusal:

@@ -166,7 +166,7 @@ def test_who_is_refused_by_a_shared_layer_is_judged_for_all_clients_together() -
     # The stage refuses the right number, and all of them from one client.
     samples = answers(configured, requests)
     refused = [one for one in samples if one.layer == "stage"]
-    assert {requests.client[one.number] for one in refused} == {0, 1}
+    assert {requests.source[one.number] for one in refused} == {0, 1}
     findings = judge(configured, requests, samples, START, tolerance=0.05)
 
     assert findings.rows["premium/default", Layer.STAGE].verdict is None
@@ -270,7 +270,7 @@ def test_requests_without_an_answer_make_every_count_unclear() -> None:
     findings = judge(DEV, requests, [*lost, *samples[5:]], START, tolerance=0.05)
 
     assert {row.verdict for row in findings.rows.values()} == {UNCLEAR}
-    assert findings.answers["no answer (ConnectionReset)"] == 5
+    assert findings.answers["no answer: ConnectionReset"] == 5
     assert findings.result.total.sent == len(samples) - 5
 
 

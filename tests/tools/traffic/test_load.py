@@ -123,7 +123,7 @@ def test_a_deployed_stack_is_found_with_its_keys(pulumi: Callable[[str], Path]) 
         (
             outputs("http://127.0.0.1:1/"),
             ["--deployed", "--client", "no-key=1000000rps,for=1h"],
-            "too many for a load test; allowed: 1,000,000",
+            "too many; allowed: 1,000,000",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_traffic_leaves_this_machine_only_after_a_question(
 
     def generate(job: dict[str, Any], _: float) -> Iterator[dict[str, Any]]:
         sent.append(job["url"])
-        yield {"samples": [[0, 0.0, 0.1, 429, None, "Too Many Requests", "", "1"]]}
+        yield {"start": 0, "samples": [[0, 0.0, 0.1, 429, None, "Too Many Requests", "", "1"]]}
 
     monkeypatch.setattr("tools.traffic.load.command.generate", generate)
     client = ["--client", "basic/default=1rps,for=1s", "--arrivals", "even"]
@@ -209,13 +209,32 @@ def test_traffic_leaves_this_machine_only_after_a_question(
     assert status == (Exit.OK if sends else Exit.BAD_INPUT)
 
 
+@pytest.mark.parametrize(("words", "seconds"), [([], 60), (["--waf-lag", "0s"], 0)])
+def test_a_deployed_web_acl_gets_time_to_notice(
+    words: list[str], seconds: int, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+
+    def generate(job: dict[str, Any], _: float) -> Iterator[dict[str, Any]]:
+        sent.append(len(job["requests"]))
+        raise KeyboardInterrupt
+        yield {}
+
+    monkeypatch.setattr("tools.traffic.load.command.generate", generate)
+    assert main(["load", "--deployed", "--profile", "waf", *words]) == Exit.INTERRUPTED
+    assert sent == [1653 + 150 * seconds]
+
+
 def test_a_run_that_nothing_answers_ends(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def generate(*_: object) -> Iterator[dict[str, Any]]:
         for number in range(1000):
             assert number < 100, "it goes on sending"
-            yield {"samples": [[number, 0.0, 0.1, 0, None, "ConnectionRefusedError", "", None]]}
+            yield {
+                "start": 0,
+                "samples": [[number, 0.0, 0.1, 0, None, "ConnectionRefusedError", "", None]],
+            }
 
     monkeypatch.setattr("tools.traffic.load.command.generate", generate)
     assert main(["load", "--deployed", "--profile", "seed"]) == Exit.BAD_INPUT
@@ -231,8 +250,9 @@ def _answering(limits: Limits) -> Callable[..., Iterator[dict[str, Any]]]:
 
         name = "burst" if len(job["requests"]) < 1000 else "seed"
         requests = make_requests(read_profile(name, settings("dev"), waf_lag_seconds=0))
-        yield {"start": 1_772_438_400.0}
-        yield {"samples": [list(one) for one in answers(limits, requests, machines=1)]}
+        samples = [list(one) for one in answers(limits, requests, machines=1)]
+        yield {}
+        yield {"start": 1_772_438_400.0, "samples": samples}
 
     return generate
 
@@ -303,10 +323,11 @@ def test_a_run_of_which_nothing_is_certain_is_no_success(
 ) -> None:
     def generate(*_: object) -> Iterator[dict[str, Any]]:
         yield {
+            "start": 0,
             "samples": [
                 [number, number / 2, 0.1, 200 if number % 2 else 0, None, "", "", None]
                 for number in range(10)
-            ]
+            ],
         }
 
     monkeypatch.setattr("tools.traffic.load.command.generate", generate)

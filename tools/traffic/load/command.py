@@ -19,15 +19,17 @@ from tools.traffic.derived import EVERY_LIMIT, pause_seconds
 from tools.traffic.load.generator import generate
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
 from tools.traffic.load.report import findings_json, findings_report, summary, title
-from tools.traffic.load.requests import Requests, make_requests
+from tools.traffic.load.requests import make_requests
 from tools.traffic.load.target import Target, find_target, is_loopback
 from tools.traffic.options import parsed, traffic_options
-from tools.traffic.profiles import read_profile
+from tools.traffic.profiles import Profile, read_profile
 from tools.traffic.report import moment
 
 RECORDS: Final = Path("docs", "tested-limits")
 _DEFAULT_STACK: Final = "dev"
 _WORKERS_PORT: Final = 5557
+_AWS_WAF_LAG_SECONDS: Final = 30.0
+"""https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-request-limiting.html"""
 _LOST_AT_FIRST: Final = 20
 """A run ends when this many requests, and all so far, were not answered."""
 
@@ -81,7 +83,7 @@ def load(
     url: str | None,
     profiles: Sequence[str],
     clients: Sequence[Source],
-    waf_lag_seconds: float,
+    waf_lag_seconds: float | None,
     chart: Path | None,
     tolerance: float,
     record: bool,
@@ -100,11 +102,12 @@ def load(
     if len(names) > 1 and (clients or workers):
         raise UserError("--client and --workers go with one --profile.")
     target = find_target(settings, url=url, deployed=deployed, named=stack is not None)
+    lag = waf_lag_seconds
+    if lag is None:
+        lag = 0.0 if target.sandbox else _AWS_WAF_LAG_SECONDS
     runs = [
         make_requests(
-            read_profile(
-                name, settings, clients=clients, waf_lag_seconds=waf_lag_seconds, **traffic_options
-            )
+            read_profile(name, settings, clients=clients, waf_lag_seconds=lag, **traffic_options)
         )
         for name in names
     ]
@@ -112,7 +115,7 @@ def load(
     out.print(
         f"Loading {'the sandbox of ' if target.sandbox else ''}stack {settings.stack} at "
         f"{target.url}: {sum(len(one.due) for one in runs):,} requests in about "
-        f"{moment(sum(one.seconds for one in runs))}.",
+        f"{moment(sum(one.profile.traffic.seconds for one in runs))}.",
         markup=False,
     )
     if not (is_loopback(target.url) or yes):
@@ -120,10 +123,19 @@ def load(
     findings: list[Findings] = []
     interrupted = False
     for requests in runs:
-        # The profile before has emptied some buckets.
-        pause = pause_seconds(settings.limits()) if findings else 1.0
-        job = _job(target, requests, pause, workers or 0, bind)
-        start, samples, interrupted = _send(job, requests)
+        job = {
+            "url": target.url,
+            "keys": [
+                source.client and target.keys.get(source.client)
+                for source in requests.profile.traffic.sources
+            ],
+            "requests": requests.to_json(own_addresses=target.sandbox),
+            # The profile before has emptied some buckets.
+            "pause_seconds": pause_seconds(settings.limits()) if findings else 1.0,
+            "workers": workers or 0,
+            "bind": bind,
+        }
+        start, samples, interrupted = _send(job, requests.profile)
         if samples:
             found = judge(
                 settings.limits(),
@@ -132,7 +144,7 @@ def load(
                 start,
                 tolerance=tolerance,
                 machines=0 if target.sandbox else workers or 1,
-                waf_lag_seconds=waf_lag_seconds,
+                waf_lag_seconds=lag,
             )
             findings.append(found)
             out.print(findings_report(found))
@@ -173,43 +185,28 @@ def _status(target: Target, findings: Sequence[Findings]) -> Exit:
     return Exit.OK
 
 
-def _job(
-    target: Target, requests: Requests, pause: float, workers: int, bind: tuple[str, int]
-) -> dict[str, Any]:
-    """Return what the generator needs to know."""
-    return {
-        "url": target.url,
-        "keys": [client and target.keys.get(client) for client in requests.clients],
-        "requests": requests.to_json(own_addresses=target.sandbox),
-        "pause_seconds": pause,
-        "workers": workers,
-        "bind": bind,
-    }
-
-
-def _send(job: dict[str, Any], requests: Requests) -> tuple[datetime, list[Sample], bool]:
+def _send(job: dict[str, Any], profile: Profile) -> tuple[datetime, list[Sample], bool]:
     """Send requests, and return when that began, what came back, and whether Ctrl-C ended it.
 
     Raises:
         UserError: when nothing answers, or Locust fails.
     """
-    start, samples = datetime.now(UTC), list[Sample]()
-    total = len(requests.due)
+    start, samples, total = datetime.now(UTC), list[Sample](), len(job["requests"])
     out = console(stderr=True)
     try:
         with (
             Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
-            closing(generate(job, requests.seconds)) as news,
+            closing(generate(job, profile.traffic.seconds)) as news,
         ):
-            task = progress.add_task(requests.name, total=total)
+            task = progress.add_task(profile.name, total=total)
             while len(samples) < total:
                 said = next(news)
-                if "start" in said:
+                if said:
                     start = datetime.fromtimestamp(said["start"], UTC)
-                samples += [Sample(*values) for values in said.get("samples", ())]
+                    samples += [Sample(*values) for values in said["samples"]]
                 progress.update(task, completed=len(samples))
-                lost = len(samples) >= min(_LOST_AT_FIRST, total)
-                if lost and not any(one.status for one in samples):
+                silent = len(samples) >= min(_LOST_AT_FIRST, total)
+                if silent and not any(one.status for one in samples):
                     raise UserError(f"No answer from {job['url']}: {samples[0].message}.")
     except KeyboardInterrupt:
         return start, samples, True

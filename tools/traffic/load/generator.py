@@ -29,14 +29,14 @@ _STOP_SECONDS: Final = 10.0
 
 
 def generate(job: dict[str, Any], seconds: float) -> Generator[dict[str, Any], None, None]:
-    """Send what `job` asks for, and yield what the generator reports.
+    """Send what `job` asks for, and yield reports: `start` in POSIX seconds, and new `samples`.
 
-    That is first `start`, the POSIX seconds at which the run starts, and then `samples`, again and
-    again. An empty report comes when nothing has happened for a second. The generator stops when
-    the iterator is closed, or when this process dies, however that happens.
+    A report is empty when nothing has happened for a second. The generator stops when the iterator
+    is closed, and when this process ends, in any way.
 
     Args:
-        job: `url`, `keys` by client, `requests`, `workers` and where they connect: `bind`.
+        job: `url`, `keys` by source, `requests`, `pause_seconds` before the first of them,
+            `workers` to wait for, and where these connect: `bind`.
         seconds: how long it takes to send all requests.
 
     Raises:

@@ -23,7 +23,7 @@ from throttling.simulation.loops import Codes
 from throttling.simulation.simulator import ClientResult, Result, run
 from throttling.simulation.traffic import Block, Floats, Ints
 from tools.traffic.load.requests import Requests
-from tools.traffic.report import ALL_CLIENTS, Key, client_name
+from tools.traffic.report import ALL_CLIENTS, Key, clients_of
 
 _SHARED: Final = (Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY)
 """Layers that all clients share. Microseconds decide which client they refuse."""
@@ -39,13 +39,11 @@ _FAILED, _LOST = -1, -2
 
 
 class Sample(NamedTuple):
-    """One request and its answer. Times are in seconds after the start of the run."""
+    """One request, by number, and its answer. Times are seconds after the start of the run."""
 
     number: int
-    """Of the request."""
     sent: float
     latency: float
-    """Seconds until its answer."""
     status: int
     """0 without an answer."""
     layer: str | None = None
@@ -57,10 +55,8 @@ class Sample(NamedTuple):
 
     def __str__(self) -> str:
         """Return the answer as a caller sees it."""
-        if not self.status:
-            return f"no answer ({self.message})"
         wait = f", Retry-After {self.retry_after} s" if self.retry_after else ""
-        return f"{self.status} {self.message}{wait}"
+        return f"{self.status or 'no answer:'} {self.message}{wait}"
 
 
 class Verdict(StrEnum):
@@ -145,8 +141,10 @@ def judge(
     number = np.array([one.number for one in known], np.int64)
     sent = np.array([one.sent for one in known], float)
     latency = np.array([one.latency for one in known], float)
+    answered, at_once = sent + latency, np.zeros(len(known))
     addresses = number % machines if machines else requests.address[number]
-    sources = [(client, requests.method) for client in requests.clients]
+    traffic = requests.profile.traffic
+    sources = [(source.client, source.method) for source in traffic.sources]
 
     def decided(
         times: Floats, durations: Floats, lag: float = 0.0, engine: Engine | None = None
@@ -154,7 +152,7 @@ def judge(
         order = np.argsort(times, kind="stable")
         block = Block(
             times=times[order],
-            sources=requests.client[number][order],
+            sources=requests.source[number][order],
             addresses=addresses[order],
             durations=durations[order],
         )
@@ -163,7 +161,7 @@ def judge(
             sources,
             [block],
             start=start,
-            seconds=float(times.max(initial=requests.seconds)) + 1e-6,
+            seconds=float(times.max(initial=traffic.seconds)) + 1e-6,
             duration_seconds=0.0,
             waf_lag_seconds=lag,
             engine=engine,
@@ -171,12 +169,11 @@ def judge(
 
     target = _Target(limits, sources, epoch=start.timestamp())
     target.came = np.array([max(code_of[one], 0) for one in known], np.uint8)
-    came = decided(sent, latency, engine=target)
-    answered, at_once = sent + latency, np.zeros(len(known))
     # A refused request would have taken as long as those that were admitted around it.
     works = np.flatnonzero(target.came == 0)
     durations = np.interp(sent, sent[works], latency[works]) if len(works) else latency
-    model = [
+    results = [
+        decided(sent, latency, engine=target),
         decided(sent, durations),
         decided(answered, at_once),
         decided(answered, at_once, waf_lag_seconds),
@@ -185,9 +182,9 @@ def judge(
     uncertain = codes.count(_LOST) > max(1, _MAX_LOST * len(samples))
     admitted = [1000 * one.latency for one in samples if code_of[one] == 0]
     return Findings(
-        profile=requests.name,
-        result=came,
-        rows=_rows([came, *model], tolerance, deployed=machines > 0, uncertain=uncertain),
+        profile=requests.profile.name,
+        result=results[0],
+        rows=_rows(results, tolerance, deployed=machines > 0, uncertain=uncertain),
         answers=Counter(str(one) for one in samples),
         failed=codes.count(_FAILED),
         held_up=_held_up(sent, sent - requests.due[number], answered),
@@ -202,18 +199,14 @@ def _code(sample: Sample, body_bytes: int) -> int:
     match sample.status:
         case 0:
             return _LOST
-        case 200 if body_bytes <= MAX_BODY_BYTES:
-            return CODES[None]
-        case 413 if body_bytes > MAX_BODY_BYTES:
-            return CODES[None]
+        case 200 | 413 as status:
+            return CODES[None] if (status == 413) == (body_bytes > MAX_BODY_BYTES) else _FAILED
         case 403:
             return CODES[Layer.API_KEY]
         case 429 if "address" in sample.reason:
             return CODES[Layer.WAF]
-        case 429 if sample.message == "Limit Exceeded":
-            return CODES[Layer.QUOTA]
         case 429:
-            return CODES[_SAME_ANSWER[0]]
+            return CODES[Layer.QUOTA if sample.message == "Limit Exceeded" else _SAME_ANSWER[0]]
         case 503:
             # A table that throttles answers alike.
             return CODES[Layer.CONCURRENCY]
@@ -224,18 +217,23 @@ def _rows(
     results: Sequence[Result], tolerance: float, *, deployed: bool, uncertain: bool
 ) -> dict[Key, Row]:
     """Compare the first result, which came back, with the others, by client and outcome."""
-    shared = {*_SHARED, *([Layer.WAF] if deployed else [])}
-    refusing = [layer for one in results[1:] for layer in shared if layer in one.total.refused]
+    shared = (*_SHARED, Layer.WAF) if deployed else _SHARED
+    refusing = {
+        _folded(layer, deployed)
+        for one in results[1:]
+        for layer in one.total.refused
+        if layer in shared
+    }
     # From the first shared layer that refuses on, which client is refused is not certain.
-    contended = min((_folded(layer, deployed) for layer in refusing), default=len(OUTCOMES))
-    names = [client_name(client.client) for client in results[0].clients]
+    contended = min(refusing, default=len(OUTCOMES))
     rows: dict[Key, Row] = {}
-    for index, name in enumerate([*names, ALL_CLIENTS] if len(names) > 1 else names):
-        ours = [(*one.clients, one.total)[index] for one in results]
-        counts = np.stack([_counts(client, deployed) for client in ours])
-        certain = len(names) == 1 or name == ALL_CLIENTS or contended == len(OUTCOMES)
-        for code, row in _compare(counts[0], counts[1:], tolerance).items():
-            if not certain and not 0 < code < contended:
+    several = len(results[0].clients) > 1
+    for clients in zip(*(clients_of(one) for one in results), strict=True):
+        name = clients[0][0]
+        came, *model = (_counts(client, deployed) for _, client in clients)
+        for code, row in _compare(came, np.stack(model), tolerance).items():
+            certain = contended == len(OUTCOMES) or 0 < code < contended
+            if several and name != ALL_CLIENTS and not certain:
                 row = row._replace(verdict=None)
             elif uncertain:
                 row = row._replace(verdict=Verdict.UNCLEAR)

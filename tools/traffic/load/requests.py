@@ -8,9 +8,7 @@ from uuid import uuid4
 import numpy as np
 
 from handler.record import MAX_TITLE_CHARACTERS
-from routes import METHODS
 from settings import UserError
-from throttling import Client
 from throttling.simulation.arrivals import blocks
 from throttling.simulation.traffic import Floats, Ints
 from tools.traffic.profiles import Profile
@@ -23,23 +21,18 @@ _IDS: Final = 1_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Requests:
-    """All requests of one profile, as arrays of equal length."""
+    """All requests of a profile, as arrays in the order of their times."""
 
-    name: str
-    """Of the profile."""
-    seconds: float
-    """When its last phase ends."""
-    method: str
-    clients: tuple[Client | None, ...]
+    profile: Profile
     due: Floats
-    """Seconds after the start, in order."""
-    client: Ints
-    """Index in `clients`."""
+    """Seconds after the start."""
+    source: Ints
+    """Index in the traffic's sources."""
     address: Ints
     body_bytes: Ints
 
     def to_json(self, *, own_addresses: bool) -> list[tuple[Any, ...]]:
-        """Return number, time, client, address and size of each request, for the generator.
+        """Return number, time, source, address and size of each request, for the generator.
 
         Args:
             own_addresses: whether each request brings its source address, of the block for
@@ -47,7 +40,7 @@ class Requests:
         """
         prefix = f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}"
         texts = [f"{prefix}::{one:x}" if own_addresses else None for one in self.address.tolist()]
-        columns = self.due.tolist(), self.client.tolist(), texts, self.body_bytes.tolist()
+        columns = self.due.tolist(), self.source.tolist(), texts, self.body_bytes.tolist()
         return list(zip(range(len(texts)), *columns, strict=True))
 
 
@@ -57,22 +50,15 @@ def make_requests(profile: Profile) -> Requests:
     Raises:
         UserError: when there are too many.
     """
-    traffic = profile.traffic
-    if traffic.expected_requests > _MAX_REQUESTS:
-        raise UserError(
-            f"{traffic.expected_requests:,.0f} requests are too many for a load test; allowed: "
-            f"{_MAX_REQUESTS:,}."
-        )
-    made = list(blocks(traffic))
-    client_of = np.array([traffic.clients.index(source.client) for source in traffic.sources])
+    expected = profile.traffic.expected_requests
+    if expected > _MAX_REQUESTS:
+        raise UserError(f"{expected:,.0f} requests are too many; allowed: {_MAX_REQUESTS:,}.")
+    made = list(blocks(profile.traffic))
     due = np.concatenate([block.times for block in made])
     return Requests(
-        name=profile.name,
-        seconds=traffic.seconds,
-        method=METHODS[0],
-        clients=traffic.clients,
+        profile=profile,
         due=due,
-        client=client_of[np.concatenate([block.sources for block in made])],
+        source=np.concatenate([block.sources for block in made]),
         address=np.concatenate([block.addresses for block in made]),
         body_bytes=np.resize(profile.body_bytes, len(due)),
     )

@@ -33,11 +33,6 @@ class Target:
     outdated: bool = False
     """Whether the sandbox was deployed with other limits than those configured now."""
 
-    @property
-    def loopback(self) -> bool:
-        """Whether requests stay on this machine, at an address that cannot mean another."""
-        return is_loopback(self.url)
-
 
 def is_loopback(url: str) -> bool:
     """Return whether a URL's host can only mean this machine."""
