@@ -13,14 +13,14 @@ from unittest import mock
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from tools.sandbox import program as sandbox_program
-from tools.sandbox.deployment import read_deployment
-from tools.recorder.program import Program, ProgramError, run_program
-from tests.settings.pulumi_config import PROJECT, Tree, handed_over
 from tests.components.test_settings_fixes import broken_configs
+from tests.settings.pulumi_config import PROJECT, Tree, handed_over
+
 from tests.fuzzing import examples
 from tests.program.conftest import find
+from tools.recorder.program import Program, ProgramError, run_program
+from tools.sandbox import program as sandbox_program
+from tools.sandbox.deployment import read_deployment
 
 LONG = "x" * 64
 names = st.sampled_from(

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from settings.files import StackFileError, project_name, read_stack, secret_keys
-from tools.sandbox import program as sandbox_program
-from tools.recorder.program import Program, ProgramError, run_program
 from tests.program.conftest import find, only
+from tools.recorder.program import Program, ProgramError, run_program
+from tools.sandbox import program as sandbox_program
 
 Run = Callable[[str | bytes], Program]
 
