@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Method = str
 else:
     Method = Literal[METHODS]
-KeyNumber = Annotated[int, Field(strict=True, ge=1, le=9999), WHOLE]
+KeyNumber = Annotated[int, Field(strict=True, ge=1, le=9999, examples=[1]), WHOLE]
 # SNS takes ASCII addresses only.
 _EMAIL: Final = form(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
 

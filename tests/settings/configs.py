@@ -105,7 +105,7 @@ def run(tree: Tree, command: str) -> None:
 def follow(tree: Tree) -> list[str]:
     """Run the commands of all errors about a config until it is accepted; return the errors."""
     errors: list[str] = []
-    while len(errors) < 5:
+    while len(errors) < 6:
         try:
             parsed(tree)
         except SettingsError as refused:

@@ -1,5 +1,6 @@
 """The commands that errors print, followed: they lead to a good config with what was meant."""
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
+from settings import SettingsError, StackConfig, parse_settings
 from settings.advice import field_problems
 from settings.paths import config_key
 from settings.schema import Config, _Section
@@ -97,6 +99,25 @@ def test_following_the_commands_leads_to_a_good_config(tree: Tree) -> None:
         problems = [line for line in refused.split("\n") if line.startswith(f"  {PROJECT}:")]
         assert refused.startswith(f"{len(problems)} problem")
         assert len(commands(refused)) >= len(problems), "every problem has its command"
+
+
+texts = st.text() | json_values.map(json.dumps)
+keys = names.map(lambda name: f"{PROJECT}:{name}") | st.text() | st.just("aws:region")
+
+
+@examples(200)
+@given(values=st.dictionaries(keys, texts, max_size=4), secret=st.booleans())
+def test_any_text_is_typed_or_refused_in_printable_lines(
+    values: dict[str, str], secret: bool
+) -> None:
+    hidden = frozenset(values if secret else ())
+    config = StackConfig(project=PROJECT, stack="dev", values=values, secret_keys=hidden)
+    said = ""
+    try:
+        parse_settings(config)
+    except SettingsError as error:
+        said = str(error)
+    assert all(line.isprintable() for line in said.split("\n"))
 
 
 # Mistakes that keep the meaning
