@@ -230,6 +230,7 @@ def test_on_aws_the_web_acl_may_lag_but_not_block_early_or_never(
         ({"status": 504}, "failed"),
         ({"status": 413}, "failed"),
         ({"status": 302}, "failed"),
+        ({"status": 200, "layer": "another proxy's"}, "admitted"),
     ],
 )
 def test_an_answer_says_what_happened_to_the_request(
@@ -244,6 +245,11 @@ def test_an_answer_says_what_happened_to_the_request(
     assert findings.failed == (outcome == "failed")
     assert list(total.refused) == ([outcome] if isinstance(outcome, Layer) else [])
     assert total.admitted == (not total.refused)
+
+
+def test_an_answer_cannot_reach_the_terminal_unescaped() -> None:
+    sample = Sample(number=0, sent=0, latency=0, status=500, message="\x1b[2J\u202e" + "x" * 1000)
+    assert str(sample) == "500 ?[2J?" + "x" * 95
 
 
 def test_a_body_that_is_too_large_must_be_refused_and_no_other() -> None:

@@ -2,14 +2,16 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from rich.console import Console
 from rich.progress import Progress
 
 from settings import UserError, load_stack, project_root
@@ -19,7 +21,7 @@ from tools.traffic.derived import EVERY_LIMIT, pause_seconds
 from tools.traffic.load.generator import generate
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
 from tools.traffic.load.report import findings_json, findings_report, summary, title
-from tools.traffic.load.requests import make_requests
+from tools.traffic.load.requests import Requests, make_requests
 from tools.traffic.load.target import Target, find_target, is_loopback
 from tools.traffic.options import parsed, traffic_options
 from tools.traffic.profiles import Profile, read_profile
@@ -120,36 +122,24 @@ def load(
     )
     if not (is_loopback(target.url) or yes):
         _ask(target.url)
-    findings: list[Findings] = []
-    interrupted = False
-    for requests in runs:
-        job = {
+    findings, interrupted = _test(
+        target,
+        runs,
+        partial(
+            judge,
+            settings.limits(),
+            tolerance=tolerance,
+            machines=0 if target.sandbox else workers or 1,
+            waf_lag_seconds=lag,
+        ),
+        {
             "url": target.url,
-            "keys": [
-                source.client and target.keys.get(source.client)
-                for source in requests.profile.traffic.sources
-            ],
-            "requests": requests.to_json(own_addresses=target.sandbox),
-            # The profile before has emptied some buckets.
-            "pause_seconds": pause_seconds(settings.limits()) if findings else 1.0,
+            "pause_seconds": pause_seconds(settings.limits()),
             "workers": workers or 0,
             "bind": bind,
-        }
-        start, samples, interrupted = _send(job, requests.profile)
-        if samples:
-            found = judge(
-                settings.limits(),
-                requests,
-                samples,
-                start,
-                tolerance=tolerance,
-                machines=0 if target.sandbox else workers or 1,
-                waf_lag_seconds=lag,
-            )
-            findings.append(found)
-            out.print(findings_report(found))
-        if interrupted:
-            break
+        },
+        out,
+    )
     lines = summary(settings.limits(), target, findings)
     for line in [*lines, *(["Stopped by Ctrl-C."] if interrupted else [])]:
         out.print(line, markup=False)
@@ -183,6 +173,34 @@ def _status(target: Target, findings: Sequence[Findings]) -> Exit:
     if not any(row.verdict is Verdict.AGREES for one in findings for row in one.rows.values()):
         raise UserError("No limit could be compared: every count is unclear.")
     return Exit.OK
+
+
+def _test(
+    target: Target,
+    runs: Sequence[Requests],
+    judged: Callable[[Requests, Sequence[Sample], datetime], Findings],
+    job: Mapping[str, Any],
+    out: Console,
+) -> tuple[list[Findings], bool]:
+    """Send the profiles one after the other, and print what came back of each.
+
+    Returns:
+        The findings, and whether Ctrl-C ended the test.
+    """
+    findings = []
+    for requests in runs:
+        sources = requests.profile.traffic.sources
+        more = {
+            "keys": [source.client and target.keys.get(source.client) for source in sources],
+            "requests": requests.to_json(own_addresses=target.sandbox),
+        }
+        start, samples, interrupted = _send({**job, **more}, requests.profile)
+        if samples:
+            findings.append(judged(requests, samples, start))
+            out.print(findings_report(findings[-1]))
+        if interrupted:
+            return findings, True
+    return findings, False
 
 
 def _send(job: dict[str, Any], profile: Profile) -> tuple[datetime, list[Sample], bool]:

@@ -54,9 +54,10 @@ class Sample(NamedTuple):
     retry_after: str | None = None
 
     def __str__(self) -> str:
-        """Return the answer as a caller sees it."""
+        """Return the answer as a caller sees it, without what a terminal could interpret."""
         wait = f", Retry-After {self.retry_after} s" if self.retry_after else ""
-        return f"{self.status or 'no answer:'} {self.message}{wait}"
+        text = f"{self.status or 'no answer:'} {self.message[:100]}{wait}"
+        return "".join(character if character.isprintable() else "?" for character in text)
 
 
 class Verdict(StrEnum):
@@ -194,8 +195,9 @@ def judge(
 
 def _code(sample: Sample, body_bytes: int) -> int:
     """Return the code of what happened to a request, or that it failed or is lost."""
-    if sample.layer:
-        return CODES[Layer(sample.layer.partition(":")[0])]
+    layer = (sample.layer or "").partition(":")[0]
+    if layer in set(Layer):
+        return CODES[Layer(layer)]
     match sample.status:
         case 0:
             return _LOST

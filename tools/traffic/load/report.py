@@ -18,6 +18,7 @@ from tools.traffic.report import (
     result_json,
 )
 
+_MAX_ANSWERS: Final = 8
 _STYLES: Final = {Verdict.AGREES: "green", Verdict.UNCLEAR: "yellow", Verdict.OFF: "bold red"}
 
 
@@ -35,7 +36,9 @@ def findings_report(findings: Findings) -> RenderableType:
         )
         for key, row in findings.rows.items()
     }
-    answers = (f"{number:,} x {answer}" for answer, number in findings.answers.most_common())
+    answers = (
+        f"{number:,} x {answer}" for answer, number in findings.answers.most_common(_MAX_ANSWERS)
+    )
     notes = [f"Answers: {', '.join(answers)}."]
     if findings.latency_ms:
         p50, p95, p99 = findings.latency_ms
