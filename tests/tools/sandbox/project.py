@@ -56,10 +56,12 @@ class Project:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start `python -m tools ...` in a session of its own."""
+        # As make does: without bytecode on disk, each command would compile all packages again.
+        usual = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         return subprocess.Popen(
             [sys.executable, "-m", "tools", *words],
             cwd=self.folder,
-            env=os.environ | HOSTILE | {"PYTHONPATH": str(self.code)},
+            env=usual | HOSTILE | {"PYTHONPATH": str(self.code)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from settings import UserError
-from throttling import Client, Period, Quota, Throttle
+from throttling import Client, Period, Quota, Throttle, WafRateLimit
 from tools.recorder.resources import Properties, Resource, Resources
 from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway_responses import read_gateway_responses
@@ -80,6 +80,15 @@ def test_a_rate_rule_that_only_counts_blocks_no_one(resources: Resources) -> Non
 
     assert deployment.limits.waf is None
     assert deployment.not_enforced == ("web ACL rule rate-per-address",)
+
+
+def test_a_rate_rule_without_a_window_has_aws_default(resources: Resources) -> None:
+    (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
+    rule = acl.inputs["rules"][0] | {"statement": {"rateBasedStatement": {"limit": 10}}}
+
+    waf = read_deployment(changed(resources, acl.type, rules=[rule])).limits.waf
+
+    assert waf == WafRateLimit(limit=10, window_seconds=300)
 
 
 def test_a_stage_without_method_settings_is_not_throttled(resources: Resources) -> None:

@@ -260,7 +260,7 @@ def test_an_offer_of_another_protocol_keeps_the_body() -> None:
         http2 = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
         websocket = {"Connection": "Upgrade", "Upgrade": "websocket"}
         for offer in (http2 | {"HTTP2_Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}, websocket):
-            assert await server.statuses(post(**offer)) == [200]
+            assert await server.statuses(post(RECORD, **offer)) == [200]
         assert server.bodies == [RECORD] * 2
 
     served(test)

@@ -102,8 +102,7 @@ def test_a_redeployment_in_traffic_costs_no_request_and_no_connection(
 
     assert set(answered.values()) == {200}
     assert project.sandbox.pid == server
-    folders = lambda: len(list(project.state.glob("function-*")))  # noqa: E731
-    until(lambda: folders() == 1)
+    until(lambda: len(list(project.state.glob("function-*"))) == 1)
 
 
 def test_nothing_acknowledged_is_lost_when_a_process_is_killed(project: Project, key: str) -> None:
