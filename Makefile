@@ -62,12 +62,13 @@ check: .venv/ready ## Check format, lint, types, imports, policies, limits, work
 	@$(python) -m ruff format --check .
 	@$(python) -m ruff check .
 	@$(python) -m mypy .
-	@.venv/bin/lint-imports --no-timings
+	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/zizmor --offline --quiet .github
 	@$(python) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(python) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	@$(python) -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(tools) policy
+	@$(tools) roles --check
 	@$(tools) review
 
 .PHONY: review

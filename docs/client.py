@@ -3,11 +3,12 @@
     api = ThrottledApi("https://.../prod/data", api_key)
     api.store({"id": "12", "title": "Test Movie", "year": "2023"})
 
-It retries what waiting helps against: a throttle (429 "Too Many Requests"), a busy function or
-table (503) and a connection that broke. It never retries a quota (429 "Limit Exceeded"), which
-lasts until its period ends, nor what will be refused again (400, 403). The waits grow
-exponentially with full jitter, so that clients that were refused together do not return together;
-they are never shorter than a Retry-After, and the number of attempts is bounded.
+It retries when waiting helps: after a throttle (429 "Too Many Requests"), when the function or the
+table is busy (503), and when a connection breaks. It never retries when a quota is used up (429
+"Limit Exceeded"), because that lasts until the period ends, or when the same request would be
+refused again (400, 403). Waits grow exponentially with full jitter, so that clients that were
+refused together do not come back together. No wait is shorter than a Retry-After, and the number of
+attempts is bounded.
 
 A retry is safe because a record is stored under its id: sent twice, it is stored once. Retry at one
 layer only: three tries of three tries are nine requests.
@@ -39,11 +40,11 @@ class ApiError(Exception):
 
 
 class Refused(ApiError):
-    """Sending the same again would not help: a wrong key or record, or an error inside the API."""
+    """The same request would be refused again: a wrong key or record, or an error in the API."""
 
 
 class QuotaUsedUp(Refused):
-    """The API key may not send more until its quota's period ends."""
+    """The API key's quota is used up until its period ends."""
 
 
 class GaveUp(ApiError):
@@ -56,10 +57,10 @@ class ThrottledApi:
     Args:
         url: where records are posted to.
         api_key: the caller's key.
-        attempts: how often a record is sent at most.
-        base_seconds: longest wait before the second attempt; it doubles with each one after.
+        attempts: how often a record is sent, at most.
+        base_seconds: longest wait before the second attempt. It doubles with each further one.
         cap_seconds: longest wait that doubling leads to. A Retry-After may be longer.
-        timeout_seconds: how long an answer is waited for: longer than API Gateway's 29 s.
+        timeout_seconds: how long to wait for an answer: longer than API Gateway's 29 s.
     """
 
     def __init__(

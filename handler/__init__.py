@@ -1,5 +1,5 @@
-"""The Lambda function behind POST /data: one JSON object in, one item in the table out.
+"""The Lambda function behind POST /data: it takes one JSON object and stores one item.
 
-`app.py` is the entry, from event to response, and writes the log; `record.py` decides what is a
-valid record, without I/O; `table.py` is the only module that talks to AWS.
+`app.py` is the entry point: from event to response and log line. `record.py` decides what a valid
+record is, without I/O. `table.py` is the only module that talks to AWS.
 """

@@ -1,6 +1,5 @@
-"""The function's entry point: an API Gateway proxy event in, a proxy response out, one log line.
+"""The function's entry point: an API Gateway proxy event in, a proxy response and a log line out.
 
-What keeps its cold start short is told in `table.py`.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 """
 
@@ -20,8 +19,8 @@ _MAX_REQUEST_ID_LENGTH: Final = 128
 
 Response = dict[str, Any]
 
-# What the SDK builds here, it keeps for good. So the garbage collector need not look at it, neither
-# while it is built, a tenth of a cold start's work, nor at each full collection from then on.
+# The SDK keeps everything that it builds here. So the garbage collector is off meanwhile, which
+# saves a tenth of a cold start's work, and ignores these objects in all later collections.
 gc.disable()
 try:
     _table = Table.from_environment(os.environ)
@@ -33,8 +32,8 @@ finally:
 def handle(event: object, context: object) -> Response:
     """Store the record in the event's body. Never raises.
 
-    A 200 means that the table confirmed the item. After a 400, 413 or 415 nothing was written;
-    after a 500 or 503 the outcome may be unknown, and sending the same record again is safe.
+    Status 200 means that the table confirmed the item. After 400, 413 or 415 nothing was written.
+    After 500 or 503 the item may be stored or not, and sending the same record again is safe.
     """
     log: dict[str, object] = {"requestId": _request_id(event, context)}
     try:
@@ -49,7 +48,7 @@ def handle(event: object, context: object) -> Response:
         _log("WARNING", "The table did not take the item", log, not_stored.outcome, 503)
         return _response(503, "Service Unavailable", {"Retry-After": "1"})
     except Exception as error:
-        # Never str(error): the messages of botocore and of Python quote what they choke on.
+        # Not str(error): messages of botocore and of Python quote the data that they reject.
         log["errorType"] = type(error).__name__
         log["errorCode"] = error_code(error)
         log["stackTrace"] = _frames(error)
@@ -60,13 +59,17 @@ def handle(event: object, context: object) -> Response:
 
 
 def _json_text(event: object) -> str:
-    """The body of the request, if it says that it is JSON."""
+    """Return the body of a request whose content type is JSON.
+
+    Raises:
+        Refused: there is no body, or it is of another type.
+    """
     event = event if isinstance(event, dict) else {}
     body = event.get("body")
     if not isinstance(body, str) or not body:
         raise Refused(400, "body: is missing")
     if event.get("isBase64Encoded"):
-        # API Gateway encodes the media types that an API calls binary; this API has none.
+        # API Gateway encodes the media types that an API declares as binary; this API has none.
         raise Refused(415, "body: is base64-encoded; it must be JSON text")
     if _content_type(event) != "application/json":
         raise Refused(415, "Content-Type: must be application/json")
@@ -74,7 +77,7 @@ def _json_text(event: object) -> str:
 
 
 def _content_type(event: dict[str, Any]) -> str:
-    """The media type of the body, in lower case and without parameters; empty if there is none."""
+    """Return the media type of the body in lower case, without parameters; empty if unknown."""
     for part in ("headers", "multiValueHeaders"):
         headers = event.get(part)
         if not isinstance(headers, dict):
@@ -87,7 +90,7 @@ def _content_type(event: dict[str, Any]) -> str:
 
 
 def _request_id(event: object, context: object) -> str | None:
-    """API Gateway's request id, which its access log has too; else Lambda's."""
+    """Return API Gateway's request id, which is in its access log too, or else Lambda's."""
     request = event.get("requestContext") if isinstance(event, dict) else None
     request_id = request.get("requestId") if isinstance(request, dict) else None
     if not isinstance(request_id, str):
@@ -96,12 +99,9 @@ def _request_id(event: object, context: object) -> str | None:
 
 
 def _frames(error: Exception) -> list[str]:
-    """Where an error came from, innermost last: places in code, which hold no data."""
-    frames = [
-        f"{frame.f_code.co_filename}:{line}"
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    return frames[-_MAX_FRAMES:]
+    """Return where an error was raised, innermost last: file names and lines, without data."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return [f"{frame.f_code.co_filename}:{line}" for frame, line in frames][-_MAX_FRAMES:]
 
 
 def _response(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
@@ -114,16 +114,15 @@ def _response(status: int, message: str, headers: dict[str, str] | None = None) 
 
 
 def _log(level: str, message: str, log: dict[str, object], outcome: str, status: int) -> None:
-    """Write the event's one line.
+    """Write the event's log line.
 
-    Lambda keeps a line of stdout that is a JSON object with a timestamp and a level as it is:
+    Lambda leaves a line alone if it is a JSON object with a timestamp and a level:
     https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html.
-    Its formatter for the logging module would add fields and put its own request id in place of
-    API Gateway's; and outside Lambda there would be none. JSON escapes line breaks, so nothing in
-    a field can begin a line of its own.
+    Its formatter for Python's logging would use Lambda's request id in place of API Gateway's.
+    JSON escapes line breaks, so no field can start a log line of its own.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"timestamp": now, "level": level, "message": message, "outcome": outcome}
-    # In one piece, so that lines of other threads do not come between.
+    # One write, so that lines of other threads cannot split it.
     sys.stdout.write(json.dumps({**line, "status": status, **log}) + "\n")
     sys.stdout.flush()

@@ -1,9 +1,10 @@
-"""What a record is: the text of a request's body in, a DynamoDB item out, or why not.
+"""What a record is: turns the text of a request's body into a DynamoDB item, or says why not.
 
-Pure. A record that passes is stored exactly as it was sent, so whatever could not be is refused:
-unknown fields, a field given twice, half a surrogate pair, a number of more digits than the table
-keeps, bytes that API Gateway replaced. The table's limits are those of
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html.
+Pure. A record is stored whole or refused: id and title as they were sent, the year as a number
+("+007" becomes 7). So what could not be kept is refused: unknown fields, a field given twice, half
+a surrogate pair, a number with more digits than the table keeps, bytes that API Gateway replaced.
+The table's limits:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 """
 
 import json
@@ -18,22 +19,22 @@ MAX_ID_BYTES: Final = 2048
 MAX_TITLE_CHARACTERS: Final = 1024
 """Unicode code points of a title, the unit of JSON Schema's maxLength. Our choice."""
 MAX_YEAR_DIGITS: Final = 38
-"""Digits of a year, leading zeros included: the precision of DynamoDB's numbers."""
+"""Digits of a year, with leading zeros: the precision of DynamoDB's numbers."""
 MAX_YEAR: Final = 10**MAX_YEAR_DIGITS - 1
 """A year lies between this and its negative."""
 YEAR_PATTERN: Final = f"^[+-]?[0-9]{{1,{MAX_YEAR_DIGITS}}}$"
-"""A year given as a string. ASCII digits only, where Python's int() takes more than these."""
+"""A year given as a string: ASCII digits only, though Python's int() accepts others."""
 MAX_BODY_BYTES: Final = 32 * 1024
 """UTF-8 bytes of a body.
 
-The longest id and title make 25 KB when a client escapes each of their characters, so no valid
-record is near this bound; and this is well below the 400 KB that DynamoDB allows an item.
+The longest id and title make 25 KB if a client escapes each character, so every valid record fits.
+DynamoDB allows 400 KB for an item.
 """
 
 _REPLACEMENT: Final = "\ufffd"
-"""What API Gateway puts in place of bytes that are not UTF-8, so that what was sent is lost.
+"""API Gateway passes a body on as text and puts this in place of bytes that are not UTF-8.
 
-It passes a body on as text. Who means this very character can escape it.
+A client that means this character can escape it in its JSON.
 """
 _MAX_UNKNOWN_NAMES: Final = 5
 _MAX_UNKNOWN_NAME_LENGTH: Final = 32
@@ -41,9 +42,9 @@ _MAX_UNKNOWN_NAME_LENGTH: Final = 32
 _year_pattern = re.compile(YEAR_PATTERN)
 _unsafe_in_a_name = re.compile(r"[^A-Za-z0-9_.-]")
 
-# Objects arrive as tuples of pairs, so that a repeated key is still seen, while arrays are lists.
-# Integers are cut where they are already too long: int() refuses to read more than 4,300 digits.
-# NaN and Infinity, which JSON does not know, become floats, and no field takes a float.
+# Objects become tuples of pairs, which keep repeated keys; arrays become lists. Integers are cut
+# once they are too long, because int() refuses more than 4,300 digits. NaN and Infinity, which are
+# not JSON, become floats, and no field accepts a float.
 _decoder = json.JSONDecoder(
     object_pairs_hook=tuple,
     parse_int=lambda digits: int(digits[: MAX_YEAR_DIGITS + 2]),
@@ -60,11 +61,11 @@ class Refused(Exception):
 
 
 def to_item(body: str) -> Item:
-    """The item that `body` asks to store.
+    """Return the item that `body` describes.
 
     Raises:
-        Refused: with every problem in one message. The status is 413 when all that is wrong is
-            size, 400 otherwise.
+        Refused: with every problem in one message. The status is 413 if each problem is a size,
+            otherwise 400.
     """
     pairs = _decode(body)
     item: Item = {}
@@ -81,14 +82,14 @@ def to_item(body: str) -> Item:
             refusals.append(Refused(refusal.status, f"{name}: {refusal.message}"))
     refusals += _unknown_fields(pairs)
     if refusals:
-        status = 413 if all(refusal.status == 413 for refusal in refusals) else 400
+        status = min(refusal.status for refusal in refusals)
         raise Refused(status, "; ".join(refusal.message for refusal in refusals))
     return item
 
 
 def _decode(body: str) -> tuple[tuple[str, Any], ...]:
-    """The members of the JSON object in `body`, in order, repeated names included."""
-    # Counted before it is encoded: API Gateway takes 10 MB, and encoding may need four times that.
+    """Return the members of the JSON object in `body`, in order, with repeated names."""
+    # Characters first: API Gateway takes 10 MB, and encoding them may need four times that.
     if len(body) > MAX_BODY_BYTES or len(body.encode(errors="surrogatepass")) > MAX_BODY_BYTES:
         raise Refused(413, f"body: is larger than {MAX_BODY_BYTES} bytes")
     if _REPLACEMENT in body:
@@ -107,22 +108,19 @@ def _decode(body: str) -> tuple[tuple[str, Any], ...]:
 
 
 def _unknown_fields(pairs: tuple[tuple[str, Any], ...]) -> list[Refused]:
-    """A 200 says that all of a record was stored, so what has no place in the item is refused."""
+    """Refuse the fields that an item has no place for: a 200 says that the whole record is stored.
+
+    Some are named, in a form that is short and safe to repeat in an answer.
+    """
     names = list(dict.fromkeys(name for name, _ in pairs if name not in _FIELDS))
-    refusals = [
-        Refused(400, f"{_printable(name)}: is not a field of a record")
-        for name in names[:_MAX_UNKNOWN_NAMES]
-    ]
-    if len(names) > _MAX_UNKNOWN_NAMES:
-        more = len(names) - _MAX_UNKNOWN_NAMES
+    refusals = []
+    for name in names[:_MAX_UNKNOWN_NAMES]:
+        shown = _unsafe_in_a_name.sub("?", name[:_MAX_UNKNOWN_NAME_LENGTH]) or "(empty name)"
+        dots = "..." if len(name) > _MAX_UNKNOWN_NAME_LENGTH else ""
+        refusals.append(Refused(400, f"{shown}{dots}: is not a field of a record"))
+    if more := len(names) - len(refusals):
         refusals.append(Refused(400, f"and {more} more that are not fields of a record"))
     return refusals
-
-
-def _printable(name: str) -> str:
-    """A name that the caller chose, made short and plain enough to repeat in an answer."""
-    shown = _unsafe_in_a_name.sub("?", name[:_MAX_UNKNOWN_NAME_LENGTH]) or "(empty name)"
-    return shown + "..." if len(name) > _MAX_UNKNOWN_NAME_LENGTH else shown
 
 
 def _id(value: object) -> dict[str, str]:
@@ -152,10 +150,10 @@ def _text(value: object) -> str:
 
 
 def _year(value: object) -> dict[str, str]:
-    """2023 or "2023", but not 2023.0 or 2e3: an integer is written without point or exponent."""
+    """Convert 2023 or "2023"; an integer has no point and no exponent, so 2023.0 is refused."""
     if isinstance(value, str) and _year_pattern.fullmatch(value):
         value = int(value)
-    # Not isinstance: a bool is an int, too.
+    # Not isinstance, which is true for a bool.
     if type(value) is not int or abs(value) > MAX_YEAR:
         digits = f"an integer of at most {MAX_YEAR_DIGITS} digits"
         raise Refused(400, f"must be {digits}, as a number or as a string")

@@ -31,7 +31,7 @@ from settings.values import (
 )
 from throttling import Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.account import MAX_INTEGRATION_SECONDS, MAX_WCU
-from throttling.review import Expectations, Level, review
+from throttling.review import Expectations, review
 
 if TYPE_CHECKING:
     Method = str
@@ -358,7 +358,6 @@ class Settings(Config):
         return Expectations(
             region=self.region,
             duration_seconds=self.function.expected_duration_ms / 1000,
-            timeout_seconds=self.function.timeout_seconds,
             max_write_request_units=self.table.max_write_request_units,
             wcu=self.waf.wcu,
             managed_rule_groups=len(self.waf.managed_rule_groups),
@@ -369,7 +368,7 @@ class Settings(Config):
         problems = [
             Problem(finding.path, finding.message, [(finding.path, finding.fix)])
             for finding in review(self.limits(), self.expectations())
-            if finding.level is Level.WARNING
+            if finding.level == "warning"
         ]
         if (old := self.table.old_deletion_protection) is not None:
             path = ("table", "deletionProtection")

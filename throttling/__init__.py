@@ -1,8 +1,9 @@
-"""How AWS throttles a REST API: the limiters, their order, and what a set of limits means.
+"""How AWS throttles a REST API: the limits, their order, and what a set of limits means.
 
-Pure and deterministic: no AWS, no Pulumi, no I/O, and the clock is handed in as POSIX seconds.
-Start with `gate.py`, which is the order of the layers; `limiters.py` has one class a layer;
-`choices.py` names every place where AWS's documentation leaves the behaviour open.
+Nothing here calls AWS or Pulumi or reads a clock: times are arguments, in POSIX seconds. Read
+`gate.py` first: it has the order of the layers. `limiters.py` has the limit of each layer.
+`choices.py` lists every place where AWS's documentation leaves the behaviour open. `simulation`
+applies the same rules to millions of requests a second.
 """
 
 from throttling.gate import Client, Gate, Layer, Refusal

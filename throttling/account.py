@@ -1,4 +1,4 @@
-"""The default limits of an AWS account that a stack's own limits run into."""
+"""Quotas of an AWS account that the limits of a stack must respect."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from throttling.limits import Throttle
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 ACCOUNT_THROTTLE: Final = Throttle(rate=10_000, burst=5_000)
-"""Shared by all REST, HTTP and WebSocket APIs of one account in one Region."""
+"""Default for all REST, HTTP and WebSocket APIs of one account in one Region together."""
 SMALL_REGION_THROTTLE: Final = Throttle(rate=2_500, burst=1_250)
 """The same in `SMALL_REGIONS`."""
 SMALL_REGIONS: Final = frozenset(
@@ -28,9 +28,14 @@ SMALL_REGIONS: Final = frozenset(
 )
 
 MAX_USAGE_PLANS: Final = 300
-"""Per account and Region; AWS raises it on request."""
+"""Per account and Region. AWS raises it on request."""
 MAX_API_KEYS: Final = 10_000
-"""Per account and Region; fixed."""
+"""Per account and Region. AWS does not raise it."""
+MAX_QUOTA: Final = 2**31 - 1
+"""Requests per period: API Gateway stores a quota as a 32-bit integer.
+
+https://docs.aws.amazon.com/apigateway/latest/api/API_QuotaSettings.html
+"""
 MAX_INTEGRATION_SECONDS: Final = 29
 """How long API Gateway waits for a function."""
 
@@ -43,9 +48,9 @@ https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
 # https://docs.aws.amazon.com/waf/latest/developerguide/aws-waf-capacity-units.html
 WCU_BEFORE_EXTRA_COST: Final = 1_500
 MAX_WCU: Final = 5_000
-"""Capacity units one web ACL may use."""
+"""Capacity units that one web ACL may use."""
 
 
 def account_throttle(region: str) -> Throttle:
-    """The account's default throttle in `region`."""
+    """Return the account's default throttle in `region`."""
     return SMALL_REGION_THROTTLE if region in SMALL_REGIONS else ACCOUNT_THROTTLE

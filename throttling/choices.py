@@ -1,81 +1,90 @@
-"""What AWS leaves undocumented, decided once, by name.
+"""Decisions where AWS's documentation leaves the behaviour open, each made once and named.
 
-AWS says that throttles and quotas are applied "on a best-effort basis and should be thought of as
-targets rather than guaranteed request ceilings"
+AWS applies throttles and quotas "on a best-effort basis and should be thought of as targets rather
+than guaranteed request ceilings"
 (https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html).
-The model is exact where AWS is not, so these choices are the whole of its distance from the
-documented behaviour.
+The model is exact instead. Beyond that, only the choices below go further than the documentation.
 """
 
 from typing import Final
 
 INITIAL_FILL: Final = 1.0
-"""Share of its burst a token bucket holds before its first request.
+"""Share of its burst that a token bucket holds before its first request.
 
-The documentation gives the bucket's capacity and its rate, not its first fill. A bucket idle for
-burst / rate seconds is full whatever it started with.
-"""
-
-TOKEN_TOLERANCE: Final = 1e-6
-"""Tokens that may be missing from a whole one.
-
-Rounding, not policy: requests that arrive at exactly the rate are due at the very instant their
-token is whole, and floating-point seconds put them a hair before it as often as after it.
+AWS documents a bucket's capacity and rate, but not its first fill. After burst / rate seconds
+without a request a bucket is full in any case.
 """
 
 REFUSED_REQUESTS_USE_QUOTA: Final = False
-"""Whether a request that any layer refuses counts against its key's quota.
+"""Whether a request that passes the quota but is refused behind it still counts against it.
 
-Undocumented; the one public observation says that a 429 does not.
+That is a request refused by a throttle or by the function's concurrency. Requests refused by the
+WAF, for their API key or by the quota itself never count. Undocumented; the one public observation
+says that a 429 does not count.
 """
 
 QUOTA_DAY_STARTS_AT_UTC_HOUR: Final = 0
-"""Hour (UTC) at which a DAY quota, and so a WEEK or a MONTH, begins anew.
+"""Hour (UTC) at which a DAY quota is renewed, and also a WEEK or MONTH quota.
 
-The first day of a MONTH is documented; the hour is what most observers report (two saw a rolling
-24 hours instead).
+AWS documents that a MONTH quota is renewed on the first day of the month. Most observers report
+this hour; two saw a rolling 24 hours instead.
 """
 
 QUOTA_WEEK_STARTS_ON: Final = 6
-"""Weekday on which a WEEK quota begins anew, Monday being 0: Sunday.
+"""Weekday on which a WEEK quota is renewed: Sunday, where Monday is 0.
 
-Undocumented today; earlier API references said that a WEEK begins on Sunday.
+Undocumented today; earlier API references named Sunday.
 """
 
 STAGE_THROTTLE_IS_SHARED: Final = True
-"""Whether the stage's throttle is one bucket for all its methods, behind each method's own.
+"""Whether all methods share the stage's bucket, also those with a bucket of their own.
 
-The developer guide says that stage limits "are applied at the API method level", which reads as
-one bucket a method. With one method the two are the same; with several, one shared bucket is the
-stricter reading, so a limit that holds here holds there too.
+The developer guide says that stage limits "are applied at the API method level", which could mean
+one bucket per method. With one method there is no difference. With several, one shared bucket is
+stricter: traffic that passes here passes in either case.
 """
 
 WAF_COUNTS_BLOCKED_REQUESTS: Final = True
-"""Whether requests that the rate rule blocks still count toward its window.
+"""Whether requests that the rate rule blocks still count in its window.
 
-WAF limits the rate of requests that it sees, and blocking lasts "until the rate falls below the
-limit": an address that keeps sending above the limit stays blocked
+WAF counts the requests that it sees, and blocks "until the rate falls below the limit": an address
+that keeps sending above the limit stays blocked
 (https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-high-level-settings.html).
 """
 
-WINDOW_TOLERANCE_SECONDS: Final = 1e-6
-"""Seconds by which a request leaves the rate rule's window before its time.
-
-Rounding again: an address that sends at exactly the limit has each request leave the window at the
-very instant the next one arrives.
-"""
-
 WAF_LAG_SECONDS: Final = 0.0
-"""Seconds by which the rate rule's view of an address is behind the requests.
+"""Seconds after which the rate rule sees a request.
 
-WAF re-estimates rates about every ten seconds and blocks usually within thirty. The default is the
-promise of the setting, not the lag; whoever simulates can set the lag.
+WAF estimates rates about every ten seconds and usually blocks within thirty. The default shows what
+the setting promises; the simulator and the gate take another lag as an argument.
 """
 
 MAX_ADDRESSES: Final = 50_000
-"""Source addresses whose requests the rate rule counts at the same time.
+"""Source addresses that the gate counts requests of at the same time, to bound its memory.
 
-WAF limits at most 10,000 addresses at a time
-(https://docs.aws.amazon.com/waf/latest/developerguide/listing-managed-ips.html);
-how many it counts is its own affair. Here they are memory.
+WAF blocks at most 10,000 addresses at a time
+(https://docs.aws.amazon.com/waf/latest/developerguide/listing-managed-ips.html)
+but does not say how many it counts. The simulator counts all.
+"""
+
+# The tolerances correct rounding: floating-point seconds are off by a tiny amount, early or late.
+
+TOKEN_TOLERANCE: Final = 1e-6
+"""Part of a token that may be missing.
+
+Requests at exactly the bucket's rate arrive at the very moment when their token is complete.
+"""
+
+WINDOW_TOLERANCE_SECONDS: Final = 1e-6
+"""Seconds by which a request leaves the rate rule's window early.
+
+When an address sends at exactly the limit, each request leaves the window at the very moment when
+the next one arrives.
+"""
+
+DURATION_TOLERANCE_SECONDS: Final = 1e-6
+"""Seconds by which a simulated request ends early.
+
+With 1,000 requests per second of 100 ms at equal distances, each request ends at the very moment
+when another arrives: 100 are in flight at a time.
 """

@@ -1,16 +1,22 @@
-"""The order in which AWS asks: who may not pass, and which layer says so.
+"""The order in which AWS asks the layers whether a request may pass.
 
-    WAF rate rule        requests per window, for each source address
-    API key              no key, or one that no plan of this stage knows
-    quota                requests per day, week or month, for each key
-    usage plan           token bucket for each key, of the method if the plan has one, then its own
-    stage                token bucket of the method if the stage has one, then of the whole stage
+    WAF rate rule        requests per window from each source address
+    API key              the key must belong to a client of a usage plan
+    quota                requests per day, week or month with each key
+    usage plan           token buckets of each key: for the method, if any, then for all methods
+    stage                token buckets of all callers: for the method, if any, then for all methods
     concurrency          requests that the function works on at the same time
 
-A refused request takes nothing from the layers behind the one that refused it, and no quota. The
-limits of the account, which all APIs of a Region share, come after the stage's; the model leaves
-them out, and `review` compares the stage with them.
+The first layer that refuses ends the request: the layers after it do not count it. A refused
+request uses no quota, but the tokens that it took from earlier buckets are gone.
+
+After the stage, API Gateway also applies the throttle of the account, which all APIs of a Region
+share. The model leaves it out; `review` compares the stage with it.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+
+`Gate` decides one request at a time; the sandbox asks it. The simulator must decide millions and
+asks `simulation.engine.Engine`, which applies the same rules to arrays.
+`tests/throttling/test_engine.py` holds the two equal, verdict for verdict.
 """
 
 from dataclasses import dataclass
@@ -23,7 +29,7 @@ from throttling.limits import Limits, Throttle, UsagePlan
 
 
 class Layer(StrEnum):
-    """The layers that may refuse a request, in the order in which they are asked."""
+    """The layers that can refuse a request, in the order in which they are asked."""
 
     WAF = "waf"
     API_KEY = "api-key"
@@ -37,7 +43,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who holds an API key: one client of one usage plan."""
+    """The holder of an API key: one client of one usage plan."""
 
     plan: str
     name: str
@@ -57,39 +63,29 @@ class Refusal:
         return f"{self.layer}:{self.subject}" if self.subject else str(self.layer)
 
 
-class _ClientState:
-    """The buckets and the quota of one API key."""
+class _Key:
+    """The quota and the buckets of one API key."""
 
-    __slots__ = ("bucket", "methods", "quota")
-
-    def __init__(self, plan: UsagePlan) -> None:
-        self.bucket = _bucket(plan.throttle)
-        self.methods = {method: TokenBucket(t) for method, t in plan.methods.items()}
+    def __init__(self, name: str, plan: UsagePlan) -> None:
+        self.plan = name
         self.quota = plan.quota and QuotaCounter(plan.quota.limit, plan.quota.period)
-
-    def refusal(self, now: float, plan: str, method: str) -> Refusal | None:
-        """Pass one request through the key's buckets."""
-        bucket = self.methods.get(method)
-        if bucket and not bucket.take(now):
-            return Refusal(Layer.USAGE_PLAN_METHOD, plan)
-        if self.bucket and not self.bucket.take(now):
-            return Refusal(Layer.USAGE_PLAN, plan)
-        return None
+        self.methods = {method: TokenBucket(t) for method, t in plan.methods.items()}
+        self.bucket = _bucket(plan.throttle)
 
 
 class Gate:
-    """All layers of one stack, with their counts. Safe to share between threads.
+    """All layers of one stack, with their counts. Several threads may share one.
 
-    A request goes through `screen`, then `admit`; `decide` is both. Whoever was admitted holds a
-    unit of the function's concurrency until `release`.
+    A request goes through `screen`, then `admit`; `decide` calls both. An admitted request counts
+    as in flight until `release`.
     """
 
     def __init__(self, limits: Limits, *, waf_lag_seconds: float = choices.WAF_LAG_SECONDS) -> None:
         self._lock = Lock()
         waf = limits.waf
         self._waf = waf and WafRateRule(waf.limit, waf.window_seconds, waf_lag_seconds)
-        self._clients = {
-            Client(plan_name, client): _ClientState(plan)
+        self._keys = {
+            Client(plan_name, client): _Key(plan_name, plan)
             for plan_name, plan in limits.usage_plans.items()
             for client in plan.clients
         }
@@ -99,23 +95,23 @@ class Gate:
 
     @property
     def in_flight(self) -> int:
-        """Admitted requests that were not yet released."""
+        """Number of admitted requests that were not released."""
         return self._concurrency.in_flight
 
     def quota_left(self, now: float, client: Client) -> int | None:
-        """Requests that `client` may still make in this period; None without a quota."""
+        """Return how many requests `client` has left in this period; None without a quota."""
         with self._lock:
-            quota = self._clients[client].quota
+            quota = self._keys[client].quota
             return quota.left(now) if quota else None
 
     def decide(
         self, now: float, *, address: str, client: Client | None, method: str
     ) -> Refusal | None:
-        """Pass one request through every layer; None when it is admitted."""
+        """Return which layer refuses a request; None if it is admitted."""
         return self.screen(now, address) or self.admit(now, client, method)
 
     def screen(self, now: float, address: str) -> Refusal | None:
-        """The layer at the edge, which sees every request, whatever its route or key."""
+        """Ask the WAF, which sees every request, with any route or key."""
         with self._lock:
             if self._waf and not self._waf.take(now, address):
                 return Refusal(Layer.WAF)
@@ -124,44 +120,50 @@ class Gate:
     def admit(
         self, now: float, client: Client | None, method: str, *, key_required: bool = True
     ) -> Refusal | None:
-        """The layers behind the edge; None when the request is admitted.
+        """Ask the layers after the WAF.
 
         Args:
             now: POSIX seconds.
-            client: whose key the request carries; None for no key or an unknown one.
-            method: such as "POST /data".
-            key_required: a method that needs no key does not count toward a plan's limits.
+            client: holder of the request's API key; None without a key or for an unknown one.
+            method: the request's method and path, as `Limits` names it.
+            key_required: whether the method needs an API key. Requests of methods that need none
+                do not count toward the limits of a plan.
+
+        Returns:
+            The refusal; None if the request is admitted.
         """
         with self._lock:
             if not key_required:
-                return self._behind_key(now, method)
-            state = self._clients.get(client) if client else None
-            if client is None or state is None:
+                return self._take(now, None, method)
+            key = self._keys.get(client) if client else None
+            if key is None:
                 return Refusal(Layer.API_KEY)
-            quota = state.quota
-            if quota and quota.left(now) <= 0:
-                return Refusal(Layer.QUOTA, client.plan)
-            refusal = state.refusal(now, client.plan, method) or self._behind_key(now, method)
-            if quota and (refusal is None or choices.REFUSED_REQUESTS_USE_QUOTA):
-                quota.use()
+            if key.quota and key.quota.left(now) <= 0:
+                return Refusal(Layer.QUOTA, key.plan)
+            refusal = self._take(now, key, method)
+            if key.quota and (refusal is None or choices.REFUSED_REQUESTS_USE_QUOTA):
+                key.quota.use()
             return refusal
-
-    def _behind_key(self, now: float, method: str) -> Refusal | None:
-        """The layers that all clients share."""
-        bucket = self._methods.get(method)
-        if bucket and not bucket.take(now):
-            return Refusal(Layer.METHOD, method)
-        asked = bucket is None or choices.STAGE_THROTTLE_IS_SHARED
-        if asked and self._stage and not self._stage.take(now):
-            return Refusal(Layer.STAGE)
-        if not self._concurrency.take():
-            return Refusal(Layer.CONCURRENCY)
-        return None
 
     def release(self) -> None:
         """End one admitted request."""
         with self._lock:
             self._concurrency.release()
+
+    def _take(self, now: float, key: _Key | None, method: str) -> Refusal | None:
+        """Ask the token buckets and the function's concurrency."""
+        plan = key.plan if key else ""
+        of_method = self._methods.get(method)
+        shared = of_method is None or choices.STAGE_THROTTLE_IS_SHARED
+        for bucket, layer, subject in (
+            (key and key.methods.get(method), Layer.USAGE_PLAN_METHOD, plan),
+            (key and key.bucket, Layer.USAGE_PLAN, plan),
+            (of_method, Layer.METHOD, method),
+            (self._stage if shared else None, Layer.STAGE, ""),
+        ):
+            if bucket and not bucket.take(now):
+                return Refusal(layer, subject)
+        return None if self._concurrency.take() else Refusal(Layer.CONCURRENCY)
 
 
 def _bucket(throttle: Throttle | None) -> TokenBucket | None:

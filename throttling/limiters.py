@@ -1,10 +1,11 @@
-"""One class a kind of limit. Each is told the time (POSIX seconds) and never looks at a clock.
+"""One class for each kind of limit.
 
-None of them trusts the clock to go forwards. After a step back time stands still for them until the
-clock has caught up: nothing is refilled, nothing is forgotten, and no moment counts twice.
+Each gets the time as an argument (POSIX seconds) and never reads a clock. When the time steps back,
+a limiter acts as if it stood still until it has caught up: a clock that is set back allows no
+additional request.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from datetime import UTC, datetime, timedelta
 
 from throttling import choices
@@ -12,7 +13,7 @@ from throttling.limits import Period, Throttle
 
 
 class TokenBucket:
-    """API Gateway's throttle. In any interval of t seconds it admits at most burst + rate x t.
+    """API Gateway's throttle. It admits at most burst + rate x t requests in any t seconds.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
     """
@@ -26,96 +27,95 @@ class TokenBucket:
         self._updated: float | None = None
 
     def tokens(self, now: float) -> float:
-        """How many tokens the bucket holds at `now`."""
+        """Return how many tokens the bucket holds at `now`."""
         elapsed = 0.0 if self._updated is None else max(0.0, now - self._updated)
         return min(self._burst, self._tokens + elapsed * self._rate)
 
     def take(self, now: float) -> bool:
-        """Take one token; False, and nothing taken, when there is no whole one."""
+        """Take one token. Return False, and take nothing, if there is no whole one."""
         self._tokens = self.tokens(now)
         if self._updated is None or now > self._updated:
             self._updated = now
         if self._tokens < 1 - choices.TOKEN_TOLERANCE:
             return False
-        self._tokens = max(0.0, self._tokens - 1)
+        self._tokens -= 1
         return True
 
 
 class RateWindow:
-    """WAF's rate-based rule for one aggregation key, as a window that slides with each request.
+    """WAF's rate-based rule for one address: a window of time that ends at each request.
 
-    A request passes while fewer than `limit` requests were seen in the `window_seconds` before it.
-    With a lag, the rule sees each request only `lag_seconds` later, and judges by what it sees.
+    A request passes if the rule has seen fewer than `limit` requests in the `window_seconds` before
+    it. With a lag, the rule sees each request `lag_seconds` after it was sent, and its window ends
+    that much earlier.
     https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based.html
     """
 
-    __slots__ = ("_lag_seconds", "_seen", "_unseen", "_window_seconds", "last_counted")
+    __slots__ = ("_lag_seconds", "_limit", "_seen", "_unseen", "_window_seconds", "latest")
 
     def __init__(self, limit: int, window_seconds: float, lag_seconds: float = 0.0) -> None:
+        self._limit = limit
         self._window_seconds = window_seconds - choices.WINDOW_TOLERANCE_SECONDS
         self._lag_seconds = lag_seconds
         self._unseen: deque[float] = deque()
-        # Only the newest `limit` matter: the window is full exactly while the oldest is inside it.
+        # Whether the window holds `limit` requests depends on the newest `limit` only.
         self._seen: deque[float] = deque(maxlen=limit)
-        self.last_counted = float("-inf")
+        self.latest = float("-inf")
+        """When the latest request was sent."""
 
     def take(self, now: float) -> bool:
-        """Count one request, and say whether it passes."""
-        # Times in the window must not decrease, or a clock's step back would hide its requests.
-        now = max(now, self.last_counted)
-        view = now - self._lag_seconds
-        seen, unseen = self._seen, self._unseen
-        while unseen and unseen[0] <= view:
-            seen.append(unseen.popleft())
-        passes = len(seen) < (seen.maxlen or 0) or seen[0] <= view - self._window_seconds
+        """Count one request. Return whether it passes."""
+        self.latest = now = max(now, self.latest)
+        window_end = now - self._lag_seconds
+        while self._unseen and self._unseen[0] <= window_end:
+            self._seen.append(self._unseen.popleft())
+        while self._seen and self._seen[0] <= window_end - self._window_seconds:
+            self._seen.popleft()
+        passes = len(self._seen) < self._limit
         if passes or choices.WAF_COUNTS_BLOCKED_REQUESTS:
-            unseen.append(now)
-            self.last_counted = now
+            self._unseen.append(now)
         return passes
 
 
 class WafRateRule:
-    """The rate windows of all source addresses, keeping only those that still matter.
+    """The rate windows of all source addresses.
 
-    Of more than `choices.MAX_ADDRESSES`, the ones seen longest ago are forgotten.
+    It forgets addresses whose requests have left the window, and of more than
+    `choices.MAX_ADDRESSES` those that it has not seen for the longest time.
     """
 
     def __init__(self, limit: int, window_seconds: float, lag_seconds: float = 0.0) -> None:
-        self._limit = limit
-        self._window_seconds = window_seconds
-        self._lag_seconds = lag_seconds
-        self._windows: dict[str, RateWindow] = {}
-        self._next_sweep = float("-inf")
+        self._window = limit, window_seconds, lag_seconds
+        self._kept_seconds = window_seconds + lag_seconds
+        self._windows: OrderedDict[str, RateWindow] = OrderedDict()
+        """By address, in the order of their latest requests."""
 
     @property
     def addresses(self) -> int:
-        """How many addresses are being counted."""
+        """Number of addresses that are counted."""
         return len(self._windows)
 
     def take(self, now: float, address: str) -> bool:
-        """Count one request of `address`, and say whether it passes."""
-        window = self._windows.get(address)
-        if window is None:
-            if now >= self._next_sweep or len(self._windows) >= choices.MAX_ADDRESSES:
-                self._sweep(now)
-            window = RateWindow(self._limit, self._window_seconds, self._lag_seconds)
-            self._windows[address] = window
-        return window.take(now)
+        """Count one request of `address`. Return whether it passes."""
+        if address in self._windows:
+            self._windows.move_to_end(address)
+        else:
+            self._forget(now)
+            self._windows[address] = RateWindow(*self._window)
+        return self._windows[address].take(now)
 
-    def _sweep(self, now: float) -> None:
-        """Forget addresses whose window has passed: a flood of addresses must not fill memory."""
-        expired = now - self._lag_seconds - self._window_seconds
-        kept = [(a, w) for a, w in self._windows.items() if w.last_counted > expired]
-        if len(kept) >= choices.MAX_ADDRESSES:
-            # Half of them at once, so that not each further address brings another sweep.
-            kept.sort(key=lambda entry: entry[1].last_counted)
-            kept = kept[len(kept) // 2 :]
-        self._windows = dict(kept)
-        self._next_sweep = now + self._window_seconds
+    def _forget(self, now: float) -> None:
+        """Make room for one address."""
+        while self._windows:
+            address, oldest = next(iter(self._windows.items()))
+            expired = oldest.latest <= now - self._kept_seconds
+            if not expired and len(self._windows) < choices.MAX_ADDRESSES:
+                return
+            del self._windows[address]
 
 
 def period_start(period: Period, now: float) -> datetime:
-    """When the quota period that contains `now` began (UTC)."""
+    """Return when the quota period that contains `now` began (UTC)."""
     offset = timedelta(hours=choices.QUOTA_DAY_STARTS_AT_UTC_HOUR)
     moment = datetime.fromtimestamp(now, UTC) - offset
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -130,15 +130,14 @@ def period_start(period: Period, now: float) -> datetime:
 
 
 def period_end(period: Period, now: float) -> datetime:
-    """When the quota period that contains `now` ends, and the next begins (UTC)."""
-    start = period_start(period, now)
-    # 31 days and a bit after a month's start is always inside the next month.
+    """Return when the quota period that contains `now` ends and the next one begins (UTC)."""
+    # From the start of a period, each of these steps leads into the next period.
     step = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 31}[period]
-    return period_start(period, (start + timedelta(days=step, hours=1)).timestamp())
+    return period_start(period, (period_start(period, now) + timedelta(days=step)).timestamp())
 
 
 class QuotaCounter:
-    """A usage plan's quota for one API key: exactly `limit` requests a calendar period.
+    """A usage plan's quota for one API key: exactly `limit` requests per calendar period.
 
     https://docs.aws.amazon.com/apigateway/latest/api/API_QuotaSettings.html
     """
@@ -152,19 +151,19 @@ class QuotaCounter:
         self._ends = float("-inf")
 
     def left(self, now: float) -> int:
-        """Requests left in the period that contains `now`."""
+        """Return how many requests are left in the period that contains `now`."""
         if now >= self._ends:
             self._used = 0
             self._ends = period_end(self._period, now).timestamp()
         return self._limit - self._used
 
     def use(self) -> None:
-        """Count one request against the period that `left` last looked at."""
+        """Count one request in the period of the last call of `left`."""
         self._used += 1
 
 
 class ConcurrencyLimit:
-    """Lambda's reserved concurrency: requests in flight, whatever their rate.
+    """Lambda's reserved concurrency: the number of requests in flight, at any rate.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
     """
@@ -176,7 +175,7 @@ class ConcurrencyLimit:
         self.in_flight = 0
 
     def take(self) -> bool:
-        """Begin one request; False when `limit` are in flight."""
+        """Begin one request. Return False if `limit` requests are in flight."""
         if self._limit is not None and self.in_flight >= self._limit:
             return False
         self.in_flight += 1

@@ -1,7 +1,7 @@
-"""`Limits`: every number that decides whether a request passes, as one plain value.
+"""`Limits`: all numbers that decide whether a request passes, as one plain value.
 
-It is made from a stack's settings and, separately, from the resources that the program registers;
-that the two are equal is a test.
+The settings of a stack make one, and so do the resources that the program registers. A test holds
+the two equal.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Period(StrEnum):
-    """How long a quota lasts before it starts anew."""
+    """How long a quota lasts until it is renewed."""
 
     DAY = "DAY"
     WEEK = "WEEK"
@@ -37,18 +37,18 @@ class Quota:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UsagePlan:
-    """What each client of a plan may do. Every client has buckets and a quota of its own."""
+    """Limits of each client of a plan. Every client has its own buckets and its own quota."""
 
     clients: tuple[str, ...]
     throttle: Throttle | None
     quota: Quota | None
     methods: Mapping[str, Throttle] = field(default_factory=dict)
-    """Throttles of single methods within the plan, such as `{"POST /data": ...}`."""
+    """Throttles of single methods within the plan, such as `{"GET /items": ...}`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WafRateLimit:
-    """The web ACL's rate-based rule: requests per window for each source address."""
+    """The web ACL's rate-based rule: requests per window from each source address."""
 
     limit: int
     window_seconds: int
@@ -56,12 +56,12 @@ class WafRateLimit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """All limits of one stack. None means that the layer is not there, and refuses nobody."""
+    """All limits of one stack. None means that a stack does not have the layer."""
 
     waf: WafRateLimit | None
     usage_plans: Mapping[str, UsagePlan]
     stage: Throttle | None
     methods: Mapping[str, Throttle] = field(default_factory=dict)
-    """The stage's throttles of single methods, such as `{"POST /data": ...}`."""
+    """The stage's throttles of single methods, such as `{"GET /items": ...}`."""
     concurrency: int | None
     """Requests that the function works on at the same time: its reserved concurrency."""

@@ -21,7 +21,8 @@ COMMANDS: Final = {
     "diff": ("tools.diff.command", "Show what a change does to limits and callers, as Markdown."),
     "doctor": ("tools.doctor.command", "Check whether an AWS account can carry a stack."),
     "keys": ("tools.keys", "List the API keys of a deployed stack with their age and use."),
-    "policy": ("tools.policy.command", "Check stacks against the policy pack; write CI's roles."),
+    "policy": ("tools.policy.command", "Check stacks against the policy pack."),
+    "roles": ("tools.policy.roles", "Write the IAM policies of the roles that CI assumes."),
     "schema": ("tools.schema", "Write the JSON Schema and the table of the settings."),
     "bench": ("tools.bench.command", "Measure what should be fast."),
 }
@@ -42,6 +43,17 @@ class _Door(click.Group):
             return None
         command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has closed the pipe. Click would end the command with 1, and Python would
+            # report it again when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.OK
+        return status
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -64,7 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         status = door.main(arguments, prog_name="tools", standalone_mode=False)
-        sys.stdout.flush()
     except UserError as error:
         console(stderr=True).print(f"error: {error}", markup=False, style="red")
         return Exit.BAD_INPUT
@@ -73,10 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader has closed the pipe. Python would report that again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     return int(status or Exit.OK)
 
 

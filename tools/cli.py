@@ -34,9 +34,15 @@ format_option = click.option(
 )
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the door end the command; rich would end it with status 1."""
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console: colour and layout on a terminal, plain lines in a pipe."""
-    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    made = _Console(stderr=stderr, highlight=False, soft_wrap=True)
     if not made.is_terminal:
         made.width = _PIPED_WIDTH
     return made

@@ -1,190 +1,136 @@
-"""`python -m operations keys`: the API keys of a deployed stack, by plan and client.
+"""`python -m tools keys`: the API keys of a deployed stack, by plan and client.
 
-Read from AWS alone, by the tags that the program gives its keys and plans: no Pulumi CLI is needed.
-Values of keys are fetched only when one is asked for by name.
+They are read from AWS alone, by the tags that the program gives its keys and plans. The value of a
+key is read only when that key is asked for.
 """
 
-import argparse
-import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rich.console import Console
+import click
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
+from rich.text import Text
 
-from settings.schema import Settings, api_key_holder
-from operations.errors import OperationsError
-from operations.stacks import stack_settings
+from settings import Settings, UserError, load_stack
+from settings.paths import printable
+from settings.schema import api_key_holder
 from throttling.limiters import period_start
 from throttling.limits import Period
+from tools.aws import connect, endpoint_option
+from tools.cli import console, format_option, print_json
 
-_SECONDS_A_DAY: Final = 86_400
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApiKey:
-    """One key as AWS has it."""
-
-    plan: str
-    client: str
-    number: int
-    id: str
-    enabled: bool
-    age_days: int
-    used: int
-    """Requests in the quota period so far."""
-    left: int | None
-    """Requests left in it; None when AWS has not counted any yet."""
-    period: str
-
-    @property
-    def name(self) -> str:
-        """What one types to see its value: `basic/default`, `basic/default.2`."""
-        return f"{self.plan}/{api_key_holder(self.client, self.number)}"
+_DAY_SECONDS: Final = 86_400
+_ITEMS: Final = "items[] || `[]`"  # AWS leaves out an empty list
+Key = dict[str, Any]
+"""A key as JSON; see `read_keys`."""
 
 
-def add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "keys",
-        help="list the API keys of a deployed stack",
-        description="List the API keys of a deployed stack with their age and use, or show the "
-        "value of one. Calls that change nothing.",
-        epilog="The README tells how to replace a key without a gap.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument("--stack", default="prod", help="whose keys (default: %(default)s)")
-    parser.add_argument(
-        "--show", metavar="PLAN/CLIENT", help="print the value of this key, and nothing else"
-    )
-    parser.add_argument(
-        "--format", choices=["table", "json"], default="table", help="(default: %(default)s)"
-    )
-    parser.add_argument(
-        "--endpoint-url", metavar="URL", help="an AWS API to ask instead of AWS's own"
-    )
+@click.command(epilog="Example: python -m tools keys --stack prod --show basic/default.2")
+@click.option("--stack", default="prod", show_default=True, help="The stack that has the keys.")
+@click.option("--show", metavar="PLAN/CLIENT", help="Print the value of this key, nothing else.")
+@format_option
+@endpoint_option
+def keys(stack: str, show: str | None, output_format: str, endpoint_url: str | None) -> None:
+    """List the API keys of a deployed stack with their age and use.
 
-
-def run(args: argparse.Namespace) -> int:
-    """List the keys, or print the value of one."""
-    # boto3 takes a third of a second to import, which other commands should not wait for.
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    settings = stack_settings(args.stack)
+    No call changes anything. The README describes how to replace a key without a gap.
+    """
+    settings = load_stack(stack)
     try:
-        session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
-        api_gateway = session.client("apigateway", endpoint_url=args.endpoint_url)
-        keys = sorted(read_keys(api_gateway, settings, time.time()), key=lambda key: key.name)
-        if args.show:
-            print(value_of(api_gateway, keys, args.show, args.stack))
-            return 0
-    except (BotoCoreError, ClientError) as error:
-        raise OperationsError(f"AWS does not tell about API keys: {error}") from None
-    if args.format == "json":
-        print(json.dumps([{"name": key.name, **asdict(key)} for key in keys], indent=2))
+        api_gateway = connect(settings).client("apigateway", endpoint_url=endpoint_url)
+        found = {key["name"]: key for key in read_keys(api_gateway, settings, time.time())}
+        if show in found:
+            shown = api_gateway.get_api_key(apiKey=found[show]["id"], includeValue=True)
+            click.echo(shown["value"])
+            return
+    except (BotoCoreError, ClientError, ValueError) as error:
+        # ValueError: an invalid AWS_ENDPOINT_URL
+        raise UserError(f"Could not read the API keys from AWS: {error}") from None
+    in_order = [found[name] for name in sorted(found)]
+    if show:
+        known = ", ".join(sorted(found)) or "none"
+        raise UserError(f"Stack {stack} has no key {show}. Its keys: {known}.")
+    if output_format == "json":
+        print_json(in_order)
+    elif found:
+        _print(in_order)
     else:
-        _show(keys, args.stack)
-    return 0
+        click.echo(f"Stack {stack} has no API keys in this account and Region.")
 
 
-def read_keys(api_gateway: Any, settings: Settings, now: float) -> Iterator[ApiKey]:  # noqa: ANN401  boto3's clients have no types
-    """The keys of a stack with what they used of their quotas.
+def read_keys(api_gateway: Any, settings: Settings, now: float) -> Iterator[Key]:  # noqa: ANN401  boto3's clients have no types
+    """Yield the keys of a stack, with the requests used and left in the current quota period.
+
+    `name` is plan and client: `basic/default`, `basic/default.2`. Without a quota, `left` is None.
 
     Args:
         api_gateway: a boto3 client.
         settings: of the stack.
         now: POSIX seconds.
     """
-    mine = {"project": settings.project, "stack": settings.stack}
+
+    def pages(operation: str, items: str, **parameters: object) -> Any:  # noqa: ANN401
+        return api_gateway.get_paginator(operation).paginate(**parameters).search(items)
+
+    mine = {"project": settings.project, "stack": settings.stack}.items()
     described = {
         key["id"]: key
-        for key in _all(api_gateway, "get_api_keys", includeValues=False)
-        if mine.items() <= key.get("tags", {}).items()
+        for key in pages("get_api_keys", _ITEMS)
+        if mine <= key.get("tags", {}).items()
     }
-    for plan in _all(api_gateway, "get_usage_plans"):
-        if not mine.items() <= plan.get("tags", {}).items():
+    for plan in pages("get_usage_plans", _ITEMS):
+        if not mine <= plan.get("tags", {}).items():
             continue
-        period = Period(plan.get("quota", {}).get("period", Period.DAY))
-        usage = _usage(api_gateway, plan["id"], period, now)
-        for member in _all(api_gateway, "get_usage_plan_keys", usagePlanId=plan["id"]):
+        quota = plan.get("quota", {})
+        period = Period(quota.get("period", Period.DAY))
+        days_of: dict[str, list[list[int]]] = {}
+        # Requests used and left, day by day.
+        # https://docs.aws.amazon.com/apigateway/latest/api/API_GetUsage.html
+        for usage in pages(
+            "get_usage",
+            "items || `{}`",
+            usagePlanId=plan["id"],
+            startDate=f"{period_start(period, now):%Y-%m-%d}",
+            endDate=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
+        ):
+            for key_id, days in usage.items():
+                days_of.setdefault(key_id, []).extend(days)
+        for member in pages("get_usage_plan_keys", _ITEMS, usagePlanId=plan["id"]):
             key = described.get(member["id"])
-            if key is None:  # somebody else's key, added by hand
+            if key is None:  # a key of another owner, added by hand
                 continue
-            days = usage.get(key["id"], [])
-            yield ApiKey(
-                plan=key["tags"]["plan"],
-                client=key["tags"]["client"],
-                number=int(key["tags"]["key"]),
-                id=key["id"],
-                enabled=key["enabled"],
-                age_days=int((now - key["createdDate"].timestamp()) // _SECONDS_A_DAY),
-                used=sum(used for used, _ in days),
-                left=days[-1][1] if days else plan.get("quota", {}).get("limit"),
-                period=period.value.lower(),
-            )
+            # Tags may have been edited by hand. Plans and keys always have names.
+            tags = {"plan": plan["name"], "client": key["name"], "key": "1"} | key["tags"]
+            number = int(tags["key"]) if tags["key"].isdecimal() else 1
+            days = days_of.get(key["id"], [])
+            yield {
+                "name": f"{tags['plan']}/{api_key_holder(tags['client'], number)}",
+                "plan": tags["plan"],
+                "client": tags["client"],
+                "number": number,
+                "id": key["id"],
+                "enabled": key["enabled"],
+                "age_days": int((now - key["createdDate"].timestamp()) // _DAY_SECONDS),
+                "used": sum(used for used, _ in days),
+                "left": days[-1][1] if days else quota.get("limit"),
+                "period": period.value.lower(),
+            }
 
 
-def value_of(api_gateway: Any, keys: list[ApiKey], name: str, stack: str) -> str:  # noqa: ANN401
-    """The value of the key called `name`.
-
-    Raises:
-        OperationsError: when there is no such key, naming those there are.
-    """
-    for key in keys:
-        if key.name == name:
-            value: str = api_gateway.get_api_key(apiKey=key.id, includeValue=True)["value"]
-            return value
-    known = ", ".join(key.name for key in keys) or "none"
-    raise OperationsError(f"Stack {stack} has no key {name}. Its keys: {known}.")
-
-
-def _usage(
-    api_gateway: Any,  # noqa: ANN401
-    plan_id: str,
-    period: Period,
-    now: float,
-) -> Mapping[str, list[list[int]]]:
-    """Requests used and left, by key and day, since the quota period began.
-
-    https://docs.aws.amazon.com/apigateway/latest/api/API_GetUsage.html
-    """
-    usage: dict[str, list[list[int]]] = {}
-    for key_id, days in _all_items(
-        api_gateway,
-        usagePlanId=plan_id,
-        startDate=f"{period_start(period, now):%Y-%m-%d}",
-        endDate=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
-    ):
-        usage.setdefault(key_id, []).extend(days)
-    return usage
-
-
-def _all_items(api_gateway: Any, **parameters: str) -> Iterator[tuple[str, list[list[int]]]]:  # noqa: ANN401
-    for page in api_gateway.get_paginator("get_usage").paginate(**parameters):
-        yield from page.get("items", {}).items()
-
-
-def _all(api_gateway: Any, operation: str, **parameters: object) -> Iterator[dict[str, Any]]:  # noqa: ANN401
-    for page in api_gateway.get_paginator(operation).paginate(**parameters):
-        yield from page.get("items", [])
-
-
-def _show(keys: list[ApiKey], stack: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    if not keys:
-        console.print(f"Stack {stack} has no API keys in this account and Region.")
-        return
+def _print(found: list[Key]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("key", "id", "age", "used", "left", "per"):
         right = heading in ("age", "used", "left")
         table.add_column(heading, justify="right" if right else "left")
-    for key in keys:
-        left = "unlimited" if key.left is None else f"{key.left:,}"
-        name = key.name if key.enabled else f"{key.name} [yellow](disabled)[/]"
-        table.add_row(name, key.id, f"{key.age_days} d", f"{key.used:,}", left, key.period)
-    console.print(table)
-    console.print(f"[dim]--show {keys[0].name} prints that key's value.[/]")
+    for key in found:
+        left = "unlimited" if key["left"] is None else f"{key['left']:,}"
+        name = Text(printable(key["name"]))
+        if not key["enabled"]:
+            name.append(" (disabled)", "yellow")
+        age, used = f"{key['age_days']} d", f"{key['used']:,}"
+        table.add_row(name, key["id"], age, used, left, key["period"])
+    console().print(table)
+    console().print(Text(f"--show {printable(found[0]['name'])} prints that key's value.", "dim"))

@@ -1,67 +1,65 @@
-"""`python -m throttling review`: the findings on one stack's limits, or on all of them."""
+"""`python -m tools review`: limits that contradict each other."""
 
-import argparse
-import json
-import sys
 from typing import Any
 
-from rich.console import Console
+import click
 from rich.text import Text
 
-from settings.stacks import Stack, all_stacks, load_stack
-from throttling.review import Finding, Level, review
+from settings import Settings, UserError, load_stack, stack_names
+from settings.errors import fix_command
+from throttling.review import LimitFinding
+from throttling.review import review as findings_of
+from tools.cli import Exit, console, format_option, print_json
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the findings; 1 when they are to be none, and there are warnings."""
-    stacks = [load_stack(name) for name in ([args.stack] if args.stack else all_stacks())]
-    found = [(stack, review(stack.limits, stack.expectations)) for stack in stacks]
-    if args.format == "json":
-        json.dump([findings_json(*one) for one in found], sys.stdout, indent=2)
-        print()
-    else:
-        console = Console(highlight=False)
-        for stack, findings in found:
-            _print(console, stack, findings)
-    warned = any(f.level is Level.WARNING for _, findings in found for f in findings)
-    return 1 if args.strict and warned else 0
+@click.command(epilog="Example: python -m tools review --stack prod --strict")
+@click.option("--stack", help="The stack to review; without it, all stacks.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 when there are warnings.")
+@format_option
+def review(stack: str | None, strict: bool, output_format: str) -> Exit:
+    """Find limits that contradict each other, and print a command that fixes each.
 
-
-def command(stack: Stack, finding: Finding) -> str:
-    """What to type for a finding's fix."""
-    from settings.errors import fix_command
-
-    return fix_command(stack.project, stack.name, finding.path, finding.fix)
-
-
-def findings_json(stack: Stack, findings: list[Finding]) -> dict[str, Any]:
-    """The findings on one stack as plain values."""
-    return {
-        "stack": stack.name,
-        "findings": [
-            {
-                "level": str(finding.level),
-                "key": f"{stack.project}:{finding.key}",
-                "message": finding.message,
-                "fix": finding.fix,
-                "command": command(stack, finding),
-            }
-            for finding in findings
-        ],
-    }
-
-
-def _print(console: Console, stack: Stack, findings: list[Finding]) -> None:
-    number = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "fine"
-    console.print(Text(f"Stack {stack.name}: {number}", style="bold"))
-    for finding in findings:
-        style = "yellow" if finding.level is Level.WARNING else "cyan"
-        console.print(
-            Text.assemble(
-                (f"{finding.level}: {stack.project}:{finding.key}\n", style),
-                f"  {finding.message}\n",
-                (f"  {command(stack, finding)}", "dim"),
-            ),
-            # A command that is broken over lines cannot be copied.
-            soft_wrap=True,
+    Exit status: 2 when there is no stack to review.
+    """
+    names = [stack] if stack else stack_names()
+    if not names:
+        raise UserError("There is no stack to review: no Pulumi.<stack>.yaml here.")
+    stacks = [load_stack(name) for name in names]
+    found = [(one, findings_of(one.limits(), one.expectations())) for one in stacks]
+    if output_format == "json":
+        print_json(
+            [
+                {"stack": settings.stack, "findings": findings_json(settings, findings)}
+                for settings, findings in found
+            ]
         )
+    else:
+        for settings, findings in found:
+            _print(settings, findings)
+    warned = any(one.level == "warning" for _, findings in found for one in findings)
+    return Exit.FINDINGS if strict and warned else Exit.OK
+
+
+def findings_json(settings: Settings, findings: list[LimitFinding]) -> list[dict[str, Any]]:
+    """Return the findings on one stack as plain values."""
+    return [
+        {
+            "level": str(finding.level),
+            "key": f"{settings.project}:{finding.key}",
+            "message": finding.message,
+            "fix": finding.fix,
+            "command": fix_command(settings.project, settings.stack, finding.path, finding.fix),
+        }
+        for finding in findings
+    ]
+
+
+def _print(settings: Settings, findings: list[LimitFinding]) -> None:
+    number = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "fine"
+    out = console()
+    out.print(Text(f"Stack {settings.stack}: {number}", style="bold"))
+    for finding in findings_json(settings, findings):
+        style = "yellow" if finding["level"] == "warning" else "cyan"
+        out.print(Text(f"{finding['level']}: {finding['key']}", style=style))
+        out.print(Text(f"  {finding['message']}"))
+        out.print(Text(f"  {finding['command']}", style="dim"))

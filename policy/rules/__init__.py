@@ -1,8 +1,8 @@
-"""All rules of the policy pack, in the order in which a request meets what they are about."""
+"""All rules of the policy pack, in the order in which a request meets their subjects."""
 
 from typing import Final
 
-from . import alarms, api, function, logs, network, permissions, table, usage_plans, web_acl
+from . import api, function, monitoring, network, permissions, table, usage_plans, web_acl
 from .model import Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -13,6 +13,5 @@ RULES: Final[tuple[Rule, ...]] = (
     *network.RULES,
     *permissions.RULES,
     *table.RULES,
-    *logs.RULES,
-    *alarms.RULES,
+    *monitoring.RULES,
 )

@@ -1,4 +1,4 @@
-"""The CloudWatch metrics that AWS publishes, as far as alarms here may go by them."""
+"""The CloudWatch metrics of AWS that alarms may watch."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,12 +7,12 @@ Dimensions = frozenset[str]
 
 
 def _of(metrics: str, *dimensions: str) -> dict[str, frozenset[Dimensions]]:
-    """Each of these metrics, with each of these sets of dimensions."""
+    """Return each of the metrics with these sets of dimensions, all separated by spaces."""
     return {name: frozenset(frozenset(d.split()) for d in dimensions) for name in metrics.split()}
 
 
 METRICS: Final[Mapping[str, Mapping[str, frozenset[Dimensions]]]] = {
-    # There is none of throttled requests, and 4XXError mixes them with all other refusals.
+    # None counts throttled requests: 4XXError mixes them with all other refusals.
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
     "AWS/ApiGateway": _of(
         "4XXError 5XXError CacheHitCount CacheMissCount Count IntegrationLatency Latency",
@@ -45,4 +45,4 @@ METRICS: Final[Mapping[str, Mapping[str, frozenset[Dimensions]]]] = {
         **_of("UserErrors", ""),
     },
 }
-"""Metrics by namespace and name, each with the sets of dimensions that AWS keeps it under."""
+"""Metrics by namespace and name, each with the sets of dimensions that AWS keeps it by."""

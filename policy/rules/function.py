@@ -1,137 +1,101 @@
-"""Functions end in time, can be traced, log where logs end, and have bounded concurrency."""
+"""Functions end in time, are traced, log where logs expire, and have bounded concurrency."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from .model import UNKNOWN, Level, Resource, ResourceRule, Stack, StackRule, Violation
+from .model import UNKNOWN, Level, Rule, Stack, Violation, at, needs
 
 _GUIDE: Final = "https://docs.aws.amazon.com/lambda/latest/dg"
 _FUNCTION: Final = "aws:lambda/function:Function"
-_PERMISSION: Final = "aws:lambda/permission:Permission"
-_LOG_GROUP: Final = "aws:cloudwatch/logGroup:LogGroup"
-_API_GATEWAY: Final = "apigateway.amazonaws.com"
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
-_API_GATEWAY_WAITS_SECONDS: Final = 29
+_FILE: Final = "components/compute.py"
+_GATEWAY_TIMEOUT_SECONDS: Final = 29
+"""https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
 
-def _work_for_nobody(stack: Stack) -> Iterator[Violation]:
+def _outlasts_gateway(stack: Stack) -> Iterator[Violation]:
     behind_api = {
         function.urn
-        for permission in stack.of_type(_PERMISSION)
-        if permission.get("principal") in (_API_GATEWAY, UNKNOWN)
+        for permission in stack.of_type("aws:lambda/permission:Permission")
+        if permission.get("principal") in ("apigateway.amazonaws.com", UNKNOWN)
         for attribute in ("name", "arn")
         for function in stack.referred(permission, permission.get("function"), _FUNCTION, attribute)
     }
     for function in stack.of_type(_FUNCTION):
-        timeout = function.get("timeout")
-        if function.urn not in behind_api or not isinstance(timeout, int | float):
-            continue  # Lambda's own default is 3 s.
-        if timeout > _API_GATEWAY_WAITS_SECONDS:
+        timeout = function.get("timeout")  # without one, Lambda's default is 3 s
+        too_long = isinstance(timeout, int | float) and timeout > _GATEWAY_TIMEOUT_SECONDS
+        if too_long and function.urn in behind_api:
             yield Violation(
-                function, f"a timeout of {timeout:g} s, above {_API_GATEWAY_WAITS_SECONDS} s"
+                function, f"a timeout of {timeout:g} s, above {_GATEWAY_TIMEOUT_SECONDS} s"
             )
 
 
-TIMEOUT_WITHIN_GATEWAYS: Final = StackRule(
-    name="function-timeout-within-gateways",
-    why=f"API Gateway waits {_API_GATEWAY_WAITS_SECONDS} s for a function. After that the caller "
-    "has its 504, and the function holds one of its few executions for an answer nobody gets.",
-    reference=f"{_GUIDE}/configuration-timeout.html",
-    fix=f"Set the config's function.timeoutSeconds to at most {_API_GATEWAY_WAITS_SECONDS}, and "
-    "timeout=settings.timeout_seconds on the Function in Compute of components/compute.py.",
-    check=_work_for_nobody,
-)
-
-
-def _untraced(function: Resource) -> Iterator[str]:
-    if function.get("tracingConfig", "mode") not in ("Active", UNKNOWN):
-        yield "no active tracing"
-
-
-FUNCTION_TRACES: Final = ResourceRule(
-    name="function-traces",
-    why="Without traces nobody can tell whether a slow answer waits for the function or the table.",
-    reference=f"{_GUIDE}/services-xray.html",
-    fix='Set tracing_config={"mode": "Active"} on the Function in Compute of '
-    "components/compute.py.",
-    types=frozenset({_FUNCTION}),
-    check=_untraced,
-)
-
-
-def _logs_for_ever(stack: Stack) -> Iterator[Violation]:
+def _without_log_group(stack: Stack) -> Iterator[Violation]:
     for function in stack.of_type(_FUNCTION):
-        group = function.get("loggingConfig", "logGroup")
-        if not stack.referred(function, group, _LOG_GROUP, "name"):
+        group = function.get("loggingConfig.logGroup")
+        if not stack.referred(function, group, "aws:cloudwatch/logGroup:LogGroup", "name"):
             yield Violation(function, "it does not log to a log group of this stack")
 
 
-FUNCTION_HAS_LOG_GROUP: Final = StackRule(
-    name="function-has-log-group",
-    why="Lambda makes a log group for a function that has none, and that one keeps everything "
-    "for ever.",
-    reference=f"{_GUIDE}/monitoring-cloudwatchlogs-loggroups.html",
-    fix='Set "log_group": log_group.name in the logging_config of the Function in Compute of '
-    "components/compute.py, to a LogGroup with retention_in_days.",
-    check=_logs_for_ever,
-)
-
-
 def _turned_off(stack: Stack) -> bool:
-    """Whether the config asks for no reservation, as accounts of low concurrency must."""
-    function = stack.settings.get("function")
-    return (
-        isinstance(function, Mapping)
-        and "reservedConcurrency" in function
-        and function["reservedConcurrency"] in (None, "none")
-    )
+    """Return whether the config asks for no reservation, as accounts of low concurrency must."""
+    settings = at(stack.settings, "function") or {}
+    return settings.get("reservedConcurrency", "default") in (None, "none")
 
 
-def _unreserved(stack: Stack) -> Iterator[Violation]:
-    for function in stack.of_type(_FUNCTION):
+def _unreserved(stack: Stack, *, by_choice: bool) -> Iterator[Violation]:
+    for function in stack.of_type(_FUNCTION) if _turned_off(stack) is by_choice else ():
         reserved = function.get("reservedConcurrentExecutions")
-        # The provider writes -1 for none; 0 is a function that is switched off.
+        # The provider writes -1 for no reservation; 0 switches the function off.
         if reserved is None or (isinstance(reserved, int | float) and reserved < 0):
             yield Violation(function, "no reserved concurrency")
 
 
-def _unreserved_against_config(stack: Stack) -> Iterator[Violation]:
-    return iter(()) if _turned_off(stack) else _unreserved(stack)
-
-
-def _unreserved_by_choice(stack: Stack) -> Iterator[Violation]:
-    return _unreserved(stack) if _turned_off(stack) else iter(())
-
-
-_WHY_RESERVE: Final = (
-    "Without a reservation a flood on this API takes the executions of every other function in "
-    "the account, and theirs take this one's."
-)
-
-FUNCTION_RESERVES_CONCURRENCY: Final = StackRule(
+_RESERVED: Final = Rule(
     name="function-reserves-concurrency",
-    why=_WHY_RESERVE,
+    why="Without a reservation, a flood on this API takes the executions of all other functions "
+    "in the account, and theirs take this one's.",
     reference=f"{_GUIDE}/configuration-concurrency.html",
-    fix="Set reserved_concurrent_executions=settings.reserved_concurrency on the Function in "
-    "Compute of components/compute.py; an account that cannot reserve any sets the config's "
-    "function.reservedConcurrency to none.",
-    check=_unreserved_against_config,
-)
-
-RESERVATION_TURNED_OFF: Final = StackRule(
-    name="function-reservation-turned-off",
-    level=Level.ADVISORY,
-    why=_WHY_RESERVE,
-    reference=f"{_GUIDE}/configuration-concurrency.html",
-    fix="Set the config's function.reservedConcurrency to a number once the account's concurrency "
-    "is at least 100 above it.",
-    check=_unreserved_by_choice,
+    fix=f"Set reserved_concurrent_executions on the Function in {_FILE}. In an account that cannot "
+    "reserve any, set the config's function.reservedConcurrency to none.",
+    check=lambda stack: _unreserved(stack, by_choice=False),
 )
 
 RULES: Final = (
-    TIMEOUT_WITHIN_GATEWAYS,
-    FUNCTION_TRACES,
-    FUNCTION_HAS_LOG_GROUP,
-    FUNCTION_RESERVES_CONCURRENCY,
-    RESERVATION_TURNED_OFF,
+    Rule(
+        name="function-timeout-within-gateways",
+        why=f"API Gateway waits {_GATEWAY_TIMEOUT_SECONDS} s for a function, then answers 504. "
+        "After that, the function keeps one of its few executions busy for nothing.",
+        reference=f"{_GUIDE}/configuration-timeout.html",
+        fix=f"Set the config's function.timeoutSeconds to at most {_GATEWAY_TIMEOUT_SECONDS}, and "
+        f"the timeout of the Function in {_FILE} from it.",
+        check=_outlasts_gateway,
+    ),
+    Rule(
+        name="function-traces",
+        why="Only a trace shows whether a slow answer waits for the function or for the table.",
+        reference=f"{_GUIDE}/services-xray.html",
+        fix=f'Set tracing_config={{"mode": "Active"}} on the Function in {_FILE}.',
+        check=needs(
+            (_FUNCTION,),
+            ("tracingConfig.mode", lambda mode: mode in ("Active", UNKNOWN), "no active tracing"),
+        ),
+    ),
+    Rule(
+        name="function-has-log-group",
+        why="Lambda makes a log group for a function that has none, and keeps its logs forever.",
+        reference=f"{_GUIDE}/monitoring-cloudwatchlogs-loggroups.html",
+        fix=f"Set log_group in the logging_config of the Function in {_FILE} to a LogGroup with "
+        "retention_in_days.",
+        check=_without_log_group,
+    ),
+    _RESERVED,
+    replace(
+        _RESERVED,
+        name="function-reservation-turned-off",
+        level=Level.ADVISORY,
+        fix="When the account's concurrency is at least 100 above it, set the config's "
+        "function.reservedConcurrency to a number.",
+        check=lambda stack: _unreserved(stack, by_choice=True),
+    ),
 )

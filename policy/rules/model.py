@@ -1,10 +1,11 @@
-"""What rules are made of, and what they see: the stack's resources as plain values.
+"""The parts of a rule, and the stack that it looks at: resources as plain values.
 
-The same rules run in the policy pack and in `python -m tools.policy.check`. In a preview some values are
-not known yet; they are `UNKNOWN`, and no rule takes one for a violation.
+The policy pack and `python -m tools policy` run the same rules. A value that a preview does not
+know yet is `UNKNOWN`, and no rule treats that as a violation.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from functools import cached_property
@@ -18,13 +19,20 @@ class _Unknown(Enum):
 UNKNOWN: Final = _Unknown.UNKNOWN
 
 
-class Level(StrEnum):
-    """What follows from a violation."""
+def at(value: Any, path: str) -> Any:  # noqa: ANN401  JSON
+    """Return the value at a dotted path; None if absent, `UNKNOWN` if it is not known yet."""
+    for step in path.split("."):
+        if not isinstance(value, Mapping):
+            return UNKNOWN if value is UNKNOWN else None
+        value = value.get(step)
+    return value
 
-    MANDATORY = "mandatory"
-    """Nothing is deployed or merged."""
-    ADVISORY = "advisory"
-    """It is said, and nothing else."""
+
+def listed(value: Any) -> list[Any]:  # noqa: ANN401  JSON
+    """Return a list as it is, a single value as a list of one, and None as an empty list."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(value)
+    return [] if value is None else [value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +49,17 @@ class Resource:
     """URNs of the resources whose outputs it takes, or that it waits for."""
 
     @property
-    def stack(self) -> str:
-        """Name of its stack: `urn:pulumi:<stack>::<project>::<type>::<name>`."""
-        return self.urn.split("::")[0].removeprefix("urn:pulumi:")
+    def in_production(self) -> bool:
+        """Whether its stack is production. URN: `urn:pulumi:<stack>::<project>::<type>::<name>`."""
+        return is_production(self.urn.split("::")[0].removeprefix("urn:pulumi:"))
 
-    def get(self, *path: str) -> Any:  # noqa: ANN401  JSON
-        """The property at `path`; None when it is not there, `UNKNOWN` when nobody knows yet."""
-        value: Any = self.properties
-        for step in path:
-            if not isinstance(value, Mapping):
-                return UNKNOWN if value is UNKNOWN else None
-            value = value.get(step)
-        return value
+    def get(self, path: str) -> Any:  # noqa: ANN401  JSON
+        """Return the property at a dotted path; see `at`."""
+        return at(self.properties, path)
 
-    def items(self, *path: str) -> Sequence[Any]:
-        """The list at `path`; empty when there is none, or when nobody knows yet."""
-        value = self.get(*path)
-        return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    def items(self, path: str) -> list[Any]:
+        """Return the list at a dotted path; one `UNKNOWN` item if the list is not known yet."""
+        return listed(self.get(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,32 +69,29 @@ class Stack:
     name: str
     resources: Sequence[Resource]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The stack's config under the project's namespace, as it is typed."""
+    """The stack's config under the project's namespace; see `settings_of`."""
 
     def of_type(self, token: str) -> list[Resource]:
-        """All resources of a type."""
+        """Return all resources of a type."""
         return self._by_type.get(token, [])
 
     def referred(
         self, source: Resource, value: object, token: str, attribute: str
     ) -> list[Resource]:
-        """The resources of a type that `value`, a property of `source`, refers to.
+        """Return the resources of a type that `value`, a property of `source`, refers to.
 
-        Known on both sides, `value` is their `attribute`. Otherwise, as ids and ARNs are in a
-        preview, they are among what `source` depends on; Pulumi knows that before it knows ids.
+        If both sides are known, `value` is their `attribute`: "arn", "id" or "name". In a preview
+        these are unknown; then they are among the dependencies of `source`, which Pulumi knows
+        before it knows ids.
         """
         if value is None:
             return []
-        if value is not UNKNOWN:
-            known = self._by_attribute(token, attribute).get(value)
-            if known:
-                return [known]
-        found = (self._by_urn.get(urn) for urn in source.dependencies)
+        if known := self._by_value.get((token, attribute, value)):
+            return [known]
         return [
             target
-            for target in found
-            if target is not None
-            and target.type == token
+            for urn in source.dependencies
+            if (target := self._by_value.get((token, "urn", urn)))
             and (value is UNKNOWN or target.get(attribute) in (None, UNKNOWN))
         ]
 
@@ -104,87 +103,97 @@ class Stack:
         return by_type
 
     @cached_property
-    def _by_urn(self) -> dict[str, Resource]:
-        return {resource.urn: resource for resource in self.resources}
+    def _by_value(self) -> dict[tuple[str, str, object], Resource]:
+        return {
+            (resource.type, attribute, value): resource
+            for resource in self.resources
+            for attribute, value in {**resource.properties, "urn": resource.urn}.items()
+            if attribute in ("arn", "id", "name", "urn") and isinstance(value, str)
+        }
 
-    @cached_property
-    def _indices(self) -> dict[tuple[str, str], dict[object, Resource]]:
-        return {}
 
-    def _by_attribute(self, token: str, attribute: str) -> dict[object, Resource]:
-        index = self._indices.get((token, attribute))
-        if index is None:
-            index = {r.get(attribute): r for r in self.of_type(token)}
-            index.pop(None, None)
-            index.pop(UNKNOWN, None)
-            self._indices[token, attribute] = index
-        return index
+def settings_of(project: str, config: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings in the project's namespace; mappings, lists and numbers parsed."""
+    settings: dict[str, Any] = {}
+    for key, value in config.items():
+        namespace, _, name = key.partition(":")
+        if namespace == project:
+            try:
+                settings[name] = json.loads(value)
+            except ValueError:
+                settings[name] = value
+    return settings
+
+
+class Level(StrEnum):
+    """The consequence of a violation."""
+
+    MANDATORY = "mandatory"
+    """Nothing is deployed or merged."""
+    ADVISORY = "advisory"
+    """It is reported, and nothing else."""
 
 
 class Violation(NamedTuple):
-    """A resource, or None for the stack as a whole, and what is wrong with it."""
+    """A resource, and what is wrong with it."""
 
-    resource: Resource | None
+    resource: Resource
     what: str
+
+
+Check = Callable[[Stack], Iterator[Violation]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What must hold, and what to tell whoever breaks it."""
+    """A property that must hold, and the advice for those who break it."""
 
     name: str
     why: str
     reference: str
-    """The AWS page that says so."""
+    """The AWS page that explains it."""
     fix: str
-    """What to do, with the config key or the place in the code."""
+    """The change to make, with the config key or the file."""
+    check: Check
+    """Return all violations in a stack."""
     level: Level = Level.MANDATORY
 
-    def violations(self, stack: Stack) -> Iterator[Violation]:
-        """All violations in a stack."""
-        raise NotImplementedError
 
+@dataclass(frozen=True)
+class Each:
+    """A check of single resources, which Pulumi applies before it makes them."""
 
-@dataclass(frozen=True, kw_only=True)
-class ResourceRule(Rule):
-    """A rule on single resources, which Pulumi applies before it makes them."""
-
-    types: frozenset[str]
+    types: Collection[str]
     check: Callable[[Resource], Iterator[str]]
-    """What is wrong with one of them."""
+    """Return what is wrong with a resource of one of `types`."""
 
-    def violations(self, stack: Stack) -> Iterator[Violation]:
+    def __call__(self, stack: Stack) -> Iterator[Violation]:
         for token in sorted(self.types):
             for resource in stack.of_type(token):
                 for what in self.check(resource):
                     yield Violation(resource, what)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StackRule(Rule):
-    """A rule on what resources are to each other."""
-
-    check: Callable[[Stack], Iterator[Violation]]
-
-    def violations(self, stack: Stack) -> Iterator[Violation]:
-        return self.check(stack)
-
-
-def is_production(stack: str) -> bool:
-    """Whether a stack's name says production: prod, production, prod-eu."""
-    return stack.replace("_", "-").replace(".", "-").split("-")[0] in ("prod", "production")
+def needs(types: Collection[str], *needed: tuple[str, Callable[[object], bool], str]) -> Each:
+    """Return a check of properties: dotted path, test, and what is wrong if the test fails."""
+    return Each(types, lambda one: (what for path, test, what in needed if not test(one.get(path))))
 
 
 def positive(value: object) -> bool:
-    """Whether a limit is set. The provider writes -1 for none; an unknown one may be."""
+    """Return whether a limit is set, or may be. The provider writes -1 for no limit."""
     return value is UNKNOWN or (isinstance(value, int | float) and value > 0)
 
 
 def true(value: object) -> bool:
-    """Whether a switch is on, or may be."""
+    """Return whether a switch is on, or may be."""
     return value is UNKNOWN or value is True
 
 
 def given(value: object) -> bool:
-    """Whether there is anything, or may be."""
+    """Return whether a value is there and not empty, or may be."""
     return value is UNKNOWN or bool(value)
+
+
+def is_production(stack: str) -> bool:
+    """Return whether a stack's name says production: prod, production, prod-eu."""
+    return stack.replace("_", "-").replace(".", "-").split("-")[0] in ("prod", "production")

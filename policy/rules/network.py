@@ -1,79 +1,64 @@
-"""Security groups let nobody in, and nothing out to just anywhere."""
+"""Security groups let no traffic in, and none out to the internet."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Any, Final
 
-from .model import Resource, ResourceRule
+from .model import Each, Resource, Rule, at, listed
 
 _REFERENCE: Final = "https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html"
-_GROUPS: Final = frozenset(
-    {
-        "aws:ec2/securityGroup:SecurityGroup",
-        "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
-    }
-)
+_GROUPS: Final = {
+    "aws:ec2/securityGroup:SecurityGroup",
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
+}
 _EITHER: Final = "aws:ec2/securityGroupRule:SecurityGroupRule"
 _INGRESS: Final = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 _EGRESS: Final = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-# What is wider than the widest private networks, 10.0.0.0/8 and fc00::/7, is the internet.
-_NARROWEST_INTERNET: Final = {4: 7, 6: 6}
+_INTERNET_PREFIX: Final = {4: 7, 6: 6}
+"""Longest prefix, by IP version, of a network that counts as the internet.
 
-
-def _networks(rule: Mapping[str, Any]) -> Iterator[str]:
-    """The networks that a rule names, in any of the forms that its type has."""
-    for single in ("cidrIpv4", "cidrIpv6"):
-        if isinstance(rule.get(single), str):
-            yield rule[single]
-    for several in ("cidrBlocks", "ipv6CidrBlocks"):
-        if isinstance(rule.get(several), list | tuple):
-            yield from (cidr for cidr in rule[several] if isinstance(cidr, str))
+One more is the widest private network: 10.0.0.0/8 and fc00::/7.
+"""
 
 
 def _internet(rule: Any) -> Iterator[str]:  # noqa: ANN401  JSON
-    for cidr in _networks(rule) if isinstance(rule, Mapping) else ():
-        network = ip_network(cidr, strict=False)
-        if network.prefixlen <= _NARROWEST_INTERNET[network.version]:
-            yield cidr
+    """Return the networks of a rule that are as wide as the internet."""
+    for key in ("cidrIpv4", "cidrIpv6", "cidrBlocks", "ipv6CidrBlocks"):
+        for cidr in listed(at(rule, key)):
+            if isinstance(cidr, str):
+                network = ip_network(cidr, strict=False)
+                if network.prefixlen <= _INTERNET_PREFIX[network.version]:
+                    yield cidr
 
 
-def _wide(resource: Resource, direction: str, token: str) -> Iterator[str]:
-    rules: list[Any] = []
-    if resource.type in _GROUPS:
-        rules = list(resource.items(direction))
-    elif resource.type == token or resource.get("type") == direction:
-        rules = [resource.properties]
-    for rule in rules:
-        for cidr in _internet(rule):
-            yield f"{direction} {'from' if direction == 'ingress' else 'to'} {cidr}"
+def _open(direction: str, preposition: str, token: str) -> Callable[[Resource], Iterator[str]]:
+    def check(resource: Resource) -> Iterator[str]:
+        if resource.type in _GROUPS:
+            rules = resource.items(direction)
+        elif resource.type == token or resource.get("type") == direction:
+            rules = [resource.properties]
+        else:
+            rules = []
+        return (f"{direction} {preposition} {cidr}" for rule in rules for cidr in _internet(rule))
+
+    return check
 
 
-def _open_ingress(resource: Resource) -> Iterator[str]:
-    return _wide(resource, "ingress", _INGRESS)
-
-
-def _open_egress(resource: Resource) -> Iterator[str]:
-    return _wide(resource, "egress", _EGRESS)
-
-
-NO_OPEN_INGRESS: Final = ResourceRule(
-    name="no-open-ingress",
-    why="Nothing in this VPC answers anybody: the function is called through Lambda, not over the "
-    "network.",
-    reference=_REFERENCE,
-    fix="Remove the ingress rule in Network of components/network.py.",
-    types=_GROUPS | {_EITHER, _INGRESS},
-    check=_open_ingress,
+RULES: Final = (
+    Rule(
+        name="no-open-ingress",
+        why="Nothing in this VPC takes connections: the function is called through Lambda, not "
+        "over the network.",
+        reference=_REFERENCE,
+        fix="Remove the ingress rule in components/network.py.",
+        check=Each(_GROUPS | {_EITHER, _INGRESS}, _open("ingress", "from", _INGRESS)),
+    ),
+    Rule(
+        name="no-egress-to-everywhere",
+        why="A function that can reach the internet can send every record anywhere.",
+        reference=_REFERENCE,
+        fix="Name the endpoint's prefix list (prefix_list_id) instead of a network, as "
+        "components/network.py does for DynamoDB.",
+        check=Each(_GROUPS | {_EITHER, _EGRESS}, _open("egress", "to", _EGRESS)),
+    ),
 )
-
-NO_EGRESS_TO_EVERYWHERE: Final = ResourceRule(
-    name="no-egress-to-everywhere",
-    why="A function that may reach everywhere can carry every record anywhere.",
-    reference=_REFERENCE,
-    fix="Name the endpoint's prefix list (prefix_list_id) instead of a network, as Network of "
-    "components/network.py does for DynamoDB.",
-    types=_GROUPS | {_EITHER, _EGRESS},
-    check=_open_egress,
-)
-
-RULES: Final = (NO_OPEN_INGRESS, NO_EGRESS_TO_EVERYWHERE)

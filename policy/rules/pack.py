@@ -1,7 +1,6 @@
 """The rules as policies of a Pulumi policy pack."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -18,96 +17,53 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 from . import RULES
-from .model import UNKNOWN, Resource, ResourceRule, Rule, Stack, StackRule
+from .model import UNKNOWN, Each, Resource, Rule, Stack, settings_of
 
 
 def policies() -> list[Policy]:
-    """One policy for each rule."""
+    """Return one policy for each rule."""
     return [_policy(rule) for rule in RULES]
 
 
 def _policy(rule: Rule) -> Policy:
-    level = EnforcementLevel(rule.level.value)
-    if isinstance(rule, ResourceRule):
-        return ResourceValidationPolicy(
-            rule.name,
-            rule.why,
-            lambda args, report: _validate_resource(rule, args, report),
-            level,
-            remediation_steps=rule.fix,
-            url=rule.reference,
-        )
-    if isinstance(rule, StackRule):
-        return StackValidationPolicy(
-            rule.name,
-            rule.why,
-            lambda args, report: _validate_stack(rule, args, report),
-            level,
-            remediation_steps=rule.fix,
-            url=rule.reference,
-        )
-    raise TypeError(f"{rule.name} is neither a rule on resources nor on the stack")
+    def check(stack: Stack, report: ReportViolation) -> None:
+        for resource, what in rule.check(stack):
+            report(f"What: {what}.\nSee: {rule.reference}\nFix: {rule.fix}", resource.urn)
 
-
-def _validate_resource(
-    rule: ResourceRule, args: ResourceValidationArgs, report: ReportViolation
-) -> None:
-    if args.resource_type in rule.types:
+    def check_resource(args: ResourceValidationArgs, report: ReportViolation) -> None:
         resource = Resource(
-            type=args.resource_type,
-            name=args.name,
-            urn=args.urn,
-            properties=plain(args.props),
+            type=args.resource_type, name=args.name, urn=args.urn, properties=_plain(args.props)
         )
-        for what in rule.check(resource):
-            report(_message(rule, what), args.urn)
+        check(Stack(name=pulumi.get_stack(), resources=[resource]), report)
 
+    def check_stack(args: StackValidationArgs, report: ReportViolation) -> None:
+        resources = [_resource(resource) for resource in args.resources]
+        # Pulumi hands the stack's config to policy packs too.
+        settings = settings_of(pulumi.get_project(), pulumi.runtime.get_config_env())
+        check(Stack(name=pulumi.get_stack(), resources=resources, settings=settings), report)
 
-def _validate_stack(rule: StackRule, args: StackValidationArgs, report: ReportViolation) -> None:
-    stack = Stack(
-        name=pulumi.get_stack(),
-        resources=[_resource(resource) for resource in args.resources],
-        settings=_settings(),
-    )
-    for violation in rule.check(stack):
-        urn = violation.resource.urn if violation.resource else None
-        report(_message(rule, violation.what), urn)
+    level = EnforcementLevel(rule.level.value)
+    common: dict[str, Any] = {"remediation_steps": rule.fix, "url": rule.reference}
+    if isinstance(rule.check, Each):
+        return ResourceValidationPolicy(rule.name, rule.why, check_resource, level, **common)
+    return StackValidationPolicy(rule.name, rule.why, check_stack, level, **common)
 
 
 def _resource(resource: PolicyResource) -> Resource:
+    others = [*resource.dependencies]
+    for of_property in resource.property_dependencies.values():
+        others += of_property
     return Resource(
         type=resource.resource_type,
         name=resource.name,
         urn=resource.urn,
-        properties=plain(resource.props),
-        dependencies=frozenset(_urns(resource)),
+        properties=_plain(resource.props),
+        dependencies=frozenset(other.urn for other in others),
     )
 
 
-def _urns(resource: PolicyResource) -> Iterable[str]:
-    for others in (resource.dependencies, *resource.property_dependencies.values()):
-        yield from (other.urn for other in others)
-
-
-def _message(rule: Rule, what: str) -> str:
-    return f"What: {what}.\nSee: {rule.reference}\nFix: {rule.fix}"
-
-
-def _settings() -> dict[str, Any]:
-    """The stack's config under the project's namespace; Pulumi hands it to policy packs, too."""
-    prefix = f"{pulumi.get_project()}:"
-    settings: dict[str, Any] = {}
-    for key, value in pulumi.runtime.get_config_env().items():
-        if key.startswith(prefix):
-            try:
-                settings[key.removeprefix(prefix)] = json.loads(value)
-            except ValueError:
-                settings[key.removeprefix(prefix)] = value
-    return settings
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401  JSON
-    """Properties without Pulumi's wrappers, which raise when they are asked for an unknown."""
+def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
+    """Return properties without Pulumi's wrappers, which raise when an unknown value is read."""
     if isinstance(value, Mapping):
         return {key: _at(value, key) for key in value}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -117,6 +73,6 @@ def plain(value: Any) -> Any:  # noqa: ANN401  JSON
 
 def _at(container: Any, key: Any) -> Any:  # noqa: ANN401  JSON
     try:
-        return plain(container[key])
+        return _plain(container[key])
     except UnknownValueError:
         return UNKNOWN

@@ -42,8 +42,8 @@ class Engine:
     said: list[str] = field(default_factory=list)
     """Every event of the engine, as JSON."""
 
-    def configure(self, **changes: Any) -> None:
-        """Give the stack the config of the fixture stack with changes; see `tests.stacks.config`."""
+    def configure(self, **changes: Any) -> None:  # noqa: ANN401  JSON
+        """Set the config of the fixture stack with changes; see `tests.stacks.config`."""
         workspace = self.stack.workspace
         kept = workspace.stack_settings(self.name)
         kept.config = dict(stacks.config(self.name, **changes).values)

@@ -27,7 +27,7 @@ from tools.recorder.aws import created, looked_up
 REGION: Final = "eu-central-1"
 _UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """How the engine writes a value that a preview does not know."""
-_SECRET: Final = "4dabf18193072939515e22adb298388d"  # noqa: S105  the protocol's mark, not a secret
+_SECRET: Final = "4dabf18193072939515e22adb298388d"
 _REPLACED_BY: Final = {
     "aws:apigateway/deployment:Deployment": {"restApi", "triggers"},
     "aws:apigateway/methodSettings:MethodSettings": {"restApi", "stageName", "methodPath"},
@@ -63,14 +63,15 @@ _REPLACED_BY: Final = {
 _lock = threading.Lock()
 
 
-def _log(call: str, urn: str, **more: Any) -> None:  # noqa: ANN401  JSON
+def _log(call: str, urn: str, **more: Any) -> None:
     if path := os.environ.get("PROVIDER_LOG"):
         with _lock, open(path, "a", encoding="utf-8") as file:  # noqa: PTH123
             file.write(json.dumps({"call": call, "urn": urn, **more}) + "\n")
 
 
 def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
-    return json_format.MessageToDict(struct)
+    plain: dict[str, Any] = json_format.MessageToDict(struct)
+    return plain
 
 
 def _struct(value: dict[str, Any]) -> struct_pb2.Struct:
@@ -82,7 +83,7 @@ def _type_and_name(urn: str) -> tuple[str, str]:
     return types.rpartition("$")[2], name
 
 
-def _open(value: Any) -> Any:  # noqa: ANN401  JSON
+def _open(value: Any) -> Any:
     """Return a value without the marks of secrets."""
     if isinstance(value, dict):
         if _SECRET in value.values():
@@ -101,35 +102,39 @@ def _properties(type_: str) -> set[str]:
     return {re.sub("_(.)", lambda found: found[1].upper(), name) for name in parameters}
 
 
+Message = Any
+"""A message of the protocol, whose classes have no types."""
+
+
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """The calls that the engine makes, in the order in which it makes them."""
 
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+    def GetPluginInfo(self, request: Message, context: Message) -> Message:
         return plugin_pb2.PluginInfo(version="7.51.0")
 
-    def Handshake(self, request: Any, context: Any) -> Any:
+    def Handshake(self, request: Message, context: Message) -> Message:
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)
 
-    def GetSchema(self, request: Any, context: Any) -> Any:
+    def GetSchema(self, request: Message, context: Message) -> Message:
         return provider_pb2.GetSchemaResponse(schema="{}")
 
-    def CheckConfig(self, request: Any, context: Any) -> Any:
+    def CheckConfig(self, request: Message, context: Message) -> Message:
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    def DiffConfig(self, request: Any, context: Any) -> Any:
+    def DiffConfig(self, request: Message, context: Message) -> Message:
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
-    def Configure(self, request: Any, context: Any) -> Any:
+    def Configure(self, request: Message, context: Message) -> Message:
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, acceptResources=True
         )
 
-    def Invoke(self, request: Any, context: Any) -> Any:
+    def Invoke(self, request: Message, context: Message) -> Message:
         response = provider_pb2.InvokeResponse()
         json_format.ParseDict(looked_up(request.tok, REGION), getattr(response, "return"))
         return response
 
-    def Check(self, request: Any, context: Any) -> Any:
+    def Check(self, request: Message, context: Message) -> Message:
         type_, name = _type_and_name(request.urn)
         inputs, old = _plain(request.news), _plain(request.olds)
         properties = _properties(type_)
@@ -145,7 +150,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             ],
         )
 
-    def Diff(self, request: Any, context: Any) -> Any:
+    def Diff(self, request: Message, context: Message) -> Message:
         type_, _ = _type_and_name(request.urn)
         old, new = _open(_plain(request.old_inputs)), _open(_plain(request.news))
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
@@ -156,7 +161,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             replaces=[key for key in changed if key in _REPLACED_BY.get(type_, ())],
         )
 
-    def Create(self, request: Any, context: Any) -> Any:
+    def Create(self, request: Message, context: Message) -> Message:
         type_, name = _type_and_name(request.urn)
         inputs = _plain(request.properties)
         failing = os.environ.get("PROVIDER_FAILS_AT")
@@ -178,18 +183,18 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         _log("create", request.urn, id=id_)
         return provider_pb2.CreateResponse(id=id_, properties=_struct({**inputs, **added}))
 
-    def Update(self, request: Any, context: Any) -> Any:
+    def Update(self, request: Message, context: Message) -> Message:
         if not request.preview:
             _log("update", request.urn, id=request.id)
         return provider_pb2.UpdateResponse(
             properties=_struct({**_plain(request.olds), **_plain(request.news)})
         )
 
-    def Delete(self, request: Any, context: Any) -> Any:
+    def Delete(self, request: Message, context: Message) -> Message:
         _log("delete", request.urn, id=request.id)
         return empty_pb2.Empty()
 
-    def Cancel(self, request: Any, context: Any) -> Any:
+    def Cancel(self, request: Message, context: Message) -> Message:
         return empty_pb2.Empty()
 
 

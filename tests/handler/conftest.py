@@ -1,4 +1,4 @@
-"""The function as Lambda would call it, and a table that does as the test says."""
+"""The function as Lambda would call it, and tables that do as the test says."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import botocore.session
 import pytest
@@ -26,22 +26,20 @@ ENVIRONMENT = {
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-OTHER_AWS_VARIABLES = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB")
 
 
 def _enter_lambda(patch: pytest.MonkeyPatch) -> None:
-    """The variables that Lambda sets, and nothing of the developer's own account."""
-    for name in OTHER_AWS_VARIABLES:
+    """Set the variables that Lambda sets, and remove those of the developer's own account."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
         patch.delenv(name, raising=False)
     for name, value in ENVIRONMENT.items():
         patch.setenv(name, value)
 
 
 @pytest.fixture(autouse=True)
-def lambda_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Each test runs as in Lambda."""
+def lambda_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs with Lambda's variables."""
     _enter_lambda(monkeypatch)
-    return dict(ENVIRONMENT)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +51,7 @@ def app() -> ModuleType:
 
 
 class Memory:
-    """A table that keeps what it is given, or raises what it is told to."""
+    """A table that keeps what it is given, or raises."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -65,34 +63,38 @@ class Memory:
         self.items.append(item)
 
 
-class Handled:
+class Handled(NamedTuple):
     """One event handled: what the caller got, what was stored, what was logged."""
 
-    def __init__(self, response: dict[str, Any], stored: list[Any], output: str) -> None:
-        self.response = response
-        self.status: int = response["statusCode"]
-        self.message: str = json.loads(response["body"])["message"]
-        self.stored = stored
-        self.output = output
+    response: dict[str, Any]
+    stored: list[Any]
+    output: str
+
+    @property
+    def status(self) -> int:
+        status: int = self.response["statusCode"]
+        return status
+
+    @property
+    def message(self) -> str:
+        message: str = json.loads(self.response["body"])["message"]
+        return message
 
     @property
     def log(self) -> dict[str, Any]:
         """The event's log line; there must be exactly one."""
-        line, end = self.output[:-1], self.output[-1:]
-        assert end == "\n"
-        assert "\n" not in line
+        (line,) = self.output.splitlines(keepends=True)
+        assert line.endswith("\n")
         entry: dict[str, Any] = json.loads(line)
         return entry
 
 
 Caller = Callable[..., Handled]
-Poster = Callable[..., dict[str, Any]]
-Failing = Callable[[Exception], Memory]
 
 
 @pytest.fixture(scope="session")
 def call(app: ModuleType) -> Caller:
-    """Handle one event, against a table in memory unless another is given."""
+    """Handle one event, with a table in memory unless another is given."""
 
     def call(event: object, *, table: Any = None, context: object = None) -> Handled:  # noqa: ANN401
         table = Memory() if table is None else table
@@ -105,59 +107,15 @@ def call(app: ModuleType) -> Caller:
     return call
 
 
-@pytest.fixture(scope="session")
-def failing() -> Failing:
-    """A table that raises."""
-    return Memory
-
-
-@pytest.fixture(scope="session")
-def post() -> Poster:
-    """A POST /data as API Gateway's Lambda proxy integration hands it over."""
-
-    def post(body: object, **changes: object) -> dict[str, Any]:
-        headers = {
-            "accept": "*/*",
-            "content-type": "application/json",
-            "Host": "abcdef1234.execute-api.eu-central-1.amazonaws.com",
-            "User-Agent": "curl/8.5.0",
-            "X-Amzn-Trace-Id": "Root=1-5e66d96f-7491f09xmpl79d18acf3d050",
-            "x-api-key": "SECRETKEY4f8a9bQ2w7",
-            "X-Forwarded-For": "203.0.113.7",
-        }
-        return {
-            "resource": "/data",
-            "path": "/data",
-            "httpMethod": "POST",
-            "headers": headers,
-            "multiValueHeaders": {name: [value] for name, value in headers.items()},
-            "queryStringParameters": None,
-            "multiValueQueryStringParameters": None,
-            "pathParameters": None,
-            "stageVariables": None,
-            "requestContext": {
-                "resourcePath": "/data",
-                "httpMethod": "POST",
-                "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
-                "identity": {"apiKey": "SECRETKEY4f8a9bQ2w7", "sourceIp": "203.0.113.7"},
-            },
-            "body": body,
-            "isBase64Encoded": False,
-            **changes,
-        }
-
-    return post
-
-
 class Stall(bytes):
-    """The beginning of an answer."""
+    """The beginning of an answer that never ends."""
 
 
 class LoopbackTable(socketserver.ThreadingTCPServer):
     """A DynamoDB endpoint that plays its script, one entry a request, repeating the last.
 
-    An entry is the bytes to answer with before the connection is closed, none at all to reset it,
-    or None to say nothing until the test ends. `Stall` begins an answer and never ends it.
+    An entry is the bytes to answer with before the connection is closed, no bytes to reset it, or
+    None to stay silent until the test ends.
     """
 
     allow_reuse_address = True
@@ -174,28 +132,28 @@ class LoopbackTable(socketserver.ThreadingTCPServer):
         self.over = threading.Event()
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
-        """Close at once; the inherited method would say goodbye first, even to reset."""
+        """Close at once; the inherited method would shut the connection down in order first."""
         self.close_request(request)
 
     @property
     def items(self) -> dict[str, Any]:
-        """What the table holds when it has stored all that it was asked to."""
+        """The table's items by id, if it stored all that it was asked to."""
         items = [json.loads(request)["Item"] for request in self.requests]
         return {item["id"]["S"]: item for item in items}
 
-    @staticmethod
-    def answer(status: int, body: str = "{}", **headers: str) -> bytes:
-        """An HTTP response; headers are given with underscores."""
-        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
-        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        return "\r\n".join([*lines, "Connection: close", "", body]).encode()
 
-    @classmethod
-    def error(cls, status: int, code: str, **headers: str) -> bytes:
-        """An error the way DynamoDB puts it."""
-        text = f"no detail of {code} may reach the caller"
-        body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": text}
-        return cls.answer(status, json.dumps(body), **headers)
+def answer(status: int, body: str = "{}", **headers: str) -> bytes:
+    """An HTTP response; names of headers are given with underscores."""
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "Connection: close", "", body]).encode()
+
+
+def error(status: int, code: str, **headers: str) -> bytes:
+    """An error answer of DynamoDB."""
+    text = f"no detail of {code} may reach the caller"
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": text}
+    return answer(status, json.dumps(body), **headers)
 
 
 class _Play(socketserver.StreamRequestHandler):
@@ -212,14 +170,12 @@ class _Play(socketserver.StreamRequestHandler):
                 length = int(line.split(b":")[1])
         self.server.requests.append(self.rfile.read(length))
         script = self.server.script
-        answer = script.pop(0) if len(script) > 1 else script[0]
-        if answer is None:
+        entry = script.pop(0) if len(script) > 1 else script[0]
+        if entry:
+            self.wfile.write(entry)
+        if entry is None or isinstance(entry, Stall):
             self.server.over.wait(10)
-        elif answer:
-            self.wfile.write(answer)
-            if isinstance(answer, Stall):
-                self.server.over.wait(10)
-        else:
+        elif not entry:
             self._reset()
 
     def _reset(self) -> None:

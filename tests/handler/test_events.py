@@ -1,39 +1,39 @@
-"""Whatever API Gateway hands over, with the real client: stored as sent, or not at all."""
+"""Any event that API Gateway may hand over: stored whole, or refused; at little cost."""
 
 import json
-from typing import Any
+import tracemalloc
+from typing import Any, Final
 
 import pytest
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis import given
+from hypothesis import strategies as st
 
+from handler.record import MAX_BODY_BYTES, MAX_ID_BYTES
 from handler.table import Table
 from tests.fuzzing import examples
-from tests.handler.conftest import ENVIRONMENT, Caller
+from tests.handler import events
+from tests.handler.conftest import ENVIRONMENT, Caller, Memory
 from tests.handler.events import (
     BODY_SECRET,
     HEADER_SECRET,
+    ITEM,
+    JSON_TYPE,
+    RECORD,
     Headers,
-    Item,
-    Sent,
-    events,
-    record_in,
-    rest,
+    item_in,
+    post,
 )
 
 NAME = ENVIRONMENT["TABLE_NAME"]
-TYPE = [("Content-Type", "application/json")]
-RECORD = '{"id": "12", "title": "Test Movie", "year": "2023"}'
-ITEM = {"id": {"S": "12"}, "title": {"S": "Test Movie"}, "year": {"N": "2023"}}
 LOGGED = {"timestamp", "level", "message", "outcome", "status", "requestId"}
+FAILED = {*LOGGED, "itemId", "errorType", "errorCode", "stackTrace"}
 
 
 def from_the_console(headers: Headers | None) -> dict[str, Any]:
-    """What API Gateway's Test button sends: no key, no client, and only the headers typed in."""
-    event = rest(RECORD, headers)
+    """What API Gateway's Test button sends: no key, no client, only the headers typed in."""
+    event = post(RECORD, headers)
     event["requestContext"] |= {
         "identity": {"apiKey": "test-invoke-api-key", "sourceIp": "test-invoke-source-ip"},
-        "path": "/data",
         "stage": "test-invoke-stage",
     }
     return event | {"queryStringParameters": None, "multiValueQueryStringParameters": None}
@@ -48,15 +48,9 @@ def from_an_http_api(body: str, *, encoded: bool = False) -> dict[str, Any]:
         "version": "2.0",
         "routeKey": "POST /data",
         "rawPath": "/data",
-        "rawQueryString": "",
         "cookies": [f"a={HEADER_SECRET}"],
         "headers": {"content-type": "application/json", "x-api-key": HEADER_SECRET},
-        "requestContext": {
-            "accountId": "123456789012",
-            "http": {"method": "POST", "path": "/data", "userAgent": HEADER_SECRET},
-            "requestId": "JKJaXmPLvHcESHA=",
-            "stage": "$default",
-        },
+        "requestContext": {"http": {"method": "POST"}, "requestId": "JKJaXmPLvHcESHA="},
         "body": body,
         "isBase64Encoded": encoded,
     }
@@ -65,15 +59,15 @@ def from_an_http_api(body: str, *, encoded: bool = False) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("event", "status"),
     [
-        (rest(RECORD, TYPE), 200),
-        (rest(RECORD, TYPE * 2), 200),
-        (rest(RECORD, None), 415),
-        (rest(None, TYPE), 400),
-        (rest(None, None), 400),
-        (rest("eyJpZCI6ICIxMiJ9", TYPE, base64_encoded=True), 415),
-        (rest(RECORD, TYPE, base64_encoded=True), 415),
+        (post(), 200),
+        (post(headers=JSON_TYPE * 2), 200),
+        (post(headers=None), 415),
+        (post(None), 400),
+        (post(None, None), 400),
+        (post("eyJpZCI6ICIxMiJ9", isBase64Encoded=True), 415),
+        (post(isBase64Encoded=True), 415),
         (from_the_console(None), 415),
-        (from_the_console(TYPE), 200),
+        (from_the_console(JSON_TYPE), 200),
         (from_an_http_api(RECORD), 200),
         (from_an_http_api("eyJpZCI6ICIxMiJ9", encoded=True), 415),
     ],
@@ -88,47 +82,159 @@ def test_each_shape_of_event_has_its_answer(
     assert HEADER_SECRET not in result.output
 
 
-def test_any_series_of_requests_leaves_the_table_with_exactly_what_was_confirmed(
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[dict[str, Any], bool | None]:
+    """An event, and whether it says that its body is JSON; None if it says so and denies it."""
+    is_json = draw(st.sampled_from([True, True, True, True, None, False]))
+    types = {True: [events.json_types], None: [events.json_types, events.other_types], False: []}
+    headers = [draw(drawn) for drawn in types[is_json]]
+    if is_json is False:
+        headers += draw(st.lists(events.other_types, max_size=2))
+    headers = draw(st.permutations([*headers, *draw(st.lists(events.other_headers))]))
+    event = post(draw(events.bodies), headers)
+    left_out = draw(st.sampled_from(["headers", "multiValueHeaders", *[None] * 8]))
+    if left_out:
+        del event[left_out]
+    if draw(st.integers(0, 9)) == 9 and event["body"]:
+        return event | {"isBase64Encoded": True}, False
+    return event, is_json
+
+
+def test_any_requests_leave_the_table_with_exactly_what_was_confirmed(
     call: Caller,
     dynamodb: Any,  # noqa: ANN401
 ) -> None:
     table = Table(NAME, 10)
 
-    class Requests(RuleBasedStateMachine):
-        """The table and, beside it, what it should hold."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.expected: dict[str, Item] = {}
-            for item in self.stored().values():
-                dynamodb.delete_item(TableName=NAME, Key={"id": item["id"]})
-
-        def stored(self) -> dict[str, Item]:
-            items = dynamodb.scan(TableName=NAME)["Items"]
-            return {item["id"]["S"]: item for item in items}
-
-        @rule(sent=events())
-        def send(self, sent: Sent) -> None:
-            before = json.dumps(sent.event)
-            result = call(sent.event, table=table)
-            assert json.dumps(sent.event) == before
-            item = record_in(sent.event["body"])
-            if item is None or sent.is_json is False:
+    @examples(60)
+    @given(sent=st.lists(requests(), min_size=1, max_size=6))
+    def send(sent: list[tuple[dict[str, Any], bool | None]]) -> None:
+        for item in dynamodb.scan(TableName=NAME)["Items"]:
+            dynamodb.delete_item(TableName=NAME, Key={"id": item["id"]})
+        expected = {}
+        for event, is_json in sent:
+            before = json.dumps(event)
+            result = call(event, table=table)
+            assert json.dumps(event) == before
+            item = item_in(event["body"])
+            if item is None or is_json is False:
                 assert result.status in (400, 413, 415)
-            elif sent.is_json:
+            elif is_json:
                 assert result.status == 200
             log = result.log
             if result.status == 200:
                 assert item is not None
-                self.expected[item["id"]["S"]] = item
+                expected[item["id"]["S"]] = item
                 assert log.pop("itemId") == item["id"]["S"]
             assert log.keys() == LOGGED
             assert log["status"] == result.status
             assert BODY_SECRET not in json.dumps(log)
             assert HEADER_SECRET not in json.dumps([log, result.response])
+        items = dynamodb.scan(TableName=NAME)["Items"]
+        assert {item["id"]["S"]: item for item in items} == expected
 
-        @invariant()
-        def the_table_holds_what_was_confirmed(self) -> None:
-            assert self.stored() == self.expected
+    send()
 
-    run_state_machine_as_test(Requests, settings=settings(examples(30), stateful_step_count=10))
+
+@examples()
+@given(request=requests())
+def test_an_error_that_quotes_everything_logs_neither_body_nor_headers(
+    call: Caller, request: tuple[dict[str, Any], bool | None]
+) -> None:
+    result = call(request[0], table=Memory(ValueError(BODY_SECRET + HEADER_SECRET)))
+    assert result.log.keys() == (FAILED if result.status == 500 else LOGGED)
+    assert BODY_SECRET not in json.dumps({**result.log, "itemId": ""})
+    assert HEADER_SECRET not in result.output + json.dumps(result.response)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+names = st.sampled_from(["Content-Type", "content-type", "x-api-key"]) | st.text()
+values = st.sampled_from(["application/json", "APPLICATION/JSON;x"]) | st.text() | anything
+any_events = anything | st.fixed_dictionaries(
+    {"body": st.just(RECORD) | st.text() | anything},
+    optional={
+        "headers": st.dictionaries(names, values) | anything,
+        "multiValueHeaders": st.dictionaries(names, st.lists(values)) | anything,
+        "isBase64Encoded": st.just(False) | anything,
+        "requestContext": anything,
+    },
+)
+
+
+@examples()
+@given(event=any_events)
+def test_no_event_of_any_shape_is_an_error_of_the_function(call: Caller, event: object) -> None:
+    result = call(event)
+    assert result.response == {
+        "statusCode": result.status,
+        "headers": {"Content-Type": "application/json"},
+        "body": json.dumps({"message": result.message}),
+        "isBase64Encoded": False,
+    }
+    assert result.status in (200, 400, 413, 415)
+    assert result.log["status"] == result.status
+    assert len(result.stored) == (result.status == 200)
+
+
+MAX_BYTES: Final = 128 * 2**20 // 32
+"""A small part of the smallest function, most of which the AWS SDK takes."""
+MAX_PAYLOAD_BYTES: Final = 6 * 2**20
+"""The most that Lambda hands to a function:
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+
+def filled(start: str, unit: str, end: str, size: int = MAX_BODY_BYTES) -> str:
+    """As many units as fit into `size` bytes."""
+    room = size - len((start + end).encode())
+    return start + unit * (room // len(unit.encode())) + end
+
+
+NESTED = "[" * 50 + "1" + "]" * 50
+BODIES = {
+    "open arrays": "[" * MAX_BODY_BYTES,
+    "open objects": filled("", '{"":', ""),
+    "nested arrays": "[" * 16_000 + "]" * 16_000,
+    "nested objects": '{"a":' * 5400 + "1" + "}" * 5400,
+    "nesting that is read": "[" * 900 + "]" * 900,
+    "nested and wide": filled("[", NESTED + ",", "0]"),
+    "objects": filled("[", "{},", "0]"),
+    "integers": filled("[", "1000,", "0]"),
+    "fractions": filled("[", "5e-324,", "0]"),
+    "a long integer": "9" * MAX_BODY_BYTES,
+    "a long exponent": "1e" + "9" * (MAX_BODY_BYTES - 2),
+    "a year of digits": filled('{"id": "1", "title": "x", "year": ', "9", "}"),
+    "a year of almost digits": filled('{"id": "1", "title": "x", "year": "', "9", 'x"}'),
+    "one key again and again": filled("{", '"id":0,', '"id":0}'),
+    "many keys": "{" + ",".join(f'"{i:x}":0' for i in range(3800)) + "}",
+    "a long key": filled('{"', "é", '":1}'),
+    "escapes": filled('{"title": "', "\\u0000", '"}'),
+    "halves of pairs": filled('{"title": "', "\\ud800", '"}'),
+    "an open string": filled('{"title": "', "\\n", ""),
+    "wide characters": filled('{"title": "', "🎬", '"}'),
+    "spaces": " " * MAX_BODY_BYTES,
+    "the longest id": json.dumps({"id": "\0" * MAX_ID_BYTES, "title": "x", "year": 1}),
+    "all that Lambda takes, wide": "🎬" + "x" * MAX_PAYLOAD_BYTES,
+    "all that Lambda takes, nested": "[" * MAX_PAYLOAD_BYTES,
+    "all that Lambda takes": filled('{"id":"1","year":1,"title":"', "x", '"}', MAX_PAYLOAD_BYTES),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_no_body_costs_much_memory_or_log(call: Caller, name: str) -> None:
+    event = post(BODIES[name])
+    tracemalloc.start()
+    try:
+        result = call(event)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MAX_BYTES
+    too_large = len(BODIES[name]) > MAX_BODY_BYTES
+    assert result.status == (200 if name == "the longest id" else 413 if too_large else 400)
+    assert len(result.response["body"]) < 1000
+    # The longest id, each of its characters escaped, and little else.
+    assert len(result.output) < 6 * MAX_ID_BYTES + 1000

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from policy.rules.model import Resource, ResourceRule, Rule, Stack
+from policy.rules import RULES
+from policy.rules.model import Resource, Stack
 
-STACK = "dev"
+_BY_NAME = {rule.name: rule for rule in RULES}
 
 
 def made(
@@ -14,27 +15,22 @@ def made(
     /,
     *,
     on: Iterable[Resource] = (),
-    stack: str = STACK,
-    **given: Any,  # noqa: ANN401  JSON
+    stack: str = "dev",
+    **properties: Any,  # noqa: ANN401  JSON
 ) -> Resource:
-    """A resource with these properties, which depends on others."""
+    """Return a resource with these properties, which depends on others."""
     return Resource(
-        type=token,
+        type=f"aws:{token}",
         name=name,
-        urn=f"urn:pulumi:{stack}::throttled-api::{token}::{name}",
-        properties=given,
+        urn=f"urn:pulumi:{stack}::any-project::aws:{token}::{name}",
+        properties=properties,
         dependencies=frozenset(other.urn for other in on),
     )
 
 
 def violations(
-    rule: Rule, *resources: Resource, stack: str = STACK, settings: dict[str, Any] | None = None
+    rule: str, *resources: Resource, stack: str = "dev", settings: dict[str, Any] | None = None
 ) -> list[str]:
-    """What is wrong with these resources, by a rule, each with the name of the resource."""
-    found = rule.violations(Stack(name=stack, resources=resources, settings=settings or {}))
-    return [f"{v.resource.name}: {v.what}" if v.resource else v.what for v in found]
-
-
-def fits(rule: ResourceRule, **given: Any) -> bool:  # noqa: ANN401  JSON
-    """Whether each type of resource that a rule is about may have these properties."""
-    return not any(violations(rule, made(token, **given)) for token in rule.types)
+    """Return what a rule finds in a stack of these resources, each with the resource's name."""
+    found = _BY_NAME[rule].check(Stack(name=stack, resources=resources, settings=settings or {}))
+    return [f"{resource.name}: {what}" for resource, what in found]

@@ -17,18 +17,17 @@ from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]  # l
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
-from tools.policy.check import recorded
 from policy.rules import RULES
-from policy.rules.model import UNKNOWN, Resource, Stack
+from policy.rules.model import UNKNOWN, Stack
+from tests.stacks import PROJECT, config
+from tools.policy.command import recorded
 
 PACK = Path(__file__).parents[2] / "policy"
-PROJECT = "throttled-api"
+Analyzer = analyzer_pb2_grpc.AnalyzerStub
 
 
 @pytest.fixture(scope="module")
-def analyzer(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
+def analyzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Analyzer]:
     """The pack, started as Pulumi starts it, from a copy of its folder with nothing beside it."""
     folder = tmp_path_factory.mktemp("pack") / "policy"
     shutil.copytree(PACK, folder, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
@@ -50,14 +49,14 @@ def analyzer(
         assert process.stdout
         port = process.stdout.readline().strip()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield analyzer_pb2_grpc.AnalyzerStub(channel)
+            yield Analyzer(channel)
     finally:
         process.terminate()
         process.communicate(timeout=10)
 
 
 def wired(value: Any) -> Any:  # noqa: ANN401  JSON
-    """A value as the engine sends it."""
+    """Return a value as the engine sends it."""
     if value is UNKNOWN:
         return UNKNOWN_STRING_VALUE
     if isinstance(value, Mapping):
@@ -67,22 +66,16 @@ def wired(value: Any) -> Any:  # noqa: ANN401  JSON
     return value
 
 
-def analyzed(analyzer: analyzer_pb2_grpc.AnalyzerStub, stack: Stack) -> set[tuple[str, str, str]]:
-    """What the pack finds in a stack: policy, resource and level."""
+def analyzed(analyzer: Analyzer, stack: Stack) -> set[tuple[str, str, str]]:
+    """Return what the pack finds in a stack: policy, resource and level."""
     diagnostics = []
     resources = []
     for resource in stack.resources:
-        request = analyzer_pb2.AnalyzeRequest(
-            type=resource.type, urn=resource.urn, name=resource.name
-        )
+        common: dict[str, Any] = {"type": resource.type, "urn": resource.urn, "name": resource.name}
+        request = analyzer_pb2.AnalyzeRequest(**common)
         request.properties.update(wired(resource.properties))
         diagnostics += analyzer.Analyze(request).diagnostics
-        one = analyzer_pb2.AnalyzerResource(
-            type=resource.type,
-            urn=resource.urn,
-            name=resource.name,
-            dependencies=sorted(resource.dependencies),
-        )
+        one = analyzer_pb2.AnalyzerResource(**common, dependencies=sorted(resource.dependencies))
         one.properties.update(wired(resource.properties))
         resources.append(one)
     whole = analyzer_pb2.AnalyzeStackRequest(resources=resources)
@@ -96,69 +89,57 @@ def analyzed(analyzer: analyzer_pb2_grpc.AnalyzerStub, stack: Stack) -> set[tupl
     }
 
 
-def changed(stack: Stack, name: str, **properties: Any) -> Stack:  # noqa: ANN401  JSON
-    """A stack in which a resource has other properties; None takes one away."""
-
-    def change(resource: Resource) -> Resource:
-        if resource.name != name:
-            return resource
-        kept = {k: v for k, v in {**resource.properties, **properties}.items() if v is not None}
-        return replace(resource, properties=kept)
-
-    return replace(stack, resources=[change(resource) for resource in stack.resources])
-
-
-def without(stack: Stack, name: str) -> Stack:
-    return replace(stack, resources=[r for r in stack.resources if r.name != name])
-
-
 @pytest.fixture(scope="module", params=[False, True], ids=["known", "preview"])
 def stack(request: pytest.FixtureRequest) -> Stack:
-    return recorded("dev", preview=request.param)
+    return recorded(config("dev"), preview=request.param)
 
 
-def test_the_pack_has_all_rules_with_their_levels(
-    analyzer: analyzer_pb2_grpc.AnalyzerStub,
-) -> None:
-    info = analyzer.GetAnalyzerInfo(Empty())
+def test_the_pack_has_all_rules_with_their_levels(analyzer: Analyzer) -> None:
+    policies = analyzer.GetAnalyzerInfo(Empty()).policies
 
-    assert info.name == PROJECT
-    levels = {p.name: analyzer_pb2.EnforcementLevel.Name(p.enforcementLevel) for p in info.policies}
+    levels = {p.name: analyzer_pb2.EnforcementLevel.Name(p.enforcementLevel) for p in policies}
     assert levels == {rule.name: rule.level.upper() for rule in RULES}
 
 
-def test_the_pack_finds_nothing_in_the_stack(
-    analyzer: analyzer_pb2_grpc.AnalyzerStub, stack: Stack
-) -> None:
+def test_the_pack_finds_nothing_in_the_stack(analyzer: Analyzer, stack: Stack) -> None:
     assert analyzed(analyzer, stack) == set()
 
 
+def test_the_pack_finds_a_web_acl_that_no_stage_has(analyzer: Analyzer, stack: Stack) -> None:
+    association = f"{PROJECT}-web-acl-association"
+    kept = [resource for resource in stack.resources if resource.name != association]
+
+    found = analyzed(analyzer, replace(stack, resources=kept))
+
+    assert found == {("stage-has-web-acl", f"{PROJECT}-stage", "MANDATORY")}
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "rule", "level"),
+    [
+        ("plan-basic", "quotaSettings", "plan-has-quota", "MANDATORY"),
+        # Only advised against, because the config that the pack is given turns it off.
+        (
+            "function",
+            "reservedConcurrentExecutions",
+            "function-reservation-turned-off",
+            "ADVISORY",
+        ),
+    ],
+)
 def test_the_pack_finds_what_is_missing_from_a_resource(
-    analyzer: analyzer_pb2_grpc.AnalyzerStub, stack: Stack
+    analyzer: Analyzer, stack: Stack, name: str, lost: str, rule: str, level: str
 ) -> None:
-    name = "throttled-api-plan-basic"
+    resources = [
+        replace(one, properties={k: v for k, v in one.properties.items() if k != lost})
+        if one.name == f"{PROJECT}-{name}"
+        else one
+        for one in stack.resources
+    ]
 
-    found = analyzed(analyzer, changed(stack, name, quotaSettings=None))
+    found = analyzed(analyzer, replace(stack, resources=resources))
 
-    assert found == {("plan-has-quota", name, "MANDATORY")}
-
-
-def test_the_pack_finds_a_web_acl_that_no_stage_has(
-    analyzer: analyzer_pb2_grpc.AnalyzerStub, stack: Stack
-) -> None:
-    found = analyzed(analyzer, without(stack, "throttled-api-web-acl-association"))
-
-    assert found == {("stage-has-web-acl", "throttled-api-stage", "MANDATORY")}
-
-
-def test_the_pack_knows_the_settings(
-    analyzer: analyzer_pb2_grpc.AnalyzerStub, stack: Stack
-) -> None:
-    name = "throttled-api-function"
-
-    found = analyzed(analyzer, changed(stack, name, reservedConcurrentExecutions=None))
-
-    assert found == {("function-reservation-turned-off", name, "ADVISORY")}
+    assert found == {(rule, f"{PROJECT}-{name}", level)}
 
 
 def test_the_project_file_names_what_pulumi_needs() -> None:
@@ -166,7 +147,13 @@ def test_the_project_file_names_what_pulumi_needs() -> None:
 
     assert project["runtime"]["name"] == "python"
     assert (PACK / "__main__.py").is_file()
-    locked = (PACK / "requirements.txt").read_text()
-    assert "pulumi-policy==" in locked
-    assert "--hash=sha256:" in locked
-    assert "://" not in locked
+    assert "pulumi-policy==" in (PACK / "requirements.txt").read_text()
+
+
+def test_the_pack_is_no_command_and_names_the_one_there_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "policy"], cwd=PACK.parent, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Check without Pulumi's CLI: python -m tools policy\n"

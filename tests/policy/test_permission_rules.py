@@ -1,82 +1,58 @@
-"""IAM and endpoint policies."""
+"""Rules on IAM and endpoint policies."""
 
 import json
 
 import pytest
 
-from policy.rules import permissions
 from policy.rules.model import UNKNOWN, Resource
 from tests.policy.resources import made, violations
 
+ACTIONS, RESOURCES = "no-wildcard-actions", "no-wildcard-resources"
 TABLE = "arn:aws:dynamodb:eu-central-1:000000000000:table/records"
-ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
-POLICIES = [ENDPOINT, "aws:iam/rolePolicy:RolePolicy", "aws:iam/policy:Policy"]
+PUT, TRACE = "dynamodb:PutItem", "xray:PutTraceSegments"
+ENDPOINT, ROLE = "ec2/vpcEndpoint:VpcEndpoint", "iam/role:Role"
+POLICIES = [ENDPOINT, "iam/rolePolicy:RolePolicy", "iam/policy:Policy"]
 
 
-def allowing(token: str, **statement: object) -> Resource:
-    document = {"Statement": [{"Effect": "Allow", **statement}]}
-    return made(token, policy=json.dumps(document))
+def policy(token: str = POLICIES[1], /, effect: str = "Allow", **statement: object) -> Resource:
+    return made(token, policy=json.dumps({"Statement": [{"Effect": effect, **statement}]}))
 
 
-@pytest.mark.parametrize("token", POLICIES)
-def test_exact_actions_on_exact_resources_are_fine(token: str) -> None:
-    resource = allowing(token, Action=["dynamodb:PutItem"], Resource=TABLE)
+def attached(name: object) -> Resource:
+    arn = name if name is UNKNOWN else f"arn:aws:iam::aws:policy/{name}"
+    return made("iam/rolePolicyAttachment:RolePolicyAttachment", policyArn=arn)
 
-    assert not violations(permissions.NO_WILDCARD_ACTIONS, resource)
-    assert not violations(permissions.NO_WILDCARD_RESOURCES, resource)
+
+ALL = json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
+LOG_GROUP = "arn:aws:logs:eu-central-1:000000000000:log-group:mine:*"
+NO_POLICY = "no policy, and AWS's default allows every action on every resource"
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        *(policy(token, Action=[PUT], Resource=TABLE) for token in POLICIES),
+        policy(Action="logs:PutLogEvents", Resource=[LOG_GROUP, "arn:aws:s3:::bucket/*"]),
+        policy(Action=[TRACE], Resource="*"),  # AWS has no resource for it
+        policy(effect="Deny", Action="*", Resource="*"),
+        attached("service-role/AmazonAPIGatewayPushToCloudWatchLogs"),
+        attached(UNKNOWN),
+        made(ENDPOINT, policy=UNKNOWN),
+        made(ROLE, inlinePolicies=UNKNOWN),
+        made(ROLE, inlinePolicies=[{"name": "a", "policy": UNKNOWN}]),
+    ],
+)
+def test_narrow_and_unknown_policies_are_fine(resource: Resource) -> None:
+    assert violations(ACTIONS, resource) == violations(RESOURCES, resource) == []
 
 
 @pytest.mark.parametrize("token", POLICIES)
 @pytest.mark.parametrize("action", ["*", "dynamodb:*", "dynamodb:Put*"])
-def test_actions_with_a_wildcard_are_found(token: str, action: str) -> None:
+def test_an_action_must_not_have_a_wildcard(token: str, action: str) -> None:
     for form in (action, [action]):
-        resource = allowing(token, Action=form, Resource=TABLE)
+        resource = policy(token, Action=form, Resource=TABLE)
 
-        assert violations(permissions.NO_WILDCARD_ACTIONS, resource) == [f"it: it allows {action}"]
-
-
-def test_all_actions_but_some_are_found() -> None:
-    resource = allowing(POLICIES[1], NotAction="iam:*", Resource=TABLE)
-
-    assert violations(permissions.NO_WILDCARD_ACTIONS, resource)
-
-
-def test_what_is_denied_may_be_wide() -> None:
-    statement = {"Effect": "Deny", "Action": "*", "Resource": "*"}
-    resource = made(POLICIES[1], policy=json.dumps({"Statement": statement}))
-
-    assert not violations(permissions.NO_WILDCARD_ACTIONS, resource)
-    assert not violations(permissions.NO_WILDCARD_RESOURCES, resource)
-
-
-def test_an_endpoint_without_a_policy_is_found() -> None:
-    assert violations(permissions.NO_WILDCARD_ACTIONS, made(ENDPOINT)) == [
-        "it: no policy, which is AWS's default of every action on every resource"
-    ]
-
-
-def test_a_policy_that_is_not_known_yet_is_fine() -> None:
-    assert not violations(permissions.NO_WILDCARD_ACTIONS, made(ENDPOINT, policy=UNKNOWN))
-    assert not violations(permissions.NO_WILDCARD_RESOURCES, made(ENDPOINT, policy=UNKNOWN))
-
-
-def test_policies_within_a_role_are_read() -> None:
-    document = json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
-    role = made("aws:iam/role:Role", inlinePolicies=[{"name": "all", "policy": document}])
-
-    assert violations(permissions.NO_WILDCARD_ACTIONS, role)
-    assert violations(permissions.NO_WILDCARD_RESOURCES, role)
-
-
-def test_managed_policies_that_allow_everything_are_found() -> None:
-    token, prefix = "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "arn:aws:iam::aws:policy"
-    for name in ("AdministratorAccess", "AmazonDynamoDBFullAccess", "PowerUserAccess"):
-        resource = made(token, policyArn=f"{prefix}/{name}")
-
-        assert violations(permissions.NO_WILDCARD_ACTIONS, resource) == [f"it: it attaches {name}"]
-    narrow = f"{prefix}/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
-    for arn in (narrow, UNKNOWN):
-        assert not violations(permissions.NO_WILDCARD_ACTIONS, made(token, policyArn=arn))
+        assert violations(ACTIONS, resource) == [f"it: it allows {action}"]
 
 
 @pytest.mark.parametrize("token", POLICIES)
@@ -84,39 +60,30 @@ def test_managed_policies_that_allow_everything_are_found() -> None:
     "name",
     ["*", "arn:aws:dynamodb:*:*:table/*", "arn:aws:dynamodb:eu-central-1:000000000000:*"],
 )
-def test_resources_that_are_everything_are_found(token: str, name: str) -> None:
+def test_a_resource_must_not_be_everything(token: str, name: str) -> None:
     for form in (name, [TABLE, name]):
-        resource = allowing(token, Action="dynamodb:PutItem", Resource=form)
+        resource = policy(token, Action=[TRACE, PUT], Resource=form)
 
-        assert violations(permissions.NO_WILDCARD_RESOURCES, resource) == [
-            f"it: it allows dynamodb:PutItem on {name}"
-        ]
+        assert violations(RESOURCES, resource) == [f"it: it allows {PUT} on {name}"]
 
 
-def test_all_resources_but_some_are_found() -> None:
-    resource = allowing(POLICIES[1], Action="dynamodb:PutItem", NotResource=TABLE)
-
-    assert violations(permissions.NO_WILDCARD_RESOURCES, resource)
-
-
-def test_actions_that_aws_gives_no_resource_may_name_any() -> None:
-    resource = allowing(POLICIES[1], Action=["xray:PutTraceSegments"], Resource="*")
-
-    assert not violations(permissions.NO_WILDCARD_RESOURCES, resource)
-
-
-def test_an_action_that_takes_a_resource_is_not_excused_by_one_that_does_not() -> None:
-    actions = ["xray:PutTraceSegments", "dynamodb:PutItem"]
-    resource = allowing(POLICIES[1], Action=actions, Resource="*")
-
-    assert violations(permissions.NO_WILDCARD_RESOURCES, resource) == [
-        "it: it allows dynamodb:PutItem on *"
-    ]
-
-
-def test_what_is_within_one_resource_is_not_everything() -> None:
-    group = "arn:aws:logs:eu-central-1:000000000000:log-group:mine:*"
-    for name in (group, "arn:aws:s3:::bucket/*"):
-        resource = allowing(POLICIES[1], Action="logs:PutLogEvents", Resource=name)
-
-        assert not violations(permissions.NO_WILDCARD_RESOURCES, resource)
+@pytest.mark.parametrize(
+    ("rule", "resource", "what"),
+    [
+        (ACTIONS, policy(NotAction="iam:*"), "it allows every action except those of NotAction"),
+        (
+            RESOURCES,
+            policy(Action=PUT, NotResource=TABLE),
+            f"it allows {PUT} on all resources except those of NotResource",
+        ),
+        (ACTIONS, made(ENDPOINT), NO_POLICY),
+        (ACTIONS, made(ENDPOINT, policy=""), NO_POLICY),
+        (ACTIONS, made(ROLE, inlinePolicies=[{"policy": ALL}]), "it allows *"),
+        (RESOURCES, made(ROLE, inlinePolicies=[{"policy": ALL}]), "it allows * on *"),
+        (ACTIONS, attached("AdministratorAccess"), "it attaches AdministratorAccess"),
+        (ACTIONS, attached("AmazonDynamoDBFullAccess"), "it attaches AmazonDynamoDBFullAccess"),
+        (ACTIONS, attached("PowerUserAccess"), "it attaches PowerUserAccess"),
+    ],
+)
+def test_other_ways_to_allow_everything_are_found(rule: str, resource: Resource, what: str) -> None:
+    assert violations(rule, resource) == [f"it: {what}"]

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
-from throttling.simulation.traffic import METHOD, Arrivals, Phase, Source, Traffic
+from throttling.simulation.traffic import Arrivals, Phase, Source, Traffic
 
+METHOD = "POST /data"
 BASIC = Client("basic", "default")
 PREMIUM = Client("premium", "default")
 
@@ -45,7 +46,7 @@ def one_client(
     stage_method: Throttle | None = None,
     concurrency: int | None = None,
 ) -> Limits:
-    """Limits of a stack with the plan basic alone; what is not given is not there."""
+    """Return limits of a stack with one plan, basic, and only the layers that are given."""
     plan = UsagePlan(clients=clients, throttle=throttle, quota=quota, methods=methods or {})
     return Limits(
         waf=waf,
@@ -64,16 +65,16 @@ def steady(
     addresses: int = 1,
     to: float | None = None,
 ) -> Source:
-    """Requests of one client at one rate, or from one rate to another."""
+    """Return requests of one client at one rate, or from one rate to another."""
     phase = Phase(start_seconds=0, seconds=seconds, from_rps=rps, to_rps=rps if to is None else to)
-    return Source(client=client, addresses=addresses, phases=(phase,))
+    return Source(client=client, method=METHOD, addresses=addresses, phases=(phase,))
 
 
 def even(*sources: Source) -> Traffic:
-    """These sources with requests at equal distances."""
+    """Return traffic with requests at equal distances."""
     return Traffic(sources=sources, arrivals=Arrivals.EVEN)
 
 
 def poisson(*sources: Source, seed: int = 0) -> Traffic:
-    """These sources with independent requests."""
+    """Return traffic with independent requests."""
     return Traffic(sources=sources, arrivals=Arrivals.POISSON, seed=seed)

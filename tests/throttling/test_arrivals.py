@@ -1,97 +1,122 @@
-"""Rates become requests: as many, when, and from where."""
+"""Rates become requests: how many, when, and from which addresses."""
 
 import numpy as np
 import pytest
 
-from tests.throttling.examples import BASIC, PREMIUM, even, poisson, steady
-from throttling.simulation.arrivals import blocks, streams
-from throttling.simulation.traffic import Arrivals, Phase, Source, Traffic
+from tests.throttling.examples import BASIC, METHOD, PREMIUM, even, poisson, steady
+from throttling.simulation.arrivals import blocks
+from throttling.simulation.traffic import Arrivals, Block, Phase, Source, Traffic
 
 
-def times_of(traffic: Traffic) -> np.ndarray:
-    return np.concatenate([block.times for _, block in blocks(traffic)])
+def all_of(traffic: Traffic) -> Block:
+    """Return all requests in one block."""
+    parts = list(blocks(traffic))
+    return Block(
+        times=np.concatenate([part.times for part in parts]),
+        sources=np.concatenate([part.sources for part in parts]),
+        addresses=np.concatenate([part.addresses for part in parts]),
+    )
 
 
 def test_even_requests_are_at_equal_distances_from_the_first_moment_on() -> None:
-    times = times_of(even(steady(BASIC, 7, 10)))
-    assert times == pytest.approx(np.arange(70) / 7)
+    times = all_of(even(steady(BASIC, 700, 500))).times
+    assert len(times) == 350_000
+    assert np.allclose(times, np.arange(350_000) / 700, rtol=0, atol=1e-8)
 
 
 def test_even_requests_take_turns_over_the_addresses() -> None:
-    _, block = next(blocks(even(steady(BASIC, 10, 2, addresses=3))))
-    assert block.addresses.tolist() == [n % 3 for n in range(20)]
+    addresses = all_of(even(steady(BASIC, 10, 2, addresses=3))).addresses
+    assert addresses.tolist() == [n % 3 for n in range(20)]
 
 
-def test_clients_have_addresses_of_their_own_and_sources_of_one_client_share_them() -> None:
-    traffic = even(
-        steady(BASIC, 10, 2, addresses=2), steady(PREMIUM, 10, 2), steady(BASIC, 5, 2, addresses=3)
-    )
-    _, block = next(blocks(traffic))
-    assert set(block.addresses[block.clients == 0]) == {0, 1, 2}
-    assert set(block.addresses[block.clients == 1]) == {3}
-
-
-def test_an_even_ramp_has_the_area_under_it() -> None:
-    times = times_of(even(steady(BASIC, 0, 10, to=20)))
-    assert len(times) == 100
-    # n = t^2: the nth request comes at the square root of n.
-    assert times == pytest.approx(np.sqrt(np.arange(100)))
-
-
-def test_phases_follow_each_other_and_a_pause_is_silent() -> None:
-    source = Source(
-        client=BASIC,
-        addresses=1,
-        phases=(
-            Phase(start_seconds=0, seconds=1.5, from_rps=100, to_rps=100),
-            Phase(start_seconds=3.25, seconds=0.5, from_rps=200, to_rps=200),
-        ),
-    )
-    for arrivals in Arrivals:
-        times = times_of(Traffic(sources=(source,), arrivals=arrivals))
-        assert not ((times > 1.5) & (times < 3.25)).any()
-        assert times.max() < 3.75
-        assert (times > 3).sum() == pytest.approx(100, abs=30)
-
-
-def test_poisson_requests_have_the_mean_and_the_spread_of_their_name() -> None:
-    times = times_of(poisson(steady(BASIC, 50, 4000, addresses=5)))
-    per_second = np.bincount(times.astype(int), minlength=4000)
-    assert per_second.mean() == pytest.approx(50, rel=0.01)
-    assert per_second.var() == pytest.approx(50, rel=0.1)
-    distances = np.diff(times)
-    assert distances.min() >= 0
-    # Distances between independent requests are exponential: their deviation is their mean.
-    assert distances.std() == pytest.approx(distances.mean(), rel=0.02)
-
-
-def test_a_poisson_ramp_is_dense_where_its_rate_is_high() -> None:
-    times = times_of(poisson(steady(BASIC, 0, 100, to=200)))
-    assert len(times) == pytest.approx(10_000, rel=0.05)
-    assert (times < 50).mean() == pytest.approx(0.25, abs=0.02)
-
-
-def test_the_same_seed_is_the_same_traffic_and_another_is_not() -> None:
-    one, same, other = (times_of(poisson(steady(BASIC, 9, 60), seed=s)) for s in (1, 1, 2))
-    assert np.array_equal(one, same)
-    assert len(one) != len(other) or not np.array_equal(one, other)
-
-
-def test_another_client_does_not_change_a_clients_requests() -> None:
-    alone = times_of(poisson(steady(BASIC, 9, 60)))
-    _, both = next(blocks(poisson(steady(BASIC, 9, 60), steady(PREMIUM, 50, 60))))
-    assert np.array_equal(both.times[both.clients == 0], alone)
+def test_poisson_requests_come_from_random_addresses() -> None:
+    addresses = all_of(poisson(steady(BASIC, 100, 400, addresses=4))).addresses
+    counts = np.bincount(addresses)
+    assert counts == pytest.approx(np.full(4, 10_000), rel=0.05)
+    # Independent addresses are followed by themselves in a quarter of all cases.
+    assert (addresses[1:] == addresses[:-1]).mean() == pytest.approx(0.25, abs=0.02)
 
 
 @pytest.mark.parametrize("arrivals", list(Arrivals))
-def test_seconds_that_are_left_out_do_not_change_the_moments_of_the_others(
-    arrivals: Arrivals,
-) -> None:
-    traffic = Traffic(sources=(steady(BASIC, 30, 100, addresses=4),), arrivals=arrivals, seed=5)
-    (whole,), (parts,) = streams(traffic), streams(traffic)
-    times, addresses = whole.requests(whole.next_cells(100))
-    cells = [parts.next_cells(40), parts.next_cells(100)]
-    some_times, some_addresses = parts.requests(cells[1], 20, 30)
-    chosen = (times >= 60) & (times < 70)
-    assert np.array_equal(some_times, times[chosen])
-    assert np.array_equal(some_addresses, addresses[chosen])
+def test_sources_are_merged_in_the_order_of_time(arrivals: Arrivals) -> None:
+    sources = tuple(steady(BASIC, rps, 200) for rps in (3, 400, 50, 1, 300, 20, 100))
+    block = all_of(Traffic(sources=sources, arrivals=arrivals))
+    assert (np.diff(block.times) >= 0).all()
+    for index, source in enumerate(sources):
+        sent = (block.sources == index).sum()
+        expected = source.phases[0].requests
+        assert sent == pytest.approx(
+            expected, abs=0 if arrivals is Arrivals.EVEN else 4 * expected**0.5
+        )
+
+
+def test_clients_have_addresses_of_their_own_and_sources_of_one_client_share_them() -> None:
+    block = all_of(
+        even(
+            steady(BASIC, 10, 2, addresses=2),
+            steady(PREMIUM, 10, 2),
+            steady(BASIC, 5, 2, addresses=3),
+        )
+    )
+    used = [set(block.addresses[block.sources == source].tolist()) for source in range(3)]
+    assert used == [{0, 1}, {3}, {0, 1, 2}]
+
+
+def test_an_even_ramp_has_the_area_under_it() -> None:
+    times = all_of(even(steady(BASIC, 0, 10, to=20))).times
+    # The rate is 2t, so the nth request comes when t^2 is n.
+    assert times == pytest.approx(np.sqrt(np.arange(100)))
+
+
+def test_a_poisson_ramp_is_dense_where_its_rate_is_high() -> None:
+    times = all_of(poisson(steady(BASIC, 200, 100, to=0))).times
+    assert len(times) == pytest.approx(10_000, rel=0.05)
+    assert (times < 50).mean() == pytest.approx(0.75, abs=0.02)
+
+
+@pytest.mark.parametrize("arrivals", list(Arrivals))
+def test_phases_follow_each_other_and_a_pause_is_silent(arrivals: Arrivals) -> None:
+    phases = [(0, 1.5, 100), (1.5, 0, 100), (2, 0.5, 0), (3.25, 0.5, 200)]
+    source = Source(
+        client=BASIC,
+        method=METHOD,
+        addresses=1,
+        phases=tuple(
+            Phase(start_seconds=start, seconds=seconds, from_rps=rps, to_rps=rps)
+            for start, seconds, rps in phases
+        ),
+    )
+    times = all_of(Traffic(sources=(source,), arrivals=arrivals)).times
+    assert not ((times > 1.5) & (times < 3.25)).any()
+    assert times.max() < 3.75
+    assert (times > 3).sum() == pytest.approx(100, abs=0 if arrivals is Arrivals.EVEN else 40)
+
+
+def test_a_fraction_of_a_request_is_carried_into_the_next_phase() -> None:
+    phases = tuple(
+        Phase(start_seconds=n / 10, seconds=0.1, from_rps=3, to_rps=3) for n in range(1000)
+    )
+    source = Source(client=BASIC, method=METHOD, addresses=1, phases=phases)
+    assert all_of(even(source)).times == pytest.approx(np.arange(300) / 3)
+
+
+def test_poisson_requests_have_the_mean_and_the_spread_of_their_name() -> None:
+    times = all_of(poisson(steady(BASIC, 50, 4000, addresses=5))).times
+    per_second = np.bincount(times.astype(int), minlength=4000)
+    assert per_second.mean() == pytest.approx(50, rel=0.01)
+    assert per_second.var() == pytest.approx(50, rel=0.1)
+    # Distances between independent requests are exponential: their deviation is their mean.
+    distances = np.diff(times)
+    assert distances.std() == pytest.approx(distances.mean(), rel=0.02)
+
+
+def test_equal_seeds_give_equal_traffic_and_other_seeds_other_traffic() -> None:
+    one, same, other = (
+        all_of(poisson(steady(BASIC, 9, 60), seed=seed)).times for seed in (1, 1, 2)
+    )
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one[:100], other[:100])
+
+
+def test_no_sources_send_no_requests() -> None:
+    assert list(blocks(Traffic(sources=()))) == []

@@ -1,5 +1,6 @@
-"""Traffic through the limits of a stack, on a virtual clock: who is refused, by whom, and when.
+"""Simulate traffic against the limits of a stack: which layer refuses whom, and when.
 
-`traffic.py` says what is sent, `arrivals.py` turns it into requests, `exact.py` and `aggregated.py`
-decide them, `tally.py` counts, and `report.py`, `compare.py` and `chart.py` show the result.
+`traffic.py` describes traffic, and `arrivals.py` turns it into requests. `engine.py` decides
+requests, and `simulator.py` counts what happens to them over a run. `loops.py` has the compiled
+loops of all these.
 """

@@ -1,6 +1,7 @@
-"""One run: traffic through the layers of one stack, and what became of it."""
+"""Run requests through the layers of one stack, and count what happens to them."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,71 +11,60 @@ import numpy as np
 from throttling import choices
 from throttling.gate import Client, Layer
 from throttling.limits import Limits
-from throttling.simulation.aggregated import AggregatedEngine
-from throttling.simulation.arrivals import Ints, blocks
-from throttling.simulation.exact import OUTCOMES, ExactEngine
-from throttling.simulation.tally import Tally
-from throttling.simulation.traffic import METHOD, Traffic
+from throttling.simulation.arrivals import blocks
+from throttling.simulation.engine import CODES, OUTCOMES, Engine
+from throttling.simulation.traffic import Block, Floats, Ints, Traffic
 
-_AGGREGATED_INTERVAL_SECONDS: Final = 1.0
+_MAX_INTERVALS: Final = 120
+"""As many as a chart or a line of text can show."""
+_INTERVALS_SECONDS: Final = (
+    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900),
+    *(1800, 3600, 7200, 14_400, 43_200, 86_400),
+)
+_ROUNDING: Final = 1e-9
+"""Part of an interval by which a time may miss the interval's beginning."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClientResult:
-    """What became of one client's requests."""
+    """What happened to the requests of one client."""
 
     client: Client | None
-    """None for requests without a valid API key."""
+    """None for requests without a valid API key, and for all clients together."""
     sent: int
     admitted: int
     refused: Mapping[Layer, int]
     """By each layer that refused any, in the order of the layers."""
     first_refused: Mapping[Layer, float]
-    """Seconds after the start at which each of them first did."""
+    """Seconds from the start until each of them refused the first."""
     quota_left: int | None
-    """Requests left when the run ends; None without a quota."""
+    """Requests left at the end of the run; None without a quota."""
     quota_renewed: datetime | None = None
-    """When the quota then begins anew (UTC)."""
+    """When the quota is renewed next (UTC); None without a quota."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What became of all requests of one run."""
+    """What happened to all requests of one run, simulated or really sent."""
 
     limits: Limits
-    traffic: Traffic
+    start: datetime
+    """When the first second begins (UTC)."""
+    seconds: float
+    """How long the run is."""
     duration_seconds: float
-    """How long the function worked on each admitted request."""
+    """How long the function works on a request, unless the request has its own duration."""
     waf_lag_seconds: float
+    """How long after a request the WAF sees it."""
     clients: tuple[ClientResult, ...]
-    """In the order of the traffic."""
+    """In the order in which the sources first name them."""
+    total: ClientResult
+    """All clients together."""
     interval_seconds: float
     timeline: Ints
-    """Requests by interval, client, and outcome in the order of `OUTCOMES`."""
+    """Requests by interval, client, and outcome in the order of `engine.OUTCOMES`."""
     peak_concurrency: int
-    share_by_request: float | None
-    """Share of the seconds that the aggregated mode decided request by request; None if exact."""
-
-    @property
-    def total(self) -> ClientResult:
-        """All clients together."""
-        refused = {
-            layer: sum(client.refused.get(layer, 0) for client in self.clients)
-            for layer in Layer
-            if any(layer in client.refused for client in self.clients)
-        }
-        first = {
-            layer: min(c.first_refused[layer] for c in self.clients if layer in c.first_refused)
-            for layer in refused
-        }
-        return ClientResult(
-            client=None,
-            sent=sum(client.sent for client in self.clients),
-            admitted=sum(client.admitted for client in self.clients),
-            refused=refused,
-            first_refused=first,
-            quota_left=None,
-        )
+    """Most requests that the function worked on at the same time."""
 
 
 def simulate(
@@ -83,59 +73,101 @@ def simulate(
     *,
     duration_seconds: float,
     waf_lag_seconds: float = choices.WAF_LAG_SECONDS,
-    aggregated: bool = False,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Result:
-    """Send `traffic` through the layers of `limits`.
+    """Return what happens to `traffic` under `limits`.
+
+    `run` has the arguments. One duration stands for any distribution: with independent arrivals,
+    only the average decides how many requests find the function busy (Erlang's loss formula).
+    """
+    return run(
+        limits,
+        [(source.client, source.method) for source in traffic.sources],
+        blocks(traffic),
+        start=traffic.start,
+        seconds=traffic.seconds,
+        duration_seconds=duration_seconds,
+        waf_lag_seconds=waf_lag_seconds,
+        progress=progress,
+    )
+
+
+def run(
+    limits: Limits,
+    sources: Sequence[tuple[Client | None, str]],
+    requests: Iterable[Block],
+    *,
+    start: datetime,
+    seconds: float,
+    duration_seconds: float,
+    waf_lag_seconds: float = choices.WAF_LAG_SECONDS,
+    engine: Engine | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Result:
+    """Return what happens to requests of any origin: simulated, sent by a load test, or logged.
 
     Args:
         limits: of the stack.
-        traffic: all requests.
-        duration_seconds: how long the function works on each admitted request. With independent
-            arrivals, only the average duration matters for who finds the function busy (Erlang's
-            loss formula), so that a fixed one stands for any.
-        waf_lag_seconds: how far the WAF's view is behind the requests.
-        aggregated: second by second where possible, for long horizons; see `aggregated.py`.
-        progress: told the second that was reached, now and then.
+        sources: client (None without a valid API key) and method of the requests, for
+            `Block.sources` to refer to.
+        requests: blocks of requests, each block later than the one before.
+        start: when the first second begins (UTC). Quotas follow the calendar.
+        seconds: how long the run is. It ends when they are over, even without a request.
+        duration_seconds: how long the function works on an admitted request, for blocks that do
+            not say.
+        waf_lag_seconds: how long after a request the WAF sees it.
+        engine: decides the requests; None for a new engine of `limits`.
+        progress: called after each block with the seconds that are done.
+
+    Raises:
+        ValueError: if the times of the requests decrease or a source does not exist.
     """
-    engine = ExactEngine(
-        limits,
-        [(client, METHOD) for client in traffic.clients],
-        duration_seconds=duration_seconds,
-        waf_lag_seconds=waf_lag_seconds,
-        epoch=traffic.start.timestamp(),
+    engine = engine or Engine(
+        limits, sources, waf_lag_seconds=waf_lag_seconds, epoch=start.timestamp()
     )
-    share_by_request = None
-    if aggregated:
-        tally = Tally(traffic, shortest_interval_seconds=_AGGREGATED_INTERVAL_SECONDS)
-        run = AggregatedEngine(limits, traffic, engine, tally, waf_lag_seconds)
-        run.run(progress)
-        share_by_request = run.seconds_by_request / max(run.seconds, 1)
-    else:
-        tally = Tally(traffic)
-        for end, block in blocks(traffic):
-            tally.add_requests(block, engine.decide(block.times, block.clients, block.addresses))
-            progress(end)
-    engine.renew_quotas(np.nextafter(traffic.seconds, 0.0))
-    totals = tally.counts.sum(axis=0)
+    clients = {client: index for index, client in enumerate(dict.fromkeys(c for c, _ in sources))}
+    client_of = np.array([clients[client] for client, _ in sources], np.int64)
+    interval_seconds = next(
+        (interval for interval in _INTERVALS_SECONDS if seconds <= interval * _MAX_INTERVALS),
+        seconds / _MAX_INTERVALS,
+    )
+    intervals = max(1, math.ceil(seconds / interval_seconds - _ROUNDING))
+    timeline = np.zeros((intervals, len(clients), len(OUTCOMES)), np.int64)
+    first = np.full(timeline.shape[1:], np.inf)
+    for block in requests:
+        durations = duration_seconds if block.durations is None else block.durations
+        codes = engine.decide(block.times, block.sources, block.addresses, durations)
+        interval = (block.times / interval_seconds + _ROUNDING).astype(np.int64)
+        cell = client_of[block.sources] * len(OUTCOMES) + codes
+        index = np.clip(interval, 0, intervals - 1) * first.size + cell
+        np.add.at(timeline.reshape(-1), index, 1)
+        np.minimum.at(first.reshape(-1), cell, block.times)
+        if len(codes):
+            progress(float(block.times[-1]))
+    progress(seconds)
+    end = math.nextafter(seconds, 0.0)
+    counts = timeline.sum(axis=0)
     return Result(
         limits=limits,
-        traffic=traffic,
+        start=start,
+        seconds=seconds,
         duration_seconds=duration_seconds,
         waf_lag_seconds=waf_lag_seconds,
         clients=tuple(
-            _client_result(client, totals[index], tally.first[index].tolist(), engine)
-            for index, client in enumerate(traffic.clients)
+            _client_result(client, counts[index], first[index], engine, end)
+            for client, index in clients.items()
         ),
-        interval_seconds=tally.interval_seconds,
-        timeline=tally.counts,
+        total=_client_result(
+            None, counts.sum(axis=0), first.min(axis=0, initial=np.inf), engine, end
+        ),
+        interval_seconds=interval_seconds,
+        timeline=timeline,
         peak_concurrency=engine.peak_in_flight,
-        share_by_request=share_by_request,
     )
 
 
 def _client_result(
-    client: Client | None, counts: Ints, first: list[float], engine: ExactEngine
+    client: Client | None, counts: Ints, first: Floats, engine: Engine, end: float
 ) -> ClientResult:
     refused = {
         layer: int(number)
@@ -147,7 +179,7 @@ def _client_result(
         sent=int(counts.sum()),
         admitted=int(counts[0]),
         refused=refused,
-        first_refused={layer: first[OUTCOMES.index(layer)] for layer in refused},
-        quota_left=engine.quota_left(client) if client else None,
-        quota_renewed=engine.quota_renewed(client) if client else None,
+        first_refused={layer: float(first[CODES[layer]]) for layer in refused},
+        quota_left=engine.quota_left(end, client) if client else None,
+        quota_renewed=engine.quota_renewed(end, client) if client else None,
     )

@@ -1,27 +1,31 @@
-"""What is sent: who, how much and when, before any limit is asked."""
+"""Traffic: rates that clients send at, and the requests that these rates become."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from throttling.gate import Client
 
-METHOD: Final = "POST /data"
-"""The one route of the stack, which all traffic is for."""
 NO_KEY: Final = "no-key"
-"""How traffic names whoever sends no API key, or an unknown one."""
+"""Stands for a client in a profile whose requests carry no valid API key."""
 DEFAULT_START: Final = datetime(2026, 1, 5, tzinfo=UTC)
-"""A Monday at midnight UTC: every quota but a WEEK's, which began the day before, is new."""
+"""A Monday at midnight UTC. DAY quotas are new then; WEEK quotas are a day old."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class Arrivals(StrEnum):
     """How the requests of a rate are spread over time."""
 
     POISSON = "poisson"
-    """Each request independent of all others, as those of many callers are."""
+    """Each request is independent of all others and comes from a random address."""
     EVEN = "even"
-    """At equal distances, in turn from each address."""
+    """Requests come at equal distances, and the addresses take turns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,27 +43,34 @@ class Phase:
         """After the start of the run."""
         return self.start_seconds + self.seconds
 
+    @property
+    def requests(self) -> float:
+        """Number of requests, on average over all seeds."""
+        return (self.from_rps + self.to_rps) / 2 * self.seconds
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """The requests of one client. Its phases follow each other, with or without gaps."""
+    """Requests of one client for one method, as phases in the order of time, gaps allowed."""
 
     client: Client | None
     """None for requests without a valid API key."""
+    method: str
+    """The route that the requests are for, such as "POST /data"."""
     addresses: int
-    """How many addresses share the requests; sources of one client use the same ones."""
+    """Number of addresses that send the requests. Sources of one client share their addresses."""
     phases: tuple[Phase, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traffic:
-    """All requests of one run; the same value is always the same requests."""
+    """All requests of one run. Equal values give equal requests."""
 
     sources: tuple[Source, ...]
     arrivals: Arrivals = Arrivals.POISSON
     seed: int = 0
     start: datetime = DEFAULT_START
-    """When the first second begins (UTC): quotas go by the calendar."""
+    """When the first second begins (UTC). Quotas follow the calendar."""
 
     @property
     def seconds(self) -> float:
@@ -68,22 +79,28 @@ class Traffic:
 
     @property
     def clients(self) -> tuple[Client | None, ...]:
-        """Who sends, each once, in the order of the sources."""
+        """The clients, each once, in the order of the sources."""
         return tuple(dict.fromkeys(source.client for source in self.sources))
 
     @property
-    def peak_rps(self) -> float:
-        """No second has more requests than this on average."""
-        return sum(
-            max((max(p.from_rps, p.to_rps) for p in source.phases), default=0.0)
-            for source in self.sources
-        )
-
-    @property
     def expected_requests(self) -> float:
-        """How many requests there are on average over all seeds."""
-        return sum((p.from_rps + p.to_rps) / 2 * p.seconds for s in self.sources for p in s.phases)
+        """Number of requests, on average over all seeds."""
+        return sum(phase.requests for source in self.sources for phase in source.phases)
 
     def addresses(self, client: Client | None) -> int:
-        """From how many addresses a client sends."""
+        """Number of addresses that a client sends from."""
         return max(source.addresses for source in self.sources if source.client == client)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """Some of a run's requests, in the order of their arrival. All arrays have equal lengths."""
+
+    times: Floats
+    """Seconds after the start of the run."""
+    sources: Ints
+    """Index of each request's (client, method) in the sources of the run."""
+    addresses: Ints
+    """Index of each request's address: any small numbers from 0 on."""
+    durations: Floats | None = None
+    """Seconds the function works on each request; None when all take the run's."""

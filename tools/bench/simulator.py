@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from throttling.simulation.engine import Engine
 
 from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.simulation.arrivals import blocks
+from throttling.simulation.engine import Engine
 from throttling.simulation.simulator import simulate
 from throttling.simulation.traffic import Phase, Source, Traffic
 from tools.bench.figures import Figure

@@ -1,1 +1,0 @@
-"""Whether an account can carry a stack, before an update fails half way."""

@@ -1,114 +1,77 @@
-"""An AWS account in one Region, asked with calls that change nothing."""
+"""An AWS account in one Region, and calls to it that change nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import boto3
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from settings.schema import Settings
+from settings import Settings
+from settings.errors import fix_command
 
-ACTIONS: Final = {
-    ("sts", "get_caller_identity"): "sts:GetCallerIdentity",
-    ("resourcegroupstaggingapi", "get_resources"): "tag:GetResources",
-    ("lambda", "get_account_settings"): "lambda:GetAccountSettings",
-    ("lambda", "get_function_concurrency"): "lambda:GetFunctionConcurrency",
-    # API Gateway has one action for all that is read.
-    ("apigateway", "get_account"): "apigateway:GET",
-    ("apigateway", "get_usage_plans"): "apigateway:GET",
-    ("apigateway", "get_api_keys"): "apigateway:GET",
-    ("apigateway", "get_rest_apis"): "apigateway:GET",
-    ("ec2", "describe_vpcs"): "ec2:DescribeVpcs",
-    ("ec2", "describe_availability_zones"): "ec2:DescribeAvailabilityZones",
-    ("wafv2", "check_capacity"): "wafv2:CheckCapacity",
-    ("wafv2", "get_web_acl_for_resource"): "wafv2:GetWebACLForResource",
-    ("sns", "list_subscriptions_by_topic"): "sns:ListSubscriptionsByTopic",
-    ("service-quotas", "get_service_quota"): "servicequotas:GetServiceQuota",
+_SERVICES: Final = {"tag": "resourcegroupstaggingapi", "servicequotas": "service-quotas"}
+"""Services whose name in IAM actions is not boto3's."""
+_DENIED: Final = {
+    *("AccessDenied", "AccessDeniedException", "AuthorizationError"),
+    *("AuthorizationErrorException", "UnauthorizedException", "UnauthorizedOperation"),
 }
-"""Every call of the doctor, and the IAM action that permits it."""
-
-_DENIED: Final = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthorizationError",
-        "AuthorizationErrorException",
-        "UnauthorizedOperation",
-        "UnauthorizedException",
-    }
-)
 _CONFIG: Final = Config(
     connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3}
 )
 
 
-class Denied(Exception):
-    """The credentials do not permit a call."""
-
-    def __init__(self, action: str) -> None:
-        super().__init__(action)
-        self.action = action
-
-
-class Unanswered(Exception):
-    """A call failed for any other reason; its text says which."""
+class CallError(Exception):
+    """A call to AWS failed; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """What the doctor asks.
+    """The account that a stack goes to.
 
-    Each of its calls raises Denied when the credentials do not permit it, and Unanswered when it
-    fails otherwise.
+    Calls have the names of their IAM actions, such as `ec2:DescribeVpcs`. Each raises CallError
+    when it fails.
     """
 
     settings: Settings
-    region: str
     session: boto3.Session
     endpoint_url: str | None = None
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def client(self, service: str) -> Any:  # noqa: ANN401  boto3's clients have no types
-        """The client of a service."""
-        if service not in self._clients:
-            self._clients[service] = self.session.client(
-                service, region_name=self.region, endpoint_url=self.endpoint_url, config=_CONFIG
-            )
-        return self._clients[service]
+    @property
+    def region(self) -> str:
+        """The Region that is asked."""
+        return str(self.session.region_name)
 
-    def ask(self, service: str, operation: str, **parameters: object) -> dict[str, Any]:
-        """One call's answer."""
-        action = ACTIONS[service, operation]
-        try:
-            answer: dict[str, Any] = getattr(self.client(service), operation)(**parameters)
-        except (ClientError, BotoCoreError) as error:
-            raise _reason(error, action) from None
+    def fix(self, *path: str | int, value: str | None) -> str:
+        """Return the command that sets a setting of the stack, or removes it."""
+        return fix_command(self.settings.project, self.settings.stack, path, value)
+
+    def ask(self, call: str, **parameters: object) -> dict[str, Any]:
+        """Return the answer to a call."""
+        with _failures(call):
+            answer: dict[str, Any] = getattr(self._client(call), _method(call))(**parameters)
         return answer
 
-    def ask_all(
-        self, service: str, operation: str, key: str, **parameters: object
-    ) -> list[dict[str, Any]]:
-        """What all pages of a call have under `key`."""
-        action = ACTIONS[service, operation]
-        pages = self.client(service).get_paginator(operation)
-        try:
-            return [item for page in pages.paginate(**parameters) for item in page.get(key, [])]
-        except (ClientError, BotoCoreError) as error:
-            raise _reason(error, action) from None
+    def ask_all(self, call: str, key: str, **parameters: object) -> list[dict[str, Any]]:
+        """Return what all pages of the answer to a call have under `key`."""
+        with _failures(call):
+            pages = self._client(call).get_paginator(_method(call)).paginate(**parameters)
+            return list(pages.search(f"{key}[] || `[]`"))  # AWS leaves out an empty list
 
     def ask_own(self) -> frozenset[str]:
-        """ARNs of what this stack has already deployed, by the tags that everything of it has."""
+        """Return the ARNs of what this stack has deployed, by the tags of its resources."""
         wanted = {"project": self.settings.project, "stack": self.settings.stack}
         found = self.ask_all(
-            "resourcegroupstaggingapi",
-            "get_resources",
+            "tag:GetResources",
             "ResourceTagMappingList",
             TagFilters=[{"Key": key, "Values": [value]} for key, value in wanted.items()],
         )
-        # Deleted resources are listed for a while, without their tags.
+        # AWS lists deleted resources for a while, without their tags.
         return frozenset(
             one["ResourceARN"]
             for one in found
@@ -117,23 +80,43 @@ class Account:
 
     @cached_property
     def own(self) -> frozenset[str]:
-        """The same; nothing when that cannot be told, which a check of its own says."""
+        """The ARNs of `ask_own`; none when that fails, which a check of its own reports."""
         try:
             return self.ask_own()
-        except (Denied, Unanswered):
+        except CallError:
             return frozenset()
 
-    def own_of(self, service: str, part: str = "") -> Sequence[str]:
-        """ARNs of this stack's resources of a service whose ARN has `part`."""
-        return sorted(
-            arn for arn in self.own if arn.split(":")[2] == service and part in arn.split(":", 5)[5]
-        )
+    def own_ids(self, service: str, part: str) -> dict[str, str]:
+        """Return id and ARN of this stack's resources of a service with `part` in their ARN."""
+        return {
+            arn.rpartition("/")[2]: arn
+            for arn in sorted(self.own)
+            if arn.split(":")[2] == service and part in arn
+        }
+
+    def _client(self, call: str) -> Any:  # noqa: ANN401  boto3's clients have no types
+        service = call.partition(":")[0]
+        if service not in self._clients:
+            self._clients[service] = self.session.client(
+                _SERVICES.get(service, service), endpoint_url=self.endpoint_url, config=_CONFIG
+            )
+        return self._clients[service]
 
 
-def _reason(error: ClientError | BotoCoreError, action: str) -> Denied | Unanswered:
-    if isinstance(error, ClientError):
-        said = error.response.get("Error", {})
-        if said.get("Code") in _DENIED:
-            return Denied(action)
-        return Unanswered(f"{said.get('Code')}: {said.get('Message')}")
-    return Unanswered(" ".join(str(error).split()))
+def _method(call: str) -> str:
+    return str(xform_name(call.partition(":")[2]))
+
+
+@contextmanager
+def _failures(call: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        if details.get("Code") in _DENIED:
+            # API Gateway has one action for all reads.
+            action = "apigateway:GET" if call.startswith("apigateway:") else call
+            raise CallError(f"the credentials do not permit {action}") from None
+        raise CallError(f"{details.get('Code')}: {details.get('Message')}") from None
+    except (BotoCoreError, ValueError) as error:  # ValueError: an invalid AWS_ENDPOINT_URL
+        raise CallError(" ".join(str(error).split())) from None

@@ -1,93 +1,102 @@
-"""`python -m operations doctor`: check an account before an update of a stack."""
+"""`python -m tools doctor`: whether an AWS account can carry a stack."""
 
-import argparse
-import json
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Final
-from urllib.parse import urlsplit
 
-from rich.console import Console
+import click
 from rich.text import Text
 
-from tools.doctor.finding import Finding, Level
-from operations.errors import OperationsError
-from operations.stacks import stack_settings
+from settings import Settings, UserError, load_stack
+from tools.aws import connect, endpoint_option
+from tools.cli import Exit, console, format_option, print_json
+from tools.doctor import edge_checks, stack_checks
+from tools.doctor.account import Account, CallError
+from tools.doctor.answer import Answer
 
-_STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
-
-
-def add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "doctor",
-        help="check whether an account can carry a stack",
-        description="Check, with calls that change nothing, whether an AWS account can carry a "
-        "stack, before an update fails half way.",
-        epilog="Exit status: 0 without problems, 1 with any, 2 when nothing could be checked for "
-        "a reason of this command's own.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument("--stack", default="prod", help="the stack to check (default: %(default)s)")
-    parser.add_argument(
-        "--format", choices=["table", "json"], default="table", help="(default: %(default)s)"
-    )
-    parser.add_argument(
-        "--endpoint-url", metavar="URL", help="an AWS API to ask instead of AWS's own"
-    )
+_STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
-def run(args: argparse.Namespace) -> int:
-    """Check, and print what was found; 1 when there are problems."""
-    # boto3 takes half a second to import, which other commands should not wait for.
-    from tools.doctor.examine import examine
+def _deployed(account: Account) -> Answer:
+    """Count what is there already, which the other checks do not hold against the stack."""
+    count = len(account.ask_own())
+    return Answer("ok", f"Resources of the stack: {count:,}." if count else "Nothing of the stack.")
 
-    if args.endpoint_url and urlsplit(args.endpoint_url).scheme not in ("http", "https"):
-        raise OperationsError(f"--endpoint-url {args.endpoint_url}: is no http or https address.")
-    findings = examine(stack_settings(args.stack), args.endpoint_url)
-    if args.format == "json":
-        print(json.dumps(as_json(args.stack, findings), indent=2))
+
+CHECKS: Final[dict[str, Callable[[Account], Answer]]] = {
+    "deployed already": _deployed,
+    "function concurrency": stack_checks.concurrency,
+    "API Gateway throttle": edge_checks.throttle,
+    "usage plans": edge_checks.usage_plans,
+    "API keys": edge_checks.api_keys,
+    "API Gateway logging role": edge_checks.logging_role,
+    "web ACL capacity": edge_checks.web_acl_capacity,
+    "web ACL association": edge_checks.web_acl_association,
+    "VPCs": stack_checks.vpcs,
+    "network overlap": stack_checks.overlap,
+    "Availability Zones": stack_checks.zones,
+    "alarm e-mails": stack_checks.recipients,
+}
+"""The checks by their subject, in the order of the report."""
+
+
+@click.command(epilog="Example: python -m tools doctor --stack prod")
+@click.option("--stack", default="prod", show_default=True, help="The stack to check.")
+@format_option
+@endpoint_option
+def doctor(stack: str, output_format: str, endpoint_url: str | None) -> Exit:
+    """Check whether an AWS account can carry a stack, before an update fails half way.
+
+    No call changes anything.
+
+    Exit status: 1 with problems.
+    """
+    found = dict(examine(load_stack(stack), endpoint_url))
+    counts = Counter(str(answer.severity) for answer in found.values())
+    if output_format == "json":
+        findings = [
+            {"check": subject, "level": answer[0], "meaning": answer[1], "action": answer[2]}
+            for subject, answer in found.items()
+        ]
+        print_json({"stack": stack, "deployable": not counts["problem"], "findings": findings})
     else:
-        show(args.stack, findings)
-    return 1 if any(one.level is Level.PROBLEM for one in findings) else 0
-
-
-def as_json(stack: str, findings: list[Finding]) -> dict[str, object]:
-    """The findings as plain values."""
-    return {
-        "stack": stack,
-        "deployable": all(one.level is not Level.PROBLEM for one in findings),
-        "findings": [
-            {
-                "check": one.check,
-                "level": str(one.level),
-                "meaning": one.meaning,
-                "action": one.action,
-            }
-            for one in findings
-        ],
-    }
-
-
-def show(stack: str, findings: list[Finding]) -> None:
-    """Print each finding, with what to do below it."""
-    out = Console(highlight=False, soft_wrap=True)
-    for one in findings:
-        out.print(
-            Text.assemble(
-                (f"{one.level:>7}", _STYLES[one.level]), ("  " + one.check, "bold"), ": "
-            ).append(one.meaning)
+        out = console()
+        for subject, answer in found.items():
+            level = (f"{answer.severity:>7}", _STYLES[answer.severity])
+            out.print(Text.assemble(level, (f"  {subject}", "bold"), ": ", answer.meaning))
+            for line in answer.action.splitlines():
+                out.print(Text(f"         {line}", style="dim"))
+        problems, warnings = (
+            f"{counts[one] or 'no'} {one}{'' if counts[one] == 1 else 's'}"
+            for one in ("problem", "warning")
         )
-        for line in one.action.splitlines():
-            out.print(Text(f"         {line}", style="dim"))
-    counts = Counter(one.level for one in findings)
-    problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
-    out.print(
-        Text(
-            f"\nStack {stack}: {_counted(problems, 'problem')}, {_counted(warnings, 'warning')}.",
-            style="bold",
-        )
-    )
+        out.print(Text(f"\nStack {stack}: {problems}, {warnings}.", style="bold"))
+    return Exit.FINDINGS if counts["problem"] else Exit.OK
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+def examine(settings: Settings, endpoint_url: str | None = None) -> Iterator[tuple[str, Answer]]:
+    """Yield each check's subject and answer. A check that fails is reported and stops no other.
+
+    Args:
+        settings: of the stack; its Region and profile come before the environment's.
+        endpoint_url: an AWS API other than AWS's own.
+    """
+    try:
+        account = Account(settings=settings, session=connect(settings), endpoint_url=endpoint_url)
+        who = account.ask("sts:GetCallerIdentity")
+    except UserError as error:
+        yield "credentials", Answer("problem", *str(error).split("\n", 1))
+        return
+    except CallError as error:
+        meaning = f"AWS refuses the credentials, or cannot be reached: {error}."
+        action = "Log in (aws sso login, aws configure), and try aws sts get-caller-identity."
+        yield "credentials", Answer("problem", f"{meaning} Nothing else was checked.", action)
+        return
+    identity = f"Account {who['Account']}, Region {account.region}, as {who['Arn']}."
+    yield "credentials", Answer("ok", identity)
+    for subject, check in CHECKS.items():
+        try:
+            yield subject, check(account)
+        except CallError as error:
+            action = "Allow it (docs/operate.md has a policy), or look in AWS's console."
+            yield subject, Answer("warning", f"Not checked: {error}.", action)

@@ -1,9 +1,9 @@
-"""What AWS asks of whoever deploys: the IAM actions behind each type of resource.
+"""The IAM actions that deploying each type of resource needs.
 
-What the provider calls to make, read, change and delete it, from AWS's service authorization
-reference (https://docs.aws.amazon.com/service-authorization/latest/reference/). Physical names
-begin with the project's name; where AWS gives an id instead, the project's tag or the Region has
-to do.
+They are what the provider calls to create, read, change and delete it, from AWS's service
+authorization reference (https://docs.aws.amazon.com/service-authorization/latest/reference/).
+Physical names begin with the project's name. Where AWS gives an id instead, the project's tag or
+the Region limits the actions.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from typing import Final
 
 
 class Limit(Enum):
-    """What a statement allows its actions on."""
+    """The resources that a statement allows its actions on."""
 
-    NAMED = "what is named after the project, or has no name, in the stacks' Regions"
-    ANY = "anything in the stacks' Regions: AWS knows no resource, or it has no name and no tag"
-    TAGGED = "what has the project's tag, in the stacks' Regions"
+    NAMED = "resources named after the project, or without a name, in the stacks' Regions"
+    ANY = "anything in the stacks' Regions: AWS has no resource, or it has no name and no tag"
+    TAGGED = "resources with the project's tag, in the stacks' Regions"
     ROLES = "the stack's roles; IAM has no Regions"
-    PASSED = "the stack's roles, handed to the services that take them"
+    PASSED = "the stack's roles, passed to the services that assume them"
     MANAGED = "the stack's roles, and the one managed policy that the stack attaches"
 
 
@@ -60,7 +60,7 @@ def _api_gateway(*paths: str) -> tuple[Grant, ...]:
 
 
 def _ec2(anything: str, tagged: str = "") -> tuple[Grant, ...]:
-    """EC2's ids are random. What is there already has the project's tag, what is new not yet."""
+    """EC2's ids are random. Existing resources have the project's tag, new ones not yet."""
     grants = (Grant(_ANY, f"ec2:CreateTags ec2:DeleteTags {anything}"),)
     return (*grants, Grant(Limit.TAGGED, tagged)) if tagged else grants
 
@@ -115,7 +115,7 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
             ("arn:aws:dynamodb:*:*:table/{project}-*",),
         ),
     ),
-    # AWS makes this group, without a tag.
+    # AWS creates this group, without a tag.
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _ec2(
         "ec2:DescribeSecurityGroups ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress"
     ),
@@ -131,7 +131,7 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
         "ec2:DescribeRouteTables",
         tagged="ec2:AssociateRouteTable ec2:DisassociateRouteTable",
     ),
-    # The network interfaces that Lambda leaves behind are Lambda's, without a tag.
+    # Lambda leaves network interfaces behind, without a tag.
     "aws:ec2/securityGroup:SecurityGroup": _ec2(
         "ec2:CreateSecurityGroup ec2:DeleteNetworkInterface ec2:DescribeNetworkInterfaces "
         "ec2:DescribeSecurityGroups ec2:DetachNetworkInterface ec2:RevokeSecurityGroupEgress",
@@ -183,7 +183,7 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
             "lambda:UntagResource lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration",
             _FUNCTIONS,
         ),
-        # Lambda looks up the network that the function is put in as whoever asks for it.
+        # Lambda looks up the function's network with the caller's permissions.
         Grant(_ANY, "ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"),
         _PASS_ROLE,
     ),
@@ -233,13 +233,13 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
         _LOG_DELIVERY,
     ),
 }
-"""What each type of resource needs; a type that is not here cannot be registered."""
+"""Grants by type of resource; `python -m tools roles` refuses a type that is missing here."""
 
 LOOKUPS: Final[Mapping[str, tuple[Grant, ...]]] = {
     "aws:index/getAvailabilityZones:getAvailabilityZones": (
         Grant(_ANY, "ec2:DescribeAvailabilityZones"),
     ),
-    "aws:index/getCallerIdentity:getCallerIdentity": (),  # AWS lets everybody ask who they are.
-    "aws:index/getRegion:getRegion": (),  # The provider knows.
+    "aws:index/getCallerIdentity:getCallerIdentity": (),  # needs no permission
+    "aws:index/getRegion:getRegion": (),  # the provider knows it
 }
-"""What each lookup of the program needs. A preview that does not refresh needs nothing else."""
+"""Grants by lookup of the program. A preview without refresh needs nothing else."""

@@ -1,4 +1,4 @@
-"""What AWS would answer: the attributes that it adds to a resource, as far as the program uses them."""
+"""What AWS answers: the attributes it adds to a resource, as far as the program uses them."""
 
 import hashlib
 from typing import Any, Final

@@ -1,7 +1,7 @@
-"""Runs the Pulumi program in this process, and records every resource that it registers.
+"""Run the Pulumi program in this process, and record every resource that it registers.
 
-Pulumi's own Python runtime runs it; only the engine and AWS behind it are stood in for, by mocks
-that answer with outputs of the shape AWS gives. As a preview, they leave every output unknown.
+Pulumi's own Python runtime runs it. Mocks take the place of the engine and of AWS, and answer with
+outputs as AWS gives them; in a preview, they leave every output unknown.
 """
 
 import asyncio
@@ -20,8 +20,7 @@ from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import SETTINGS, get_root_resource, set_root_resource
 from pulumi.runtime.stack import Stack, run_pulumi_func
 
-from settings.errors import UserError
-from settings.files import StackConfig
+from settings import StackConfig, UserError
 from tools.recorder.aws import created, looked_up
 from tools.recorder.resources import Properties, Resource, Resources
 
@@ -32,12 +31,12 @@ DEFAULT_REGION: Final = "us-east-1"
 
 
 class ProgramError(UserError):
-    """The program could not be run to its end; the text is what Pulumi would show."""
+    """The program failed; the text is what Pulumi would show."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What one run of the program left behind."""
+    """The result of one run of the program."""
 
     resources: Resources
     secret_exports: frozenset[str]
@@ -54,15 +53,15 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
         preview: leave every computed output unknown, as `pulumi preview` of a new stack does.
 
     Raises:
-        ProgramError: what Pulumi would show as the program's error.
+        ProgramError: the program failed, or registered nothing.
     """
 
     async def run() -> Program:
         set_all_config(dict(config.values), list(config.secret_keys))
-        # What an earlier run that failed may have left behind.
+        # Clear what an earlier run in this process left, especially one that failed.
         SETTINGS.rpc_manager.clear()
         SETTINGS.outputs.clear()
-        set_root_resource(None)  # type: ignore[arg-type]  # forgets the stack of an earlier run
+        set_root_resource(None)  # type: ignore[arg-type]
         warnings = _Warnings()
         logger = logging.Logger(config.project)
         logger.addHandler(warnings)
@@ -86,27 +85,30 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
             warnings=tuple(warnings.messages),
         )
 
-    # Nearly all that a run makes lives until its end: looking for garbage meanwhile takes two
-    # thirds of a large run's time.
+    # Nearly all objects live until the end of the run: looking for garbage takes two thirds of a
+    # large run's time.
     gc.disable()
     try:
-        return asyncio.run(run())
+        program = asyncio.run(run())
     except pulumi.RunError as error:
         raise ProgramError(str(error)) from None
-    except Exception as error:  # whatever the program raises is its failure, not this one's
+    except SystemExit as error:
+        raise ProgramError(f"The program ends by sys.exit({error.code!r}).") from None
+    except Exception as error:  # whatever the program raises
         raise ProgramError(f"The program failed: {_where(error)}") from error
     finally:
         gc.enable()
+    if not program.resources.items:
+        raise ProgramError("The program registers no resources.")
+    return program
 
 
 def _where(error: Exception) -> str:
-    """An exception in one line, with the innermost line of the program's own code."""
-    frames = [
-        f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(_SOURCES)
-    ]
-    place = (
-        f" ({Path(frames[-1].filename).relative_to(CODE)}:{frames[-1].lineno})" if frames else ""
-    )
+    """Return an exception in one line, with the innermost line of the program's own code."""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith(_SOURCES):
+            place = f" ({Path(frame.filename).relative_to(CODE)}:{frame.lineno})"
     return f"{type(error).__name__}: {error}{place}"
 
 
@@ -115,7 +117,7 @@ async def _main() -> None:
 
 
 async def _exports() -> tuple[Properties, set[str]]:
-    """The stack's outputs, and which of them are secrets."""
+    """Return the stack's outputs, and the names of the secret ones."""
     exports: Properties = {}
     secrets: set[str] = set()
     stack = get_root_resource()
@@ -139,7 +141,7 @@ class _Warnings(logging.Handler):
 
 
 class _Recorder(mocks.MockMonitor):
-    """Pulumi's mock monitor, which also keeps the options of what is registered."""
+    """Pulumi's mock monitor, which also records the options of each resource."""
 
     def __init__(self, aws: "_Aws") -> None:
         super().__init__(aws)
@@ -173,7 +175,7 @@ class _Recorder(mocks.MockMonitor):
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
-    """A value without Pulumi's own types: an archive becomes the paths of its files."""
+    """Return a value without Pulumi's own types: an archive becomes the paths of its files."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -186,7 +188,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
 
 
 class _Aws(mocks.Mocks):
-    """What AWS would add to the resources, as far as the program and the sandbox use it."""
+    """Adds to each resource what AWS would."""
 
     def __init__(self, stack: str, region: str, base_url: str, *, preview: bool) -> None:
         self._stack = stack

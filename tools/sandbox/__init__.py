@@ -1,6 +1,6 @@
-"""The stack on this machine: the program's own resources, served over HTTP.
+"""The stack on this machine: what the program registers, served over HTTP.
 
-The program runs as it is (`program.py`); what it registered is read (`deployment.py`) and enforced
-(`gateway.py`) by a server (`server.py`), which runs the real function (`lambda_service.py`) against
-a real DynamoDB API (`table_server.py`). Nothing here repeats a limit, a route or a response.
+`commands.py` runs the program and sends its resources to a server (`server.py`), which reads them
+(`deployment.py`), enforces them (`gateway.py`), and runs the real function (`lambda_service.py`)
+with a real DynamoDB API (`table.py`). No limit, route or response is repeated here.
 """

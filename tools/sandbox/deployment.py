@@ -1,23 +1,22 @@
-"""What the registered resources mean to a caller: routes, keys, limits and answers.
+"""Read the registered resources as one API: its routes, keys, limits and answers.
 
-Read only from the resources, by following their references as AWS does: the web ACL counts because
-an association names the stage, a key because a plan of the stage has it, a route because the
-OpenAPI body has it. What the program forgets is therefore missing here too.
+References are followed as AWS does: the web ACL counts if an association names the stage, a key if
+a plan of the stage has it, a route if the OpenAPI body has it. What the program forgets is missing
+here too.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from tools.sandbox.errors import SandboxError
-from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
-from tools.recorder.resources import Properties, Resource, Resources
+from settings import UserError
 from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
+from tools.recorder.resources import Properties, Resource, Resources
+from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
 
 API_KEY_HEADER: Final = "x-api-key"
 """The one header in which API Gateway looks for API keys."""
-_VERBS: Final = ("get", "put", "post", "delete", "options", "head", "patch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,22 +31,12 @@ class Route:
     timeout_seconds: float
     """How long API Gateway waits for the function."""
     example: object
-    """A body that the document gives as an example; None without one."""
+    """The document's example of a body; None without one."""
 
     @property
     def method(self) -> str:
         """The method as limits name it: `POST /data`."""
         return f"{self.verb} {self.path}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WafBlock:
-    """How the web ACL answers a caller whom its rate rule blocks; None for API Gateway's 403."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    content_type: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +47,7 @@ class Function:
     arn: str
     handler: str
     files: Mapping[str, str]
-    """Where each file of the deployment package comes from."""
+    """Path of each file of the deployment package, by its name in the package."""
     memory_mb: int
     timeout_seconds: int
     concurrency: int | None
@@ -78,7 +67,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """One stage of one API, with all that stands before and behind it."""
+    """One stage of one API, with what stands before and behind it."""
 
     stage: str
     region: str
@@ -87,9 +76,9 @@ class Deployment:
     routes: Mapping[tuple[str, str], Route]
     """By verb and path."""
     clients: Mapping[str, Client]
-    """Whose each API key is, by the key's value."""
+    """The holder of each API key, by the key's value."""
     responses: Mapping[str, GatewayResponse]
-    waf_block: WafBlock | None
+    """What callers get without the function, by type."""
     function: Function
     tables: tuple[Table, ...]
     not_enforced: tuple[str, ...]
@@ -100,20 +89,17 @@ def read_deployment(resources: Resources) -> Deployment:
     """Follow the resources from the stage to the table.
 
     Raises:
-        SandboxError: when they do not add up to one API that can be served.
+        UserError: the resources are not one API that the sandbox can serve.
     """
-    stage = _only(resources.of_type("aws:apigateway/stage:Stage"), "stages")
-    apis = resources.of_type("aws:apigateway/restApi:RestApi")
-    api = _only([api for api in apis if api.id == stage.inputs["restApi"]], "APIs of the stage")
-    document = json.loads(api.inputs["body"])
-    function = _function(resources, document)
-    plans, clients = _usage_plans(resources, stage)
-    rate, waf_block, not_enforced = _web_acl(resources, stage)
-    throttles = _throttles(resources, stage)
+    reader = _Reader(resources)
+    function = reader.function()
+    plans, clients = reader.usage_plans()
+    rate, block, not_enforced = reader.web_acl()
+    throttles = reader.throttles()
     return Deployment(
-        stage=stage.inputs["stageName"],
-        region=stage.outputs["arn"].split(":")[3],
-        url=stage.outputs["invokeUrl"],
+        stage=reader.stage.inputs["stageName"],
+        region=reader.stage.outputs["arn"].split(":")[3],
+        url=reader.stage.outputs["invokeUrl"],
         limits=Limits(
             waf=rate,
             usage_plans=plans,
@@ -121,241 +107,227 @@ def read_deployment(resources: Resources) -> Deployment:
             methods={_method(path): throttle for path, throttle in throttles.items()},
             concurrency=function.concurrency,
         ),
-        routes=_routes(resources, document, api, stage, function),
+        routes={
+            (verb, path): reader.route(verb, path, operation, function)
+            for (verb, path), operation in reader.operations.items()
+        },
         clients=clients,
-        responses=read_gateway_responses(document),
-        waf_block=waf_block,
+        responses=read_gateway_responses(reader.document) | block,
         function=function,
-        tables=tuple(_table(table) for table in resources.of_type("aws:dynamodb/table:Table")),
+        tables=reader.tables(),
         not_enforced=not_enforced,
     )
 
 
-def _only(found: list[Resource], what: str) -> Resource:
-    if len(found) != 1:
-        raise SandboxError(f"The program registered {len(found)} {what}; the sandbox serves one.")
-    return found[0]
+class _Reader:
+    """Follows the references of the resources, from the one stage and its API.
 
+    Raises:
+        UserError: there is no such stage, or several.
+    """
 
-def _operations(document: Mapping[str, Any]) -> dict[tuple[str, str], Properties]:
-    return {
-        (verb.upper(), path): operation
-        for path, operations in document["paths"].items()
-        for verb, operation in operations.items()
-        if verb in _VERBS
-    }
-
-
-def _function(resources: Resources, document: Mapping[str, Any]) -> Function:
-    """The function that the routes' integrations invoke, directly or by its alias."""
-    invoked = {
-        operation["x-amazon-apigateway-integration"]["uri"]
-        for operation in _operations(document).values()
-    }
-    aliased = {
-        alias.inputs["functionName"]
-        for alias in resources.of_type("aws:lambda/alias:Alias")
-        if alias.outputs["invokeArn"] in invoked
-    }
-    functions = resources.of_type("aws:lambda/function:Function")
-    function = _only(
-        [f for f in functions if f.outputs["invokeArn"] in invoked or f.outputs["name"] in aliased],
-        "functions behind the API",
-    )
-    return Function(
-        name=function.outputs["name"],
-        arn=function.outputs["arn"],
-        handler=function.inputs["handler"],
-        files=function.inputs["code"],
-        memory_mb=int(function.inputs.get("memorySize", 128)),
-        timeout_seconds=int(function.inputs.get("timeout", 3)),
-        concurrency=_whole(function.inputs.get("reservedConcurrentExecutions")),
-        environment=function.inputs.get("environment", {}).get("variables", {}),
-    )
-
-
-def _routes(
-    resources: Resources,
-    document: Mapping[str, Any],
-    api: Resource,
-    stage: Resource,
-    function: Function,
-) -> dict[tuple[str, str], Route]:
-    permitted = {
-        permission.inputs.get("sourceArn")
-        for permission in resources.where(
-            "aws:lambda/permission:Permission",
-            function=function.name,
-            principal="apigateway.amazonaws.com",
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self.stage = _only(resources.of_type("aws:apigateway/stage:Stage"), "stages")
+        self._api_id, self._stage_name = (
+            self.stage.inputs["restApi"],
+            self.stage.inputs["stageName"],
         )
-    }
-    arn = f"{api.outputs['executionArn']}/{stage.inputs['stageName']}"
-    schemes = _key_schemes(document)
-    routes = {}
-    for (verb, path), operation in _operations(document).items():
-        integration = operation["x-amazon-apigateway-integration"]
-        security = operation.get("security", document.get("security", []))
+        apis = resources.of_type("aws:apigateway/restApi:RestApi")
+        self._api = _only([api for api in apis if api.id == self._api_id], "APIs of the stage")
+        self.document: Properties = json.loads(self._api.inputs["body"])
+        self.operations: dict[tuple[str, str], Properties] = {
+            (verb.upper(), path): operation
+            for path, verbs in self.document["paths"].items()
+            for verb, operation in verbs.items()
+        }
+
+    def function(self) -> Function:
+        """Return the function that the API's integrations invoke, directly or by its alias."""
+        uris = {o["x-amazon-apigateway-integration"]["uri"] for o in self.operations.values()}
+        aliased = {
+            alias.inputs["functionName"]
+            for alias in self._resources.of_type("aws:lambda/alias:Alias")
+            if alias.outputs["invokeArn"] in uris
+        }
+        found = self._resources.of_type("aws:lambda/function:Function")
+        function = _only(
+            [f for f in found if f.outputs["invokeArn"] in uris or f.outputs["name"] in aliased],
+            "functions behind the API",
+        )
+        concurrency = function.inputs.get("reservedConcurrentExecutions")
+        return Function(
+            name=function.outputs["name"],
+            arn=function.outputs["arn"],
+            handler=function.inputs["handler"],
+            files=function.inputs["code"],
+            memory_mb=int(function.inputs.get("memorySize", 128)),
+            timeout_seconds=int(function.inputs.get("timeout", 3)),
+            concurrency=None if concurrency is None else int(concurrency),
+            environment=function.inputs.get("environment", {}).get("variables", {}),
+        )
+
+    def route(self, verb: str, path: str, operation: Properties, function: Function) -> Route:
+        """Return one route; `operation` is the document's part about it.
+
+        Raises:
+            UserError: the route needs what the sandbox cannot do.
+        """
+        document, components = self.document, self.document.get("components", {})
         if "x-amazon-apigateway-request-validator" in {*operation, *document}:
-            raise SandboxError(
+            raise UserError(
                 f"{verb} {path} has a request validator, which the sandbox does not serve: let "
                 "the function check the body."
             )
-        routes[verb, path] = Route(
+        schemes = components.get("securitySchemes", {})
+        keys = {name for name, s in schemes.items() if s.get("name", "").lower() == API_KEY_HEADER}
+        permissions = self._resources.where(
+            "aws:lambda/permission:Permission",
+            function=function.name,
+            principal="apigateway.amazonaws.com",
+            sourceArn=f"{self._api.outputs['executionArn']}/{self._stage_name}/{verb}{path}",
+        )
+        integration = operation["x-amazon-apigateway-integration"]
+        required = (document | operation).get("security", [])
+        content = operation.get("requestBody", {}).get("content", {})
+        schema = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+        name = schema.removeprefix("#/components/schemas/")
+        return Route(
             verb=verb,
             path=path,
-            key_required=any(schemes & set(scheme) for scheme in security),
-            may_invoke=f"{arn}/{verb}{path}" in permitted,
+            key_required=any(keys & set(names) for names in required),
+            may_invoke=any(permissions),
             timeout_seconds=integration.get("timeoutInMillis", 29_000) / 1000,
-            example=_example(document, operation),
+            example=components.get("schemas", {}).get(name, {}).get("example"),
         )
-    return routes
 
+    def usage_plans(self) -> tuple[dict[str, UsagePlan], dict[str, Client]]:
+        """Return the plans of the stage, and the holder of each key."""
+        plan_names = {id_: name for name, id_ in self._resources.exports["usagePlanIds"].items()}
+        keys = {key.id: key for key in self._resources.of_type("aws:apigateway/apiKey:ApiKey")}
+        members: dict[str, list[Resource]] = {}
+        for link in self._resources.of_type("aws:apigateway/usagePlanKey:UsagePlanKey"):
+            members.setdefault(link.inputs["usagePlanId"], []).append(keys[link.inputs["keyId"]])
+        plans: dict[str, UsagePlan] = {}
+        clients: dict[str, Client] = {}
+        for plan in self._resources.of_type("aws:apigateway/usagePlan:UsagePlan"):
+            here = {(s["apiId"], s["stage"]): s for s in plan.inputs.get("apiStages", [])}
+            served = here.get((self._api_id, self._stage_name))
+            if served is None:
+                continue
+            name = plan_names.get(plan.id, plan.name)
+            holders = {
+                key.outputs["value"]: Client(name, _holder(key))
+                for key in members.get(plan.id, [])
+                if key.inputs.get("enabled", True)
+            }
+            clients |= holders
+            quota = plan.inputs.get("quotaSettings")
+            plans[name] = UsagePlan(
+                clients=tuple(sorted(client.name for client in holders.values())),
+                throttle=_throttle(plan.inputs.get("throttleSettings") or {}),
+                quota=quota and Quota(limit=int(quota["limit"]), period=Period(quota["period"])),
+                methods={
+                    _method(one["path"].strip("/")): throttle
+                    for one in served.get("throttles", [])
+                    if (throttle := _throttle(one))
+                },
+            )
+        return plans, clients
 
-def _example(document: Mapping[str, Any], operation: Properties) -> object:
-    """The example of the schema that an operation's JSON body refers to."""
-    content = operation.get("requestBody", {}).get("content", {})
-    reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
-    schemas = document.get("components", {}).get("schemas", {})
-    return schemas.get(reference.removeprefix("#/components/schemas/"), {}).get("example")
+    def throttles(self) -> dict[str, Throttle]:
+        """Return the stage's throttles by method path; `*/*` is the whole stage."""
+        found = self._resources.where(
+            "aws:apigateway/methodSettings:MethodSettings",
+            restApi=self._api_id,
+            stageName=self._stage_name,
+        )
+        throttles = {
+            one.inputs["methodPath"]: _throttle(
+                one.inputs["settings"], "throttlingRateLimit", "throttlingBurstLimit"
+            )
+            for one in found
+        }
+        return {path: throttle for path, throttle in throttles.items() if throttle}
 
-
-def _key_schemes(document: Mapping[str, Any]) -> set[str]:
-    """The security schemes that API Gateway takes for its API keys."""
-    schemes = document.get("components", {}).get("securitySchemes", {})
-    key = ("apiKey", "header", API_KEY_HEADER)
-    return {
-        name
-        for name, scheme in schemes.items()
-        if (scheme["type"], scheme.get("in"), scheme.get("name", "").lower()) == key
-    }
-
-
-def _usage_plans(
-    resources: Resources, stage: Resource
-) -> tuple[dict[str, UsagePlan], dict[str, Client]]:
-    """The plans of the stage, and whose each key is, as its tags say."""
-    plan_names = {id_: name for name, id_ in resources.exports["usagePlanIds"].items()}
-    keys = {key.id: key for key in resources.of_type("aws:apigateway/apiKey:ApiKey")}
-    members: dict[str, list[str]] = {}
-    for link in resources.of_type("aws:apigateway/usagePlanKey:UsagePlanKey"):
-        members.setdefault(link.inputs["usagePlanId"], []).append(link.inputs["keyId"])
-    plans: dict[str, UsagePlan] = {}
-    clients: dict[str, Client] = {}
-    for plan in resources.of_type("aws:apigateway/usagePlan:UsagePlan"):
-        served = [
-            s
-            for s in plan.inputs.get("apiStages", [])
-            if (s["apiId"], s["stage"]) == (stage.inputs["restApi"], stage.inputs["stageName"])
-        ]
-        if not served:
-            continue
-        name = plan_names.get(plan.id, plan.name)
-        names = []
-        for key_id in members.get(plan.id, []):
-            key = keys[key_id]
-            if key.inputs.get("enabled", True):
-                names.append(_holder(key))
-                clients[key.outputs["value"]] = Client(name, names[-1])
-        quota = plan.inputs.get("quotaSettings")
-        plans[name] = UsagePlan(
-            clients=tuple(sorted(names)),
-            throttle=_throttle(plan.inputs.get("throttleSettings"), "rateLimit", "burstLimit"),
-            quota=quota and Quota(limit=int(quota["limit"]), period=Period(quota["period"])),
-            methods={
-                _method(throttle["path"].strip("/")): Throttle(
-                    rate=float(throttle["rateLimit"]), burst=int(throttle["burstLimit"])
+    def web_acl(
+        self,
+    ) -> tuple[WafRateLimit | None, dict[str, GatewayResponse], tuple[str, ...]]:
+        """Return the rate rule of the stage's web ACL, its response, and the other rules."""
+        associated = {
+            association.inputs["webAclArn"]
+            for association in self._resources.where(
+                "aws:wafv2/webAclAssociation:WebAclAssociation",
+                resourceArn=self.stage.outputs["arn"],
+            )
+        }
+        rate: WafRateLimit | None = None
+        responses: dict[str, GatewayResponse] = {}
+        not_enforced = []
+        for acl in self._resources.of_type("aws:wafv2/webAcl:WebAcl"):
+            for rule in acl.inputs.get("rules", []) if acl.outputs["arn"] in associated else ():
+                statement = rule["statement"].get("rateBasedStatement")
+                if statement is None or "block" not in rule.get("action", {}):
+                    not_enforced.append(f"web ACL rule {rule['name']}")
+                    continue
+                rate = WafRateLimit(
+                    limit=int(statement["limit"]),
+                    window_seconds=int(statement.get("evaluationWindowSec", 300)),
                 )
-                for throttle in served[0].get("throttles", [])
-            },
+                if own := rule["action"]["block"].get("customResponse"):
+                    responses["WAF_FILTERED"] = _block(acl, own)
+        return rate, responses, tuple(not_enforced)
+
+    def tables(self) -> tuple[Table, ...]:
+        """Return all tables."""
+        return tuple(
+            Table(
+                name=table.outputs["name"],
+                attributes={a["name"]: a["type"] for a in table.inputs["attributes"]},
+                hash_key=table.inputs["hashKey"],
+                range_key=table.inputs.get("rangeKey"),
+            )
+            for table in self._resources.of_type("aws:dynamodb/table:Table")
         )
-    return plans, clients
+
+
+def _only(found: list[Resource], what: str) -> Resource:
+    if len(found) != 1:
+        raise UserError(f"The program registered {len(found)} {what}; the sandbox serves one.")
+    return found[0]
 
 
 def _holder(key: Resource) -> str:
-    """Who holds a key: its client, with the key's number unless that is the first."""
+    """Return a key's client, with the key's number unless it is the first key."""
     tags = key.inputs.get("tags", {})
     client, number = tags.get("client", key.name), tags.get("key", "1")
     return client if number == "1" else f"{client}.{number}"
 
 
-def _throttles(resources: Resources, stage: Resource) -> dict[str, Throttle]:
-    """The stage's throttles by the path of their method settings; `*/*` is the whole stage."""
-    found = {}
-    for settings in resources.where(
-        "aws:apigateway/methodSettings:MethodSettings",
-        restApi=stage.inputs["restApi"],
-        stageName=stage.inputs["stageName"],
-    ):
-        throttle = _throttle(
-            settings.inputs["settings"], "throttlingRateLimit", "throttlingBurstLimit"
-        )
-        if throttle:
-            found[settings.inputs["methodPath"]] = throttle
-    return found
-
-
-def _throttle(settings: Properties | None, rate: str, burst: str) -> Throttle | None:
-    if settings is None or settings.get(rate) is None or settings.get(burst) is None:
+def _throttle(
+    settings: Properties, rate: str = "rateLimit", burst: str = "burstLimit"
+) -> Throttle | None:
+    if settings.get(rate) is None or settings.get(burst) is None:
         return None
     return Throttle(rate=float(settings[rate]), burst=int(settings[burst]))
 
 
 def _method(path: str) -> str:
-    """`POST /data` for `data/POST`."""
+    """Return `POST /data` for `data/POST`."""
     resource, _, verb = path.rpartition("/")
     return f"{verb} /{resource}"
 
 
-def _web_acl(
-    resources: Resources, stage: Resource
-) -> tuple[WafRateLimit | None, WafBlock | None, tuple[str, ...]]:
-    """The rate rule of the web ACL that is associated with the stage, and what is left out."""
-    associated = {
-        association.inputs["webAclArn"]
-        for association in resources.where(
-            "aws:wafv2/webAclAssociation:WebAclAssociation", resourceArn=stage.outputs["arn"]
-        )
-    }
-    acls = resources.of_type("aws:wafv2/webAcl:WebAcl")
-    rate: WafRateLimit | None = None
-    block: WafBlock | None = None
-    not_enforced = []
-    for acl in (acl for acl in acls if acl.outputs["arn"] in associated):
-        for rule in acl.inputs.get("rules", []):
-            statement = rule["statement"].get("rateBasedStatement")
-            if statement is None or "block" not in rule.get("action", {}):
-                not_enforced.append(f"web ACL rule {rule['name']}")
-                continue
-            rate = WafRateLimit(
-                limit=int(statement["limit"]),
-                window_seconds=int(statement.get("evaluationWindowSec", 300)),
-            )
-            block = _block(acl, rule["action"]["block"].get("customResponse"))
-    return rate, block, tuple(not_enforced)
-
-
-def _block(acl: Resource, response: Properties | None) -> WafBlock | None:
-    if response is None:
-        return None
+def _block(acl: Resource, response: Properties) -> GatewayResponse:
+    """Return the web ACL's own response, which replaces API Gateway's."""
     bodies = {body["key"]: body for body in acl.inputs.get("customResponseBodies", [])}
     body = bodies.get(response.get("customResponseBodyKey"), {})
     kind = {"APPLICATION_JSON": "application/json", "TEXT_HTML": "text/html"}
-    return WafBlock(
+    return GatewayResponse(
+        type="WAF_FILTERED",
         status=int(response["responseCode"]),
-        headers={h["name"]: h["value"] for h in response.get("responseHeaders", [])},
-        body=body.get("content", "").encode(),
+        error_type="ForbiddenException",
+        template=body.get("content", ""),
         content_type=kind.get(body.get("contentType", ""), "text/plain"),
+        headers={header["name"]: header["value"] for header in response.get("responseHeaders", [])},
     )
-
-
-def _table(table: Resource) -> Table:
-    return Table(
-        name=table.outputs["name"],
-        attributes={a["name"]: a["type"] for a in table.inputs["attributes"]},
-        hash_key=table.inputs["hashKey"],
-        range_key=table.inputs.get("rangeKey"),
-    )
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)

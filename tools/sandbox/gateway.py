@@ -1,4 +1,4 @@
-"""API Gateway: one request through the layers in AWS's order, to the function and back.
+"""API Gateway: takes one request through the layers in AWS's order, to the function and back.
 
     web ACL, route, API key, quota, usage plan, stage, function
 
@@ -7,25 +7,25 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request
 
 import asyncio
 import base64
-import binascii
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from tools.sandbox.deployment import API_KEY_HEADER, Deployment, Route
-from tools.sandbox.lambda_service import FunctionFailed, LambdaService
-from tools.sandbox.statistics import FUNCTION, ROUTE, Statistics
 from throttling import Gate, Layer, Refusal
+from tools.sandbox.deployment import API_KEY_HEADER, Deployment, Route
+from tools.sandbox.http_server import BodyTooLarge, Request, Response
+from tools.sandbox.lambda_service import FunctionFailed
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
+MAX_ANSWER_HEADER_BYTES: Final = 10_240
 """https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
-
 _RESPONSE_OF_LAYER: Final = {
+    Layer.WAF: "WAF_FILTERED",
     Layer.API_KEY: "INVALID_API_KEY",
     Layer.QUOTA: "QUOTA_EXCEEDED",
     Layer.USAGE_PLAN_METHOD: "THROTTLED",
@@ -34,139 +34,123 @@ _RESPONSE_OF_LAYER: Final = {
     Layer.STAGE: "THROTTLED",
     Layer.CONCURRENCY: "INTEGRATION_FAILURE",
 }
+_ROUTE: Final = "route"
+"""Counts the answers to requests that match no method of the API."""
+_FUNCTION: Final = "function"
+"""Counts the answers to requests that no layer refused."""
+_LAYERS: Final = (Layer.WAF, _ROUTE, *list(Layer)[1:], _FUNCTION)
+_CONNECTION_HEADERS: Final = {"connection", "content-length", "transfer-encoding"}
+"""Headers that the HTTP server sets, whatever the function says."""
 
 
-class BodyTooLarge(Exception):
-    """The body is larger than API Gateway takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request. Header names are in lower case."""
-
-    verb: str
-    path: str
-    """Path with the stage, without the query."""
-    query: str
-    headers: list[tuple[str, str]]
-    peer: str
-    """Address of whoever connected."""
-    read_body: Callable[[], Awaitable[bytes]]
-    """Reads the whole body; raises BodyTooLarge. Not called for a request refused before."""
-
-    def header(self, name: str) -> str | None:
-        """The last header of that name, as API Gateway passes it on."""
-        return next((value for key, value in reversed(self.headers) if key == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """One HTTP response."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-
-
-@dataclass(slots=True)
 class Gateway:
-    """A deployment with the counts of its limits, in front of the running function."""
+    """A deployment with the state of its limits, in front of the function.
 
-    deployment: Deployment
-    function: LambdaService
-    clock: Callable[[], float] = time.time
-    """POSIX seconds."""
-    statistics: Statistics = field(default_factory=Statistics)
-    gate: Gate = field(init=False)
+    Args:
+        deployment: what to serve.
+        invoke: runs the function on an event and a request ID; may raise FunctionFailed.
+        clock: POSIX seconds.
+    """
 
-    def __post_init__(self) -> None:
-        self.gate = Gate(self.deployment.limits)
+    def __init__(
+        self,
+        deployment: Deployment,
+        invoke: Callable[[dict[str, Any], str], Awaitable[object]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.deployment = deployment
+        self.gate = Gate(deployment.limits)
+        self._invoke = invoke
+        self._clock = clock
+        self._answers: Counter[tuple[str, str, int]] = Counter()
+
+    def answers(self) -> list[dict[str, str | int]]:
+        """Return how many answers each layer gave, in the order in which a request meets them."""
+        return [
+            {"layer": layer, "subject": subject, "status": status, "requests": count}
+            for (layer, subject, status), count in sorted(
+                self._answers.items(), key=lambda item: (_LAYERS.index(item[0][0]), item[0][1:])
+            )
+        ]
+
+    def quotas_left(self) -> list[dict[str, str | int | None]]:
+        """Return the requests that each client may still make in its period; None for no quota."""
+        now = self._clock()
+        return [
+            {
+                "plan": client.plan,
+                "client": client.name,
+                "quotaLeft": self.gate.quota_left(now, client),
+            }
+            for client in sorted(self.deployment.clients.values(), key=str)
+        ]
 
     async def handle(self, request: Request) -> Response:
         """Answer one request as the deployed API would."""
         request_id = str(uuid.uuid4())
         address = _source_address(request)
-        if refusal := self.gate.screen(self.clock(), address):
+        if refusal := self.gate.screen(self._clock(), address):
             return self._refuse(refusal, request_id)
         stage, _, path = request.path.removeprefix("/").partition("/")
         route = self.deployment.routes.get((request.verb, f"/{path}"))
         if route is None or stage != self.deployment.stage:
-            return self._answer(ROUTE, "MISSING_AUTHENTICATION_TOKEN", request_id)
-        key = request.header(API_KEY_HEADER)
-        client = self.deployment.clients.get(key) if key else None
+            return self._answer(_ROUTE, "MISSING_AUTHENTICATION_TOKEN", request_id)
+        client = self.deployment.clients.get(request.header(API_KEY_HEADER) or "")
         if route.key_required and client is None:
             return self._refuse(Refusal(Layer.API_KEY), request_id)
-        # The whole body comes before any token is taken: a caller who sends slowly holds nothing.
+        # Read the body before taking any token, so that a slow caller holds none.
         try:
-            body = await request.read_body()
+            body = await request.read_body(MAX_BODY_BYTES)
         except BodyTooLarge:
-            return self._answer(ROUTE, "REQUEST_TOO_LARGE", request_id)
+            return self._answer(_ROUTE, "REQUEST_TOO_LARGE", request_id)
         if refusal := self.gate.admit(
-            self.clock(), client, route.method, key_required=route.key_required
+            self._clock(), client, route.method, key_required=route.key_required
         ):
             return self._refuse(refusal, request_id)
         try:
-            return await self._invoke(route, request, body, request_id, address)
+            if not route.may_invoke:
+                return self._answer(_FUNCTION, "API_CONFIGURATION_ERROR", request_id)
+            async with asyncio.timeout(route.timeout_seconds):
+                event = self._event(route, request, body, request_id, address)
+                response = _proxy_response(await self._invoke(event, request_id), request_id)
+        except TimeoutError:
+            return self._answer(_FUNCTION, "INTEGRATION_TIMEOUT", request_id)
+        except (FunctionFailed, _MalformedAnswer):
+            return self._answer(_FUNCTION, "DEFAULT_5XX", request_id)
         finally:
             self.gate.release()
-
-    async def _invoke(
-        self, route: Route, request: Request, body: bytes, request_id: str, address: str
-    ) -> Response:
-        if not route.may_invoke:
-            return self._answer(FUNCTION, "API_CONFIGURATION_ERROR", request_id)
-        event = self._event(route, request, body, request_id, address)
-        try:
-            async with asyncio.timeout(route.timeout_seconds):
-                answer = await self.function.invoke(event, request_id)
-            response = _proxy_response(answer, request_id)
-        except TimeoutError:
-            return self._answer(FUNCTION, "INTEGRATION_TIMEOUT", request_id)
-        except (FunctionFailed, _Malformed):
-            return self._answer(FUNCTION, "DEFAULT_5XX", request_id)
-        self.statistics.count(FUNCTION, response.status)
+        self._answers[_FUNCTION, "", response.status] += 1
         return response
 
     def _refuse(self, refusal: Refusal, request_id: str) -> Response:
-        """A layer's refusal, with the layer's name, which AWS does not tell."""
-        extra = [("x-throttled-by", str(refusal))]
-        block = self.deployment.waf_block
-        if refusal.layer is Layer.WAF and block:
-            # The web ACL's own answer wins over API Gateway's.
-            self.statistics.count(refusal.layer, block.status)
-            headers = [("content-type", block.content_type), *block.headers.items(), *extra]
-            return Response(block.status, headers, block.body)
-        kind = _RESPONSE_OF_LAYER.get(refusal.layer, "WAF_FILTERED")
-        return self._answer(refusal.layer, kind, request_id, refusal.subject, extra)
+        """Return a layer's refusal, with the layer's name, which AWS does not give."""
+        kind = _RESPONSE_OF_LAYER[refusal.layer]
+        name = ("x-throttled-by", str(refusal))
+        return self._answer(refusal.layer, kind, request_id, refusal.subject, name)
 
     def _answer(
-        self,
-        layer: str,
-        kind: str,
-        request_id: str,
-        subject: str = "",
-        extra: list[tuple[str, str]] | None = None,
+        self, layer: str, kind: str, request_id: str, subject: str = "", *extra: tuple[str, str]
     ) -> Response:
-        """One of API Gateway's own answers."""
+        """Return one of API Gateway's own responses."""
         response = self.deployment.responses[kind]
-        self.statistics.count(layer, response.status, subject)
+        self._answers[layer, subject, response.status] += 1
         headers = [
-            ("content-type", "application/json"),
+            ("content-type", response.content_type),
             ("x-amzn-requestid", request_id),
             ("x-amzn-errortype", response.error_type),
             *response.headers.items(),
-            *(extra or []),
+            *extra,
         ]
         return Response(response.status, headers, response.body(request_id))
 
     def _event(
         self, route: Route, request: Request, body: bytes, request_id: str, address: str
     ) -> dict[str, Any]:
-        """The request as API Gateway hands it to a function.
+        """Return the request as API Gateway hands it to a function.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
         """
-        now = self.clock()
+        now = self._clock()
         query = _grouped(parse_qsl(request.query, keep_blank_values=True))
         headers = _grouped(request.headers)
         return {
@@ -184,10 +168,7 @@ class Gateway:
                 "apiId": "sandbox",
                 "domainName": request.header("host") or "",
                 "httpMethod": route.verb,
-                "identity": {
-                    "sourceIp": address,
-                    "userAgent": request.header("user-agent"),
-                },
+                "identity": {"sourceIp": address, "userAgent": request.header("user-agent")},
                 "path": request.path,
                 "protocol": "HTTP/1.1",
                 "requestId": request_id,
@@ -196,52 +177,49 @@ class Gateway:
                 "resourcePath": route.path,
                 "stage": self.deployment.stage,
             },
-            # Without binary media types, API Gateway takes every body for text.
+            # API Gateway treats every body as text unless the API names binary media types.
             "body": body.decode("utf-8", "replace") if body else None,
             "isBase64Encoded": False,
         }
 
 
-class _Malformed(Exception):
-    """What the function returned is no proxy response."""
+class _MalformedAnswer(Exception):
+    """The function's answer does not have the form that API Gateway asks for."""
 
 
 def _proxy_response(answer: object, request_id: str) -> Response:
-    """What the function returned, as an HTTP response."""
-    if not isinstance(answer, dict) or not isinstance(answer.get("statusCode"), int):
-        raise _Malformed
-    body = answer.get("body") or ""
-    headers = [("x-amzn-requestid", request_id)]
-    for name, value in (answer.get("headers") or {}).items():
-        headers.append((str(name).lower(), str(value)))
-    for name, values in (answer.get("multiValueHeaders") or {}).items():
-        headers += [(str(name).lower(), str(value)) for value in values]
-    if not isinstance(body, str):
-        raise _Malformed
+    """Return the function's answer as an HTTP response."""
+    if not isinstance(answer, dict):
+        raise _MalformedAnswer
+    status, body = answer.get("statusCode"), answer.get("body") or ""
+    if not isinstance(status, int) or not 200 <= status <= 599 or not isinstance(body, str):
+        raise _MalformedAnswer
     try:
-        content = (
-            base64.b64decode(body, validate=True)
-            if answer.get("isBase64Encoded")
-            else body.encode()
-        )
-    except binascii.Error:
-        raise _Malformed from None
-    return Response(answer["statusCode"], headers, content)
+        lines = [*(answer.get("headers") or {}).items()]
+        for name, values in (answer.get("multiValueHeaders") or {}).items():
+            lines += [(name, value) for value in values]
+        encoded = answer.get("isBase64Encoded")
+        content = base64.b64decode(body, validate=True) if encoded else body.encode()
+    except (AttributeError, TypeError, ValueError):
+        raise _MalformedAnswer from None
+    headers = [(str(name).lower(), str(value)) for name, value in lines]
+    if sum(len(name) + len(value) for name, value in headers) > MAX_ANSWER_HEADER_BYTES:
+        raise _MalformedAnswer
+    kept = [line for line in headers if line[0] not in _CONNECTION_HEADERS]
+    return Response(status, [("x-amzn-requestid", request_id), *kept], content)
 
 
 def _source_address(request: Request) -> str:
-    """The caller's address: the first in X-Forwarded-For, which here stands for the source IP."""
-    forwarded = request.header("x-forwarded-for")
-    if forwarded:
-        first = forwarded.split(",", 1)[0].strip()
-        try:
-            return str(ip_address(first))
-        except ValueError:
-            pass
-    return request.peer
+    """Return the first address in X-Forwarded-For, which stands for the caller's address here."""
+    first = (request.header("x-forwarded-for") or "").split(",", 1)[0].strip()
+    try:
+        # Without an IPv6 scope ID, which may be any text.
+        return str(ip_address(first.partition("%")[0]))
+    except ValueError:
+        return request.peer
 
 
-def _grouped(pairs: list[tuple[str, str]]) -> Mapping[str, list[str]]:
+def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     grouped: dict[str, list[str]] = {}
     for name, value in pairs:
         grouped.setdefault(name, []).append(value)

@@ -1,4 +1,4 @@
-"""API Gateway's own answers, and what an OpenAPI document makes of them.
+"""API Gateway's own responses, and how an OpenAPI document changes them.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 """
@@ -6,86 +6,81 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-r
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tools.sandbox.errors import SandboxError
+from settings import UserError
 
-_EXTENSION: Final = "x-amazon-apigateway-gateway-responses"
-_HEADER: Final = "gatewayresponse.header."
-_LITERAL: Final = re.compile(r"'([^']*)'")
-_VARIABLE: Final = re.compile(r"\$context\.([A-Za-z.]+[A-Za-z])")
+_FAILURE: Final = "InternalServerErrorException"
+_AWS_RESPONSES: Final = {
+    "MISSING_AUTHENTICATION_TOKEN": (
+        403,
+        "MissingAuthenticationTokenException",
+        "Missing Authentication Token",
+    ),
+    "INVALID_API_KEY": (403, "ForbiddenException", "Forbidden"),
+    "WAF_FILTERED": (403, "ForbiddenException", "Forbidden"),
+    "REQUEST_TOO_LARGE": (413, "RequestTooLargeException", "Request Too Long"),
+    "THROTTLED": (429, "TooManyRequestsException", "Too Many Requests"),
+    "QUOTA_EXCEEDED": (429, "LimitExceededException", "Limit Exceeded"),
+    # When the function is at its concurrency: an error of the integration, never 429.
+    "INTEGRATION_FAILURE": (500, _FAILURE, "Internal server error"),
+    # When the API may not invoke its function.
+    "API_CONFIGURATION_ERROR": (500, _FAILURE, "Internal server error"),
+    # When the function fails, or its answer does not have the form of a proxy response.
+    "DEFAULT_5XX": (502, _FAILURE, "Internal server error"),
+    "INTEGRATION_TIMEOUT": (504, _FAILURE, "Endpoint request timed out"),
+}
+"""Status, error type and message that AWS gives each response by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayResponse:
-    """One of API Gateway's own answers."""
+    """One of the responses that a caller gets without the function."""
 
     type: str
     """Such as THROTTLED."""
     status: int
     error_type: str
     """Value of the header `x-amzn-ErrorType`."""
-    message: str
+    message: str = ""
     """AWS's own message, which a template may use as `$context.error.messageString`."""
     template: str = '{"message":$context.error.messageString}'
+    content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, request_id: str) -> bytes:
-        """The body for one request."""
+        """Return the body for one request."""
         context = {
             "error.message": self.message,
             "error.messageString": json.dumps(self.message),
             "error.responseType": self.type,
             "requestId": request_id,
         }
-        # API Gateway leaves a variable that it does not know empty.
-        return _VARIABLE.sub(lambda found: context.get(found[1], ""), self.template).encode()
-
-
-def _aws(type_: str, status: int, error_type: str, message: str) -> GatewayResponse:
-    return GatewayResponse(type=type_, status=status, error_type=error_type, message=message)
-
-
-_FAILURE: Final = "InternalServerErrorException"
-_AWS_RESPONSES: Final = (
-    _aws(
-        "MISSING_AUTHENTICATION_TOKEN",
-        403,
-        "MissingAuthenticationTokenException",
-        "Missing Authentication Token",
-    ),
-    _aws("INVALID_API_KEY", 403, "ForbiddenException", "Forbidden"),
-    _aws("WAF_FILTERED", 403, "ForbiddenException", "Forbidden"),
-    _aws("REQUEST_TOO_LARGE", 413, "RequestTooLargeException", "Request Too Long"),
-    _aws("THROTTLED", 429, "TooManyRequestsException", "Too Many Requests"),
-    _aws("QUOTA_EXCEEDED", 429, "LimitExceededException", "Limit Exceeded"),
-    # What a function at its concurrency looks like: an error of the integration, never 429.
-    _aws("INTEGRATION_FAILURE", 500, _FAILURE, "Internal server error"),
-    # What an API that may not invoke its function looks like.
-    _aws("API_CONFIGURATION_ERROR", 500, _FAILURE, "Internal server error"),
-    # What a function that fails, or answers in no form of a proxy response, looks like.
-    _aws("DEFAULT_5XX", 502, _FAILURE, "Internal server error"),
-    _aws("INTEGRATION_TIMEOUT", 504, _FAILURE, "Endpoint request timed out"),
-)
+        # API Gateway replaces an unknown variable with nothing.
+        return re.sub(
+            r"\$context\.([A-Za-z.]+[A-Za-z])", lambda m: context.get(m[1], ""), self.template
+        ).encode()
 
 
 def read_gateway_responses(document: Mapping[str, Any]) -> dict[str, GatewayResponse]:
-    """API Gateway's answers by their type, with what an OpenAPI document changes about them.
+    """Return API Gateway's responses by type, with the changes of an OpenAPI document.
 
     Raises:
-        SandboxError: when the document sets a header to anything but a literal.
+        UserError: the document sets a header to something other than a literal.
     """
-    changes = document.get(_EXTENSION, {})
+    changes = document.get("x-amazon-apigateway-gateway-responses", {})
     responses = {}
-    for response in _AWS_RESPONSES:
-        family = f"DEFAULT_{response.status // 100}XX"
-        change = changes.get(response.type) or changes.get(family) or {}
-        responses[response.type] = replace(
-            response,
-            status=int(change.get("statusCode") or response.status),
-            template=change.get("responseTemplates", {}).get("application/json", response.template),
-            headers=_headers(response.type, change.get("responseParameters", {})),
+    for type_, (status, error_type, message) in _AWS_RESPONSES.items():
+        change = changes.get(type_) or changes.get(f"DEFAULT_{status // 100}XX") or {}
+        template = change.get("responseTemplates", {}).get("application/json")
+        responses[type_] = GatewayResponse(
+            type=type_,
+            status=int(change.get("statusCode") or status),
+            error_type=error_type,
+            message=message,
+            template=GatewayResponse.template if template is None else template,
+            headers=_headers(type_, change.get("responseParameters", {})),
         )
     return responses
 
@@ -93,11 +88,12 @@ def read_gateway_responses(document: Mapping[str, Any]) -> dict[str, GatewayResp
 def _headers(type_: str, parameters: Mapping[str, str]) -> dict[str, str]:
     headers = {}
     for name, value in parameters.items():
-        literal = _LITERAL.fullmatch(value)
-        if not name.startswith(_HEADER) or not literal:
-            raise SandboxError(
+        header = re.fullmatch(r"gatewayresponse\.header\.(.+)", name)
+        literal = re.fullmatch("'([^']*)'", value)
+        if not header or not literal:
+            raise UserError(
                 f"Gateway response {type_} maps {name} to {value}; the sandbox serves only "
                 f"headers with literal values, in single quotes."
             )
-        headers[name.removeprefix(_HEADER)] = literal[1]
+        headers[header[1]] = literal[1]
     return headers

@@ -1,9 +1,9 @@
 """One execution environment: a process that imports the function, then answers event by event.
 
-Started by `lambda_service.py` with the function's environment variables and one socket. Says
-`{"ready": true}` once the function is imported, then takes `{"event", "context"}` and gives
-`{"result"}` or `{"error"}`, one JSON line each. Needs nothing but the standard library, so that
-the function has this interpreter to itself, as on Lambda.
+`lambda_service.py` starts it with the function's environment variables. It says `{"ready": true}`
+once the function is imported. Then it reads invocations from standard input and answers each with
+`{"result"}` or `{"error"}` on standard output, one JSON line each. It needs only the standard
+library, so that the function has this interpreter to itself, as on Lambda.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import importlib
 import io
 import json
 import os
-import socket
 import sys
 import time
 import traceback
@@ -19,89 +18,72 @@ from typing import Any
 
 
 class Context:
-    """What Lambda tells a function about its invocation.
+    """Lambda's context object: what a function can learn about its invocation.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
     """
 
-    def __init__(self, about: dict[str, Any]) -> None:
-        self.aws_request_id: str = about["requestId"]
-        self.function_name: str = about["functionName"]
-        self.function_version = "$LATEST"
-        self.invoked_function_arn: str = about["functionArn"]
-        self.memory_limit_in_mb: str = about["memoryMb"]
-        self.log_group_name: str = about["logGroup"]
-        self.log_stream_name = "sandbox"
-        self.identity = None
-        self.client_context = None
-        self._ends = time.monotonic() + about["timeoutSeconds"]
+    log_group_name = log_stream_name = "sandbox"
+    identity = client_context = None
+
+    def __init__(self, invocation: dict[str, Any]) -> None:
+        self.aws_request_id: str = invocation["requestId"]
+        self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+        self.function_version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
+        self.invoked_function_arn: str = invocation["functionArn"]
+        self.memory_limit_in_mb = os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
+        self._ends = time.monotonic() + invocation["timeoutSeconds"]
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda ends the invocation."""
         return max(0, int((self._ends - time.monotonic()) * 1000))
 
 
-class Log(io.TextIOBase):
-    """Where a function prints to: its log, which never fails it, not even when the disk is full."""
+class Log(io.FileIO):
+    """The log that a function prints to. A full disk does not make the function fail."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._begun = ""
-
-    def fileno(self) -> int:
-        """The log's descriptor."""
-        return self._descriptor
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Write the lines that are complete, in one piece."""
-        lines, end, self._begun = (self._begun + text).rpartition("\n")
-        if end:
-            self._keep(lines + end)
-        return len(text)
-
-    def flush(self) -> None:
-        """Write what is no whole line yet."""
-        self._keep(self._begun)
-        self._begun = ""
-
-    def _keep(self, text: str) -> None:
+    def write(self, data: Any) -> int:  # noqa: ANN401  any bytes
+        """Write what there is room for."""
         with contextlib.suppress(OSError):
-            os.write(self._descriptor, text.encode(errors="backslashreplace"))
+            super().write(data)
+        return len(data)
 
 
-def main(descriptor: int, handler: str) -> None:
-    """Serve invocations from the socket until it is closed."""
-    with socket.socket(fileno=descriptor) as channel, channel.makefile("rwb") as lines:
+def main(handler: str) -> None:
+    """Serve invocations from standard input until it ends."""
+    invocations = os.fdopen(os.dup(sys.stdin.fileno()))
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    # For the function, there is nothing to read, and all output goes to the log.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # Whole lines, because other environments write to the same log.
+    log = io.BufferedWriter(Log(sys.stderr.fileno(), "w", closefd=False))
+    sys.stdout = sys.stderr = io.TextIOWrapper(
+        log, "utf-8", errors="backslashreplace", line_buffering=True
+    )
 
-        def say(message: dict[str, Any]) -> None:
-            lines.write(json.dumps(message).encode() + b"\n")
-            lines.flush()
+    def say(message: dict[str, Any]) -> None:
+        line = json.dumps(message)
+        sys.stdout.flush()
+        answers.write(line + "\n")
+        answers.flush()
 
-        sys.stdout = sys.stderr = Log(sys.stdout.fileno())
-        module, _, name = handler.rpartition(".")
+    module, _, name = handler.rpartition(".")
+    try:
+        function = getattr(importlib.import_module(module.replace("/", ".")), name)
+    except BaseException as error:  # whatever the import raises is the function's failure
+        traceback.print_exc()
+        say({"error": f"{type(error).__name__}: {error}"})
+        return
+    say({"ready": True})
+    for line in invocations:
+        invocation = json.loads(line)
         try:
-            function = getattr(importlib.import_module(module.replace("/", ".")), name)
-        except BaseException as error:  # whatever the import raises is the function's failure
+            say({"result": function(invocation["event"], Context(invocation))})
+        except Exception as error:  # of the function, or because its result is not JSON
             traceback.print_exc()
             say({"error": f"{type(error).__name__}: {error}"})
-            return
-        say({"ready": True})
-        for line in lines:
-            invocation = json.loads(line)
-            try:
-                result = function(invocation["event"], Context(invocation["context"]))
-                answer = json.dumps({"result": result})
-            except Exception as error:  # Lambda reports whatever the function raises
-                traceback.print_exc()
-                answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
-            sys.stdout.flush()
-            lines.write(answer.encode() + b"\n")
-            lines.flush()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1])

@@ -1,8 +1,8 @@
-"""Lambda: execution environments for one function, started as they are needed.
+"""Lambda: the execution environments of one function, started as they are needed.
 
 Each environment is a process that imports the deployed files and works on one event at a time. An
-invocation that outlives the function's timeout, or crashes, costs its environment. How many
-requests may be in flight is not decided here: that is the throttling model's concurrency limit.
+invocation that takes longer than the function's timeout, or crashes, costs its environment. How
+many requests may be in flight is decided elsewhere: by the concurrency of the throttling model.
 """
 
 import asyncio
@@ -10,23 +10,22 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import sys
-from collections import deque
+from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import IO, Any, Final
 
+from settings import UserError
 from tools.sandbox.deployment import Function
-from tools.sandbox.errors import SandboxError
 
 MAX_ENVIRONMENTS: Final = 64
-"""For a function without reserved concurrency: what a laptop can hold."""
+"""For a function without reserved concurrency: as many as a laptop can hold."""
 _SCALE_AFTER_SECONDS: Final = 0.05
-"""How long an invocation waits for a busy environment before another is started."""
+"""How long invocations wait for a busy environment before another is started."""
 _INIT_SECONDS: Final = 10.0
 """https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html"""
 _LONGEST_LINE: Final = 8 * 1024 * 1024
-"""Bytes; Lambda's own limit is 6 MB for a request or a response."""
+"""Bytes. Lambda's own limit is 6 MB for a request or a response."""
 
 
 class FunctionFailed(Exception):
@@ -34,41 +33,45 @@ class FunctionFailed(Exception):
 
 
 class _Environment:
-    """One process and the channel to it."""
+    """One process, which answers each line of its standard input with a line of output."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, process: Process) -> None:
+        assert process.stdin and process.stdout  # noqa: S101, PT018  pipes were asked for
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._input = process.stdin
+        self._output = process.stdout
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended, and left nothing to read."""
+        return self._output.at_eof()
 
     async def call(self, message: dict[str, Any]) -> dict[str, Any]:
         """Send one line, and read the answer.
 
         Raises:
-            FunctionFailed: when the process ends without an answer.
+            FunctionFailed: the process ended without an answer.
         """
-        self._writer.write(json.dumps(message).encode() + b"\n")
+        self._input.write(json.dumps(message).encode() + b"\n")
         return await self.read()
 
     async def read(self) -> dict[str, Any]:
-        """Read one line."""
+        """Read one line.
+
+        Raises:
+            FunctionFailed: the process ended before, or the line is too long.
+        """
         try:
-            line = await self._reader.readline()
-        except (ConnectionError, ValueError) as error:
-            raise FunctionFailed("the execution environment failed") from error
+            line = await self._output.readline()
+        except ValueError as error:
+            raise FunctionFailed("the answer is too long") from error
         if not line.endswith(b"\n"):
             raise FunctionFailed("the execution environment ended")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    async def stop(self) -> None:
+    async def end(self) -> None:
         """End the process, whatever it is doing."""
-        self._writer.close()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
@@ -79,10 +82,10 @@ class LambdaService:
 
     Args:
         function: what was deployed.
-        folder: where its files are put; made anew, and removed on `stop`.
+        folder: where its files are put; removed on `stop`.
         log: where the function's output goes.
         environment: variables besides the function's own, such as where DynamoDB is.
-        region: AWS Region the function sees.
+        region: AWS Region that the function sees.
     """
 
     def __init__(
@@ -99,17 +102,17 @@ class LambdaService:
         self._log = log
         self._variables = _variables(function, folder, region) | environment
         self._limit = min(function.concurrency or MAX_ENVIRONMENTS, MAX_ENVIRONMENTS)
-        self._idle: list[_Environment] = []
         self._all: set[_Environment] = set()
-        self._waiting: deque[asyncio.Future[_Environment]] = deque()
+        self._idle: asyncio.LifoQueue[_Environment | FunctionFailed] = asyncio.LifoQueue()
+        """Environments without work. A failure to start one goes to an invocation that waits."""
+        self._waiting = 0
         self._scaling: asyncio.Task[None] | None = None
-        self._stopping = False
 
     async def start(self, environments: int = 1) -> None:
         """Unpack the function, and start its first environments.
 
         Raises:
-            SandboxError: when the function cannot be imported, with the reason.
+            UserError: the function cannot be imported.
         """
         for name, source in self._function.files.items():
             target = self._folder / name
@@ -117,138 +120,110 @@ class LambdaService:
             try:
                 shutil.copyfile(source, target)
             except OSError as error:
-                raise SandboxError(
-                    f"The function's file {name} cannot be deployed: {error}"
-                ) from None
+                raise UserError(f"The function's file {name} cannot be deployed: {error}") from None
         first = min(environments, self._limit)
-        self._idle += await asyncio.gather(*(self._start_environment() for _ in range(first)))
+        await asyncio.gather(*(self._start_environment() for _ in range(first)))
 
     async def stop(self) -> None:
-        """End all environments and remove the function's files."""
-        self._stopping = True
+        """End all environments, and remove the function's files."""
+        self._limit = 0
         if self._scaling:
             self._scaling.cancel()
             await asyncio.gather(self._scaling, return_exceptions=True)
-        await asyncio.gather(*(environment.stop() for environment in self._all))
+        await asyncio.gather(*map(self._end, list(self._all)))
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def invoke(self, event: dict[str, Any], request_id: str) -> object:
-        """Run the function on one event, and give back what it returned.
+        """Run the function on one event, and return what it returned.
 
         Raises:
-            FunctionFailed: when it raised, crashed or ran into its timeout.
+            FunctionFailed: it raised, crashed or timed out.
         """
-        environment = await self._acquire()
         seconds = self._function.timeout_seconds
-        healthy = False
+        invocation = {
+            "event": event,
+            "requestId": request_id,
+            "functionArn": self._function.arn,
+            "timeoutSeconds": seconds,
+        }
+        environment = await self._acquire()
         try:
             async with asyncio.timeout(seconds):
-                answer = await environment.call(
-                    {"event": event, "context": self._context(request_id)}
-                )
-            healthy = True
+                answer = await environment.call(invocation)
         except TimeoutError:
-            self._say(f"{request_id} Task timed out after {seconds}.00 seconds")
+            await self._end(environment)
+            with contextlib.suppress(OSError):  # a full disk
+                self._log.write(
+                    f"{request_id} Task timed out after {seconds}.00 seconds\n".encode()
+                )
             raise FunctionFailed("timed out") from None
-        finally:
-            if healthy:
-                self._release(environment)
-            else:
-                await self._discard(environment)
+        except BaseException:  # it crashed, or API Gateway stopped waiting
+            await self._end(environment)
+            raise
+        self._idle.put_nowait(environment)
         if "result" not in answer:
-            raise FunctionFailed(answer.get("error", "no result"))
+            raise FunctionFailed(answer["error"])
         return answer["result"]
 
-    def _context(self, request_id: str) -> dict[str, Any]:
-        return {
-            "requestId": request_id,
-            "functionName": self._function.name,
-            "functionArn": self._function.arn,
-            "memoryMb": str(self._function.memory_mb),
-            "logGroup": "sandbox",
-            "timeoutSeconds": self._function.timeout_seconds,
-        }
-
     async def _acquire(self) -> _Environment:
-        if self._idle:
-            return self._idle.pop()
-        waiter: asyncio.Future[_Environment] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        self._scale_if_needed()
+        """Wait for an idle environment. Others are started if that takes long."""
+        self._waiting += 1
         try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and not waiter.exception():
-                self._release(waiter.result())
-            raise
+            while True:
+                self._scale_if_needed()
+                environment = await self._idle.get()
+                if isinstance(environment, FunctionFailed):
+                    raise environment
+                if not environment.ended:
+                    return environment
+                await self._end(environment)
+        finally:
+            self._waiting -= 1
 
-    def _release(self, environment: _Environment) -> None:
-        """Give an environment to the invocation that waits longest, or keep it warm."""
-        waiter = self._next_waiter()
-        if waiter:
-            waiter.set_result(environment)
-        else:
-            self._idle.append(environment)
-
-    async def _discard(self, environment: _Environment) -> None:
+    async def _end(self, environment: _Environment) -> None:
         self._all.discard(environment)
-        await environment.stop()
         self._scale_if_needed()
+        await environment.end()
 
-    def _next_waiter(self) -> "asyncio.Future[_Environment] | None":
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                return waiter
-        return None
+    @property
+    def _missing(self) -> int:
+        """How many environments to start now."""
+        missing = self._waiting - self._idle.qsize()
+        return min(missing, self._limit - len(self._all), os.cpu_count() or 1)
 
     def _scale_if_needed(self) -> None:
-        idle = self._scaling is None or self._scaling.done()
-        if self._waiting and idle and not self._stopping:
+        if self._missing > 0 and (self._scaling is None or self._scaling.done()):
             self._scaling = asyncio.create_task(self._scale())
 
     async def _scale(self) -> None:
-        """Start environments while invocations wait for one and the function may have more."""
-        while self._waiting:
+        """Start environments while invocations wait and the function may have more."""
+        while self._missing > 0:
             if self._all:
                 await asyncio.sleep(_SCALE_AFTER_SECONDS)
-            wanted = min(len(self._waiting), self._limit - len(self._all), os.cpu_count() or 1)
-            if wanted <= 0:
-                return
-            started = await asyncio.gather(
-                *(self._start_environment() for _ in range(wanted)), return_exceptions=True
-            )
-            for environment in started:
-                if isinstance(environment, _Environment):
-                    self._release(environment)
-                elif waiter := self._next_waiter():
-                    waiter.set_exception(
-                        FunctionFailed(f"the function did not start: {environment}")
-                    )
+            starting = (self._start_environment() for _ in range(self._missing))
+            for failure in await asyncio.gather(*starting, return_exceptions=True):
+                if failure and self._missing > 0:
+                    self._idle.put_nowait(FunctionFailed(f"the function did not start: {failure}"))
 
-    async def _start_environment(self) -> _Environment:
-        """Start one process.
+    async def _start_environment(self) -> None:
+        """Start one process, and put it among the idle ones.
 
         Raises:
-            SandboxError: when it cannot import the function.
+            UserError: it cannot import the function.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # keeps the sandbox's own folder off the function's path
-                str(Path(__file__).with_name("lambda_runtime.py")),
-                str(theirs.fileno()),
-                self._function.handler,
-                pass_fds=[theirs.fileno()],
-                cwd=self._folder,
-                env=self._variables,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-            )
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_LINE)
-        environment = _Environment(process, reader, writer)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # keeps the folder of lambda_runtime.py off the function's path
+            str(Path(__file__).with_name("lambda_runtime.py")),
+            self._function.handler,
+            cwd=self._folder,
+            env=self._variables,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=self._log,
+            limit=_LONGEST_LINE,
+        )
+        environment = _Environment(process)
         self._all.add(environment)
         try:
             async with asyncio.timeout(_INIT_SECONDS):
@@ -256,21 +231,15 @@ class LambdaService:
         except (FunctionFailed, TimeoutError) as error:
             said = {"error": str(error) or f"took longer than {_INIT_SECONDS:.0f} s"}
         if "ready" not in said:
-            self._all.discard(environment)
-            await environment.stop()
-            raise SandboxError(
+            await self._end(environment)
+            raise UserError(
                 f"The function {self._function.handler} cannot be imported: {said['error']}"
             )
-        return environment
-
-    def _say(self, line: str) -> None:
-        """Write a line of Lambda's own to the function's log."""
-        with contextlib.suppress(OSError):  # a full disk
-            self._log.write(f"{line}\n".encode())
+        self._idle.put_nowait(environment)
 
 
 def _variables(function: Function, folder: Path, region: str) -> dict[str, str]:
-    """The environment variables that Lambda gives every function.
+    """All environment variables of the function: its own, and those that Lambda gives each one.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
@@ -287,8 +256,11 @@ def _variables(function: Function, folder: Path, region: str) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        # DynamoDB's stand-in wants requests signed, by anybody.
+        # The sandbox's DynamoDB takes any signature.
         "AWS_ACCESS_KEY_ID": "sandbox",
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "AWS_EC2_METADATA_DISABLED": "true",
+        # Lambda has no such files, but this machine's user may.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }

@@ -1,327 +1,319 @@
-"""The process behind `make up`: serves one deployment until it is stopped or replaced.
+"""The process behind `make up`: serves a stack's API on one port and takes commands on another.
 
-Reports its start to whoever launched it, as JSON lines on standard output. A second one takes the
-listening socket over from the first, so that no request is refused while the stack is redeployed.
+It prints its admin port and token, and waits there for its first deployment. A later deployment
+replaces the one before between two requests; requests under way end on the old one.
 """
 
-import argparse
 import asyncio
 import contextlib
-import errno
+import hmac
 import json
 import os
 import resource
+import secrets
 import shutil
-import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs
 
-import uvicorn
 import uvloop
 
-from tools.sandbox.asgi import Message, Receive, Send
-from tools.sandbox.connections import MAX_CONNECTIONS, Callers
-from tools.sandbox.deployment import read_deployment
-from tools.sandbox.errors import SandboxError
-from tools.sandbox.gateway import MAX_BODY_BYTES, BodyTooLarge, Gateway, Request
-from tools.sandbox.lambda_service import LambdaService
+from settings import UserError
 from tools.recorder.resources import Resources
-from tools.sandbox.state import ControlServer, Reply, State
-from tools.sandbox.table import LOOPBACK, DynamoDB, TableServer
+from tools.sandbox.client import ADDRESS_FILE, KEEP
+from tools.sandbox.deployment import read_deployment
+from tools.sandbox.gateway import Gateway
+from tools.sandbox.http_server import HttpServer, Request, Response, message
+from tools.sandbox.lambda_service import LambdaService
+from tools.sandbox.table import TableClient, TableProcess
 
-_FUNCTION: Final = "function-"
-"""How the folders begin that hold a deployed function's files."""
 _WARM_ENVIRONMENTS: Final = 2
 _DRAIN_SECONDS: Final = 30
-"""How long a replaced sandbox finishes its requests: no longer than API Gateway waits."""
+"""How long requests may end on a replaced deployment; API Gateway waits no longer."""
 _STOP_SECONDS: Final = 1
-_LARGE_BODY_BYTES: Final = 256 * 1024
-_MOST_LARGE_BODIES: Final = 16
-"""How many large bodies may be in memory; the others are not read on until one has gone."""
+"""How long requests may end when the sandbox stops or changes its port."""
+_MAX_FILES: Final = 10_240
+"""Open files to ask for, of which each connection is one; macOS gives no more."""
+_MAX_LOG_BYTES: Final = 10_000_000
+_MAX_RESOURCES_BYTES: Final = 1_000_000_000
+_FUNCTION: Final = "function-"
+"""Prefix of the folders that hold a function's files."""
 
 
-class ClientGone(Exception):
-    """The caller closed the connection before its request was complete."""
+class Release:
+    """A deployment with its running function, which may be replaced while requests end.
 
-
-class Server:
-    """One deployment, served on one port.
-
-    Args:
-        state: the sandbox's folder.
-        port: of the API, on the loopback interface.
-        dynamodb: the stand-in to use, or the URL of any other DynamoDB API.
+    Raises:
+        UserError: the resources cannot be served.
     """
 
-    def __init__(self, state: State, port: int, dynamodb: TableServer | str) -> None:
-        self._state = state
-        self._port = port
-        self._table_server = dynamodb if isinstance(dynamodb, TableServer) else None
-        self._endpoint = dynamodb if isinstance(dynamodb, str) else ""
-        self._deployment = read_deployment(Resources.load(state.resources))
-        self._started = time.time()
-        self._large_bodies = asyncio.Semaphore(_MOST_LARGE_BODIES)
-        self._table_keeper: asyncio.Task[None] | None = None
+    def __init__(self, resources: Resources, folder: Path, dynamodb: str) -> None:
+        self.resources = resources
+        self.dynamodb = dynamodb
+        self.deployment = read_deployment(resources)
+        self.tables = TableClient(dynamodb, self.deployment.region)
+        self._log = (folder / "function.log").open("ab", buffering=0)
+        self._function = LambdaService(
+            self.deployment.function,
+            folder=Path(tempfile.mkdtemp(prefix=_FUNCTION, dir=folder)),
+            log=self._log,
+            environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb},
+            region=self.deployment.region,
+        )
+        self.gateway = Gateway(self.deployment, self._function.invoke)
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
-    async def run(self) -> None:
-        """Start, serve, and clean up.
+    async def start(self) -> None:
+        """Start the function and create the tables.
 
         Raises:
-            SandboxError: when it cannot start; a sandbox that ran before goes on running.
+            UserError: one of these failed; then nothing of the release is left.
         """
-        if self._state.ask("status") is None:
-            for leftover in self._state.folder.glob(f"{_FUNCTION}*"):  # of one that was killed
-                shutil.rmtree(leftover, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=_FUNCTION, dir=self._state.folder))
-        try:
-            if self._table_server:
-                await asyncio.to_thread(self._table_server.wait)
-                self._endpoint = self._table_server.endpoint
-            with self._state.function_log.open("ab", buffering=0) as log:
-                function = LambdaService(
-                    self._deployment.function,
-                    folder=folder,
-                    log=log,
-                    environment={"AWS_ENDPOINT_URL_DYNAMODB": self._endpoint},
-                    region=self._deployment.region,
-                )
-                self._gateway = Gateway(self._deployment, function)
-                try:
-                    await asyncio.gather(
-                        function.start(_WARM_ENVIRONMENTS), asyncio.to_thread(self._create_tables)
-                    )
-                    await self._serve()
-                finally:
-                    await self._stop_keeping_table()
-                    await function.stop()
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            if self._table_server:
-                self._table_server.stop()
-
-    def _create_tables(self) -> None:
-        self._tables = DynamoDB(self._endpoint, self._deployment.region)
-        self._tables.create(self._deployment.tables)
-
-    async def _serve(self) -> None:
-        most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        callers = Callers(min(MAX_CONNECTIONS, most_files // 2))
-        config = uvicorn.Config(
-            self._app,
-            interface="asgi3",
-            http=callers.connection,  # type: ignore[arg-type]  # as good as a class
-            callback_notify=callers.drop_slow,
-            timeout_notify=1,
-            ws="none",
-            proxy_headers=False,  # X-Forwarded-For is the web ACL's business
-            lifespan="off",
-            access_log=False,
-            log_level="error",  # a warning for each bad request would let callers fill the disk
-            server_header=False,
+        results = await asyncio.gather(
+            self._function.start(_WARM_ENVIRONMENTS),
+            asyncio.to_thread(self.tables.create, self.deployment.tables),
+            return_exceptions=True,
         )
-        self._uvicorn = uvicorn.Server(config)
-        self._loop = asyncio.get_running_loop()
-        self._listener = self._take_over() or self._listen()
-        if self._table_server and self._table_server.lifeline:
-            self._table_keeper = asyncio.create_task(
-                self._keep_table(self._table_server, self._table_server.lifeline)
-            )
-        serving = asyncio.create_task(self._uvicorn.serve([self._listener]))
-        while not self._uvicorn.started and not serving.done():
-            await asyncio.sleep(0.005)
-        ControlServer(self._state.control, self._control)
-        _report({"ready": self._status()})
-        await serving
+        for failure in filter(None, results):
+            await self.stop(0)
+            raise failure
 
-    async def _keep_table(self, table: TableServer, lifeline: socket.socket) -> None:
-        """Start the table's server again whenever it ends, on the same port."""
-        while True:
-            lifeline.setblocking(False)
-            # Its port at first; then nothing until it ends.
-            while await self._loop.sock_recv(lifeline, 16):
-                pass
-            again = TableServer.launch(self._state.table_log, self._state.journal, table.port)
-            assert again.lifeline  # noqa: S101  of a process that was just launched
-            lifeline.close()
-            table.lifeline = lifeline = again.lifeline
-
-    async def _stop_keeping_table(self) -> None:
-        if self._table_keeper:
-            self._table_keeper.cancel()
-            await asyncio.gather(self._table_keeper, return_exceptions=True)
-
-    def _take_over(self) -> socket.socket | None:
-        """Replace the sandbox that runs already, if any, and take its port over if it is ours."""
-        running = self._state.ask("status")
-        if running is None:
-            return None
-        elsewhere = self._listen() if running["port"] != self._port else None
-        reply, descriptors = self._state.ask_for_descriptors("hand-over")
-        if reply is None:
-            return elsewhere
-        listener, *lifeline = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-        if lifeline:
-            if self._table_server and self._table_server.lifeline is None:
-                self._table_server.lifeline = lifeline[0]
-            else:
-                TableServer(reply["tablePort"], lifeline[0]).stop()
-        if elsewhere:
-            listener.close()
-        return elsewhere or listener
-
-    def _listen(self) -> socket.socket:
-        listener = socket.socket()
-        # A port whose last user has just gone is free, whatever connections still linger.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        self._under_way += 1
+        self._idle.clear()
         try:
-            listener.bind((LOOPBACK, self._port))
+            return await self.gateway.handle(request)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def stop(self, seconds: float) -> None:
+        """End the function as soon as no request is under way, or after that many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        await self._function.stop()
+        self._log.close()
+
+
+class SandboxServer:
+    """A stack's API, and the admin port that controls it.
+
+    Args:
+        folder: of the stack's sandbox; its name is the stack's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._token = secrets.token_urlsafe()
+        self._started = time.time()
+        self._admin = HttpServer(self._obey, 0)
+        self._api: HttpServer | None = None
+        self._releases: list[Release] = []
+        """The last one serves; those before finish their requests."""
+        self._table = TableProcess(folder / "table.journal", folder / "table.log")
+        self._table_keeper: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    async def run(self, *, own_table: bool) -> None:
+        """Serve until a command stops it, or the first deployment fails.
+
+        Args:
+            own_table: start DynamoDB's stand-in at once, since the first deployment needs it.
+
+        Raises:
+            SystemExit: always; other exceptions are faults.
+        """
+        self._remove_functions()  # of a server that was killed
+        async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(self._admin.serve())
+            self._tasks.create_task(self._rotate_logs())
+            self._tasks.create_task(self._await_launcher())
+            if own_table:
+                self._tasks.create_task(self._start_table_early())
+            print(json.dumps(self._address()), flush=True)
+            await self._stopping.wait()
+            (self._folder / ADDRESS_FILE).unlink(missing_ok=True)
+            if self._api:
+                await self._api.finish(_STOP_SECONDS)
+            await asyncio.gather(*(release.stop(0) for release in self._releases))
+            if self._table_keeper:
+                self._table_keeper.cancel()
+            await self._table.stop()
+            self._remove_functions()
+            self._stopped.set()
+            await self._admin.finish(_STOP_SECONDS)
+            raise SystemExit
+
+    def _remove_functions(self) -> None:
+        for folder in self._folder.glob(f"{_FUNCTION}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def _live(self) -> Release:
+        return self._releases[-1]
+
+    def _address(self) -> dict[str, Any]:
+        return {"port": self._admin.port, "token": self._token, "pid": os.getpid()}
+
+    async def _await_launcher(self) -> None:
+        """Stop unless the command that launched this server says that it may stay."""
+        if await asyncio.to_thread(sys.stdin.buffer.readline) != KEEP:
+            self._stopping.set()
+
+    async def _rotate_logs(self) -> None:
+        """Keep each log, and one older part of it, within a size."""
+        while True:
+            await asyncio.sleep(10)
+            for log in self._folder.glob("*.log"):
+                if log.stat().st_size > _MAX_LOG_BYTES:
+                    with contextlib.suppress(OSError):  # a full disk
+                        await asyncio.to_thread(shutil.copyfile, log, log.with_suffix(".old"))
+                    os.truncate(log, 0)  # those who write to it append
+
+    async def _start_table_early(self) -> None:
+        async with self._changing:
+            with contextlib.suppress(UserError):  # the deployment tries again, and reports it
+                await self._own_dynamodb()
+
+    async def _own_dynamodb(self) -> str:
+        """Return the URL of DynamoDB's stand-in, which is started if it does not run."""
+        if self._table_keeper is None:
+            await self._table.start()
+            self._table_keeper = self._tasks.create_task(self._table.keep())
+        return self._table.endpoint
+
+    async def _obey(self, request: Request) -> Response:
+        """Answer a request to the admin port."""
+        sent = (request.header("authorization") or "").encode()
+        if not hmac.compare_digest(sent, f"Bearer {self._token}".encode()):
+            return message(401, "The token is missing or wrong.")
+        try:
+            match request.verb, request.path:
+                case "GET", "/status":
+                    return _json(self._status())
+                case "GET", "/items":
+                    return _json(await asyncio.to_thread(self._items))
+                case "GET", "/resources":
+                    return Response(200, [], self._live.resources.to_json())
+                case "POST", "/deploy":
+                    query = {name: values[0] for name, values in parse_qs(request.query).items()}
+                    body = await request.read_body(_MAX_RESOURCES_BYTES)
+                    async with self._changing:
+                        await self._deploy(body, int(query["port"]), query.get("dynamodb"))
+                    return _json(self._status())
+                case "POST", "/stop":
+                    self._stopping.set()
+                    await self._stopped.wait()
+                    return _json({})
+        except UserError as error:
+            return message(422, str(error))
         except OSError as error:
-            listener.close()
-            reason = os.strerror(error.errno or errno.EADDRINUSE).lower()
-            raise SandboxError(
-                f"Port {self._port} cannot be used: {reason}. "
-                f"Choose another with make up PORT={self._port + 1}."
-            ) from None
-        return listener
+            return message(422, f"{error.filename or 'The sandbox'}: {error.strerror or error}.")
+        return message(404, "Not Found")
 
-    def _control(self, command: str) -> tuple[Reply, Sequence[int]]:
-        """Answer a command from the control socket; called in a thread of its own."""
-        match command:
-            case "status":
-                return self._status(), ()
-            case "stop":
-                self._finish(_STOP_SECONDS)
-                return {"stopping": True}, ()
-            case "hand-over":
-                return asyncio.run_coroutine_threadsafe(self._hand_over(), self._loop).result()
-            case _:
-                return {"error": f"unknown command {command}"}, ()
+    async def _deploy(self, body: bytes, port: int, dynamodb: str | None) -> None:
+        """Serve other resources, on another port if it differs.
 
-    async def _hand_over(self) -> tuple[Reply, Sequence[int]]:
-        """Stop accepting requests, and give away what the next sandbox needs."""
-        descriptors = [os.dup(self._listener.fileno())]
-        reply = {"tablePort": self._table_server.port if self._table_server else None}
-        if self._table_server and self._table_server.lifeline:
-            await self._stop_keeping_table()
-            descriptors.append(self._table_server.lifeline.detach())
-            self._table_server.lifeline = None
-        for server in self._uvicorn.servers:
-            server.close()
-        self._finish(_DRAIN_SECONDS)
-        return reply, descriptors
+        Raises:
+            UserError: they cannot be served. Then nothing changes.
+            OSError: likewise.
+        """
+        api = self._api if self._api and self._api.port == port else HttpServer(self._handle, port)
+        try:
+            endpoint = dynamodb or await self._own_dynamodb()
+            # In a thread: with many keys, reading takes long enough for callers to notice.
+            release = await asyncio.to_thread(
+                lambda: Release(Resources.from_json(body), self._folder, endpoint)
+            )
+            await release.start()
+        except BaseException:
+            if api is not self._api:
+                api.close()
+            raise
+        self._releases.append(release)
+        for old in self._releases[-2:-1]:
+            self._tasks.create_task(self._retire(old))
+        if api is self._api:
+            return
+        replaced, self._api = self._api, api
+        self._tasks.create_task(api.serve())
+        if replaced:
+            await replaced.finish(_STOP_SECONDS)
+        else:
+            self._write_address()
 
-    def _finish(self, seconds: int) -> None:
-        """End, giving requests in flight so long to be answered."""
-        self._uvicorn.config.timeout_graceful_shutdown = seconds
-        self._uvicorn.should_exit = True
+    async def _retire(self, release: Release) -> None:
+        await release.stop(_DRAIN_SECONDS)
+        self._releases.remove(release)
 
-    def _status(self) -> Reply:
-        gateway, deployment = self._gateway, self._deployment
-        now = gateway.clock()
+    async def _handle(self, request: Request) -> Response:
+        return await self._live.handle(request)
+
+    def _write_address(self) -> None:
+        """Write where the admin port is to a file that only this user can read."""
+        path = self._folder / ADDRESS_FILE
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(self._address(), file)
+        new.replace(path)  # of a symbolic link, this replaces the link
+
+    def _status(self) -> dict[str, Any]:
+        release, gateway = self._live, self._live.gateway
         return {
-            "stack": self._state.stack,
-            "port": self._port,
+            "stack": self._folder.name,
             "pid": os.getpid(),
+            "port": self._api and self._api.port,
+            "adminPort": self._admin.port,
             "started": self._started,
-            "apiUrl": deployment.url,
-            "dynamodb": self._endpoint,
-            "tablePort": self._table_server.port if self._table_server else None,
-            "region": deployment.region,
-            "tables": [table.name for table in deployment.tables],
+            "apiUrl": release.deployment.url,
+            "dynamodb": release.dynamodb,
+            "tables": [table.name for table in release.deployment.tables],
             "inFlight": gateway.gate.in_flight,
-            "answers": gateway.statistics.rows(),
-            "clients": [
-                {
-                    "plan": client.plan,
-                    "client": client.name,
-                    "quotaLeft": gateway.gate.quota_left(now, client),
-                }
-                for client in sorted(deployment.clients.values(), key=str)
-            ],
-            "notEnforced": list(deployment.not_enforced),
+            "answers": gateway.answers(),
+            "clients": gateway.quotas_left(),
+            "notEnforced": list(release.deployment.not_enforced),
         }
 
-    async def _app(self, scope: Message, receive: Receive, send: Send) -> None:
-        """The ASGI application: HTTP on one side, the gateway on the other."""
-        headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
-        async with contextlib.AsyncExitStack() as held:
-            request = Request(
-                verb=scope["method"],
-                path=scope["path"],
-                query=scope["query_string"].decode("latin-1"),
-                headers=headers,
-                peer=scope["client"][0],
-                read_body=lambda: self._body(receive, held),
-            )
-            try:
-                response = await self._gateway.handle(request)
-            except ClientGone:
-                return
-        lines = [
-            (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
-            for name, value in response.headers
-        ]
-        lines.append((b"content-length", str(len(response.body)).encode()))
-        await send({"type": "http.response.start", "status": response.status, "headers": lines})
-        await send({"type": "http.response.body", "body": response.body})
-
-    async def _body(self, receive: Receive, held: contextlib.AsyncExitStack) -> bytes:
-        """Read a request's whole body; a large one takes its place until `held` is closed.
-
-        Raises:
-            BodyTooLarge: when it is larger than API Gateway takes.
-            ClientGone: when the caller closes the connection first.
-        """
-        body = bytearray()
-        large = False
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            body += message.get("body", b"")
-            if len(body) > MAX_BODY_BYTES:
-                raise BodyTooLarge
-            if not message.get("more_body"):
-                return bytes(body)
-            if not large and len(body) > _LARGE_BODY_BYTES:
-                await held.enter_async_context(self._large_bodies)
-                large = True
+    def _items(self) -> dict[str, dict[str, Any]]:
+        release = self._live
+        region = release.deployment.region
+        own = self._table_keeper and release.dynamodb == self._table.endpoint
+        return {
+            table.name: self._table.contents(region, table.name)
+            if own
+            else release.tables.contents(table.name)
+            for table in release.deployment.tables
+        }
 
 
-def _report(message: dict[str, Any]) -> None:
-    """Tell the launcher one thing; it reads JSON lines until the first of them."""
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(message), flush=True)
+def _json(value: object) -> Response:
+    return Response(200, [("content-type", "application/json")], json.dumps(value).encode())
+
+
+def _raise_file_limit() -> None:
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if most == resource.RLIM_INFINITY else min(_MAX_FILES, most)
+    if usual != resource.RLIM_INFINITY and usual < wanted:
+        with contextlib.suppress(ValueError, OSError):  # then the usual limit has to do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def main() -> None:
-    """Serve the deployment of one stack, as the launcher says."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("root", type=Path)
-    parser.add_argument("stack")
-    parser.add_argument("port", type=int)
-    dynamodb = parser.add_mutually_exclusive_group(required=True)
-    dynamodb.add_argument("--endpoint", help="URL of a DynamoDB API")
-    dynamodb.add_argument("--table-port", type=int, help="a running stand-in, to be taken over")
-    dynamodb.add_argument("--table-lifeline", type=int, help="descriptor of a new stand-in's")
-    args = parser.parse_args()
-    table: TableServer | str = args.endpoint
-    if args.table_port:
-        table = TableServer(args.table_port, None)
-    elif args.table_lifeline:
-        table = TableServer(0, socket.socket(fileno=args.table_lifeline))
-    # Each caller is a connection, and each connection an open file.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    try:
-        uvloop.run(Server(State(args.root, args.stack), args.port, table).run())
-    except (SandboxError, OSError) as error:
-        _report({"error": str(error)})
-        sys.exit(1)
+    """Serve a stack. Arguments: the sandbox's folder, and whether it needs a table of its own."""
+    _raise_file_limit()
+    server = SandboxServer(Path(sys.argv[1]))
+    uvloop.run(server.run(own_table=sys.argv[2:] == ["own-table"]))
 
 
 if __name__ == "__main__":

@@ -1,109 +1,137 @@
-"""DynamoDB on this machine: the process that serves it, and the tables in it.
+"""DynamoDB on this machine: the process that serves it, and a client that makes the tables.
 
-The process lives as long as somebody holds the other end of its lifeline, a socket that a new
-sandbox takes over from the old one. So a redeployment need not start it anew, and nothing, not
-even a sandbox that was killed, leaves the process behind.
+The process runs `table_server.py` and ends with the process that started it. Nothing acknowledged
+is lost when either is killed: the journal brings it back.
 """
 
+import asyncio
 import contextlib
-import socket
-import subprocess
+import http.client
+import json
+import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from settings import UserError
+from tools.sandbox.client import LOOPBACK
 from tools.sandbox.deployment import Table
-from tools.sandbox.errors import SandboxError
 
-LOOPBACK: Final = "127.0.0.1"
-_START_SECONDS: Final = 60.0
-"""Enough for a journal of some ten thousand items."""
-_STOP_SECONDS: Final = 5.0
+SAMPLE: Final = 5
+"""How many items of a table are shown."""
+_CODE: Final = Path(__file__).parents[2]
+_STABLE_SECONDS: Final = 10.0
+"""A process that has lived this long is started again at once when it ends."""
+_LONGEST_PAUSE_SECONDS: Final = 30.0
 
 
-class TableServer:
-    """A handle on the process that serves DynamoDB's API.
+class TableProcess:
+    """The process that serves DynamoDB's API.
 
     Args:
-        port: where it listens; 0 until `wait` learns it.
-        lifeline: keeps it alive; None while another sandbox holds it.
+        journal: the file that brings its items back when it starts.
+        log: the file that gets what it prints.
     """
 
-    def __init__(self, port: int, lifeline: socket.socket | None) -> None:
-        self.port = port
-        self.lifeline = lifeline
+    def __init__(self, journal: Path, log: Path) -> None:
+        self._journal = journal
+        self._log = log
+        self._port = 0
+        self._process: asyncio.subprocess.Process | None = None
 
     @property
     def endpoint(self) -> str:
-        """URL of the DynamoDB API."""
-        return f"http://{LOOPBACK}:{self.port}"
+        """URL of the DynamoDB API; the same for as long as this object exists."""
+        return f"http://{LOOPBACK}:{self._port}"
 
-    @classmethod
-    def launch(cls, log: Path, journal: Path, port: int = 0) -> "TableServer":
-        """Start the process; `wait` says when it answers.
-
-        Args:
-            log: gets what the process prints.
-            journal: what the process keeps; it goes on from there.
-            port: where it is to listen; 0 for any that is free.
-        """
-        ours, theirs = socket.socketpair()
-        with theirs, log.open("ab") as output:
-            words = [str(theirs.fileno()), str(port), str(journal)]
-            subprocess.Popen(  # noqa: S603  our own module
-                [sys.executable, "-m", "sandbox.table_server", *words],
-                pass_fds=[theirs.fileno()],
-                cwd=Path(__file__).parent.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        return cls(0, ours)
-
-    def wait(self) -> None:
-        """Wait until the process answers.
+    async def start(self) -> None:
+        """Start the process, and wait until it answers.
 
         Raises:
-            SandboxError: when it does not come up.
+            UserError: it ended before.
         """
-        if self.lifeline and not self.port:
-            self.lifeline.settimeout(_START_SECONDS)
-            with contextlib.suppress(OSError):
-                self.port = int(self.lifeline.recv(16) or b"0")
-            self.lifeline.settimeout(None)
-        if not self.port:
-            raise SandboxError(
-                "DynamoDB's stand-in did not start; its log is table.log. After make down it starts"
-                " afresh, without the items that it had."
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "tools.sandbox.table_server"),
+                *(str(self._journal), str(self._port)),
+                # Nothing of the user's shell reaches it.
+                env={
+                    "PATH": os.environ.get("PATH", os.defpath),
+                    "PYTHONPATH": str(_CODE),
+                    "AWS_CONFIG_FILE": os.devnull,
+                    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+                },
+                stdin=asyncio.subprocess.PIPE,  # It ends when this is closed.
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
             )
+        assert self._process.stdout  # noqa: S101  a pipe was asked for
+        port = await self._process.stdout.readline()
+        if not port:
+            await self._process.wait()
+            raise UserError(f"The process of the table did not start. Its log is {self._log}.")
+        self._port = int(port)
 
-    def answers(self) -> bool:
-        """Whether somebody listens on its port."""
-        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, self.port), 1):
-            return True
-        return False
+    async def keep(self) -> None:
+        """Start the process again whenever it ends, until cancelled. Cancel it before `stop`."""
+        pause = 0.0
+        while self._process:
+            began = time.monotonic()
+            await self._process.wait()
+            pause = pause_after(time.monotonic() - began, pause)
+            await asyncio.sleep(pause)
+            with contextlib.suppress(UserError, OSError):
+                await self.start()
 
-    def stop(self) -> None:
-        """End the process if this is who keeps it alive, and wait until it has gone."""
-        if self.lifeline is None:
-            return
-        with contextlib.suppress(OSError):
-            self.lifeline.shutdown(socket.SHUT_WR)
-            self.lifeline.settimeout(_STOP_SECONDS)
-            self.lifeline.recv(1)
-        self.lifeline.close()
+    async def stop(self) -> None:
+        """End the process, and wait until it has gone."""
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    def contents(self, region: str, table: str) -> dict[str, Any]:
+        """Return the `count` of a table's items, and a `sample` of them as DynamoDB writes them.
+
+        Raises:
+            UserError: the process does not answer.
+        """
+        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=10)
+        try:
+            with contextlib.closing(connection):
+                connection.request("GET", f"/{region}/{table}")
+                found: dict[str, Any] = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException) as error:
+            raise UserError(
+                f"The table does not answer: {error}. Its log is {self._log}."
+            ) from None
+        return found
 
 
-class DynamoDB:
-    """A client of the DynamoDB API at `endpoint`."""
+def pause_after(lifetime: float, last_pause: float) -> float:
+    """Seconds to wait before a process that lived for `lifetime` seconds is started again."""
+    if lifetime >= _STABLE_SECONDS:
+        return 0.0
+    return min(max(1.0, 2 * last_pause), _LONGEST_PAUSE_SECONDS)
+
+
+class TableClient:
+    """A client of DynamoDB's API, whatever serves it.
+
+    Args:
+        endpoint: URL of the API.
+        region: AWS Region of the tables.
+    """
 
     def __init__(self, endpoint: str, region: str) -> None:
-        import boto3  # a third of a second, which only whoever uses tables should wait for
-        from botocore.config import Config
-
-        self._client = boto3.client(
+        self._endpoint = endpoint
+        self._client = botocore.session.get_session().create_client(
             "dynamodb",
             endpoint_url=endpoint,
             region_name=region,
@@ -111,27 +139,21 @@ class DynamoDB:
             aws_secret_access_key="sandbox",  # noqa: S106  opens nothing
             config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 2}),
         )
-        self._endpoint = endpoint
 
     def create(self, tables: Sequence[Table]) -> None:
-        """Create the tables that are not there yet.
+        """Create the tables that do not exist yet.
 
         Raises:
-            SandboxError: when DynamoDB cannot be reached, or a table has another key.
+            UserError: the API cannot be reached, or a table exists with another key.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
+        with self._user_errors():
             for table in tables:
                 self._create(table)
-        except (BotoCoreError, ClientError) as error:
-            raise SandboxError(f"DynamoDB at {self._endpoint}: {error}") from None
 
     def _create(self, table: Table) -> None:
         schema = [{"AttributeName": table.hash_key, "KeyType": "HASH"}]
         if table.range_key:
             schema.append({"AttributeName": table.range_key, "KeyType": "RANGE"})
-        existing = self._client.exceptions.ResourceInUseException
         try:
             self._client.create_table(
                 TableName=table.name,
@@ -142,20 +164,33 @@ class DynamoDB:
                 ],
                 BillingMode="PAY_PER_REQUEST",
             )
-        except existing:
+        except self._client.exceptions.ResourceInUseException:
             found = self._client.describe_table(TableName=table.name)["Table"]["KeySchema"]
             if found != schema:
-                raise SandboxError(
-                    f"Table {table.name} is there with another key. A new key means a new table: "
-                    "`make down` forgets the old one."
+                raise UserError(
+                    f"Table {table.name} exists with another key, and a table's key cannot change. "
+                    "Undo the change, or delete the table with its items: make down does so, if "
+                    "the sandbox made it."
                 ) from None
         self._client.get_waiter("table_exists").wait(TableName=table.name)
 
-    def items(self, table: str, most: int) -> tuple[int, list[dict[str, Any]]]:
-        """How many items a table holds, and up to `most` of them as DynamoDB writes them."""
-        count = 0
-        sample: list[dict[str, Any]] = []
-        for page in self._client.get_paginator("scan").paginate(TableName=table):
-            count += page["Count"]
-            sample += page["Items"][: most - len(sample)]
-        return count, sample
+    def contents(self, table: str) -> dict[str, Any]:
+        """Return the `count` of a table's items, and a `sample` of them as DynamoDB writes them.
+
+        The count may be some hours old:
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
+
+        Raises:
+            UserError: the API cannot be reached.
+        """
+        with self._user_errors():
+            about = self._client.describe_table(TableName=table)["Table"]
+            sample = self._client.scan(TableName=table, Limit=SAMPLE)["Items"]
+        return {"count": about["ItemCount"], "sample": sample}
+
+    @contextlib.contextmanager
+    def _user_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            raise UserError(f"DynamoDB at {self._endpoint}: {error}") from None

@@ -1,183 +1,298 @@
-"""The process that serves DynamoDB's API: moto, with a journal that outlives it.
+"""The process that serves DynamoDB's API: moto's tables, with a journal that outlives the process.
 
-moto keeps its tables in memory. So each request that may change one is written to a file before it
-is carried out, and all of them are carried out again at the next start: whatever was acknowledged
-is there, however the process ended. `make down` removes the file.
-
-uvicorn serves it, and calls moto right in its loop. moto keeps one core busy whatever calls it, and
-the server that it comes with, a connection and a thread for each request, takes twice as long.
+`table.py` starts it, and keeps its standard input open for as long as it should live.
 """
 
-import asyncio
 import contextlib
+import fcntl
+import gc
+import itertools
 import json
+import logging
 import os
 import re
-import socket
 import sys
-from collections.abc import Iterable
-from io import BytesIO
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
-import uvicorn
 import uvloop
-from moto.moto_server.werkzeug_app import create_backend_app
-from werkzeug.test import run_wsgi_app
+from moto.core.model_instances import model_data
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.request import Request as MotoRequest
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.table import Table
+from moto.dynamodb.models.utilities import dynamo_json_dump
+from moto.dynamodb.responses import DynamoHandler
 
-from tools.sandbox.asgi import Message, Receive, Send
-from tools.sandbox.table import LOOPBACK
+from tools.sandbox.client import LOOPBACK
+from tools.sandbox.http_server import HttpServer, Request, Response
+from tools.sandbox.table import SAMPLE
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
-
-_READS: Final = re.compile(r"\.(?:BatchGet|Describe|Get|List|Query|Scan|TransactGet)")
 _REGION: Final = re.compile(r"Credential=[^/]*/[^/]*/([a-z0-9-]+)/")
-_NO_ROOM: Final = json.dumps(
+_READS: Final = ("BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet")
+"""Beginnings of the names of operations that change nothing."""
+_ITEM_WRITES: Final = frozenset(
     {
-        "__type": "com.amazonaws.dynamodb.v20120810#ServiceUnavailable",
-        "message": "The journal of the sandbox's table cannot be written",
+        *("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"),
+        *("ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction"),
     }
-).encode()
+)
+"""The operations that change only items."""
+_SCALARS: Final = frozenset({"S", "N"})
+_MAX_BODY_BYTES: Final = 16 * 2**20
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+_log = logging.getLogger("table")
+
+
+class Call(NamedTuple):
+    """One call of DynamoDB's API."""
+
+    region: str
+    target: str
+    """API version and operation: DynamoDB_20120810.PutItem."""
+    body: str
+
+    @property
+    def operation(self) -> str:
+        """Name of the operation: PutItem."""
+        return self.target.rpartition(".")[2]
+
+    def line(self) -> bytes:
+        """The call as a line of the journal."""
+        return json.dumps(self._asdict()).encode() + b"\n"
 
 
 class Journal:
-    """Requests in the order in which they were carried out, one JSON line each."""
+    """A file with the calls that changed a table, one JSON line each, in order."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # A line that was cut off belongs to a request that nobody was answered.
-        whole = path.read_bytes().rpartition(b"\n")[:2] if path.exists() else ()
         self._file = path.open("ab", buffering=0)
-        self._size = sum(map(len, whole))
-        self._file.truncate(self._size)
+        self._kept = self._file.tell()
 
-    def append(self, request: dict[str, str]) -> None:
-        """Keep one request.
+    def lines(self) -> Iterator[bytes]:
+        """Read the whole lines, and forget what comes after the last of them.
+
+        A process that is killed while it writes leaves part of a line, of a call that it has not
+        acknowledged.
+        """
+        self._kept = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._kept += len(line)
+                    yield line
+
+    def append(self, call: Call) -> None:
+        """Write a call behind those that are kept, in place of one that is not.
 
         Raises:
-            OSError: when there is no room for it; then nothing of it is kept.
+            OSError: there is no room for it.
         """
-        line = json.dumps(request).encode() + b"\n"
-        written = 0
+        self._file.truncate(self._kept)
+        line = call.line()
+        while line:
+            line = line[self._file.write(line) :]
+
+    def keep(self) -> None:
+        """Keep the call that was written last."""
+        self._kept = self._file.tell()
+
+    def undo(self) -> None:
+        """Remove the call that was written last."""
+        with contextlib.suppress(OSError):  # the next `append` tries again
+            self._file.truncate(self._kept)
+
+    def replace(self, calls: Iterable[Call]) -> None:
+        """Put other calls in place of all these.
+
+        Raises:
+            OSError: there is no room for them. Then the file is as before.
+        """
+        new = self._path.with_suffix(".new")
         try:
-            while written < len(line):
-                written += self._file.write(line[written:])
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._file.truncate(self._size)
-            raise
-        self._size += written
-
-    def requests(self) -> Iterable[dict[str, str]]:
-        """All that were kept."""
-        with self._path.open("rb") as file:
-            yield from map(json.loads, file)
-
-    def close(self) -> None:
-        """Keep no more."""
+            with new.open("wb") as file:
+                file.writelines(call.line() for call in calls)
+            new.replace(self._path)
+        finally:
+            new.unlink(missing_ok=True)
         self._file.close()
+        self._file = self._path.open("ab", buffering=0)
+        self.keep()
 
 
-class Durable:
-    """DynamoDB's API as an ASGI application that forgets nothing it has acknowledged."""
+class Database:
+    """The tables of all Regions, in memory and in a journal.
 
-    def __init__(self, moto: "WSGIApplication", journal: Journal) -> None:
-        self._moto = moto
-        self._journal = journal
-        for kept in journal.requests():
-            scope = f"sandbox/0/{kept['region']}/dynamodb/aws4_request"
-            headers = {
-                "x-amz-target": kept["target"],
-                "authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
-            }
-            self._call("POST", "/", headers, kept["body"].encode())
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        try:
-            self._keep(headers, body)
-        except OSError:
-            status, answer = 503, _NO_ROOM
-        else:
-            status, answer = self._call(scope["method"], scope["path"], headers, body)
-        lines = [
-            (b"content-type", b"application/x-amz-json-1.0"),
-            (b"content-length", str(len(answer)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": lines})
-        await send({"type": "http.response.body", "body": answer})
-
-    def _keep(self, headers: dict[str, str], body: bytes) -> None:
-        """Put a request that may change a table into the journal."""
-        target = headers.get("x-amz-target", "")
-        if not target or _READS.search(target):
-            return
-        region = _REGION.search(headers.get("authorization", ""))
-        self._journal.append(
-            {
-                "target": target,
-                "region": region[1] if region else "us-east-1",
-                "body": body.decode(),
-            }
-        )
-
-    def _call(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, bytes]:
-        """What moto answers to one request."""
-        environ: WSGIEnvironment = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": path,
-            "QUERY_STRING": "",
-            "SERVER_NAME": LOOPBACK,
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "CONTENT_TYPE": "application/x-amz-json-1.0",
-            "CONTENT_LENGTH": str(len(body)),
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": BytesIO(body),
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": False,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
-        }
-        answer, status, _ = run_wsgi_app(self._moto, environ)
-        return int(status.partition(" ")[0]), b"".join(answer)
-
-
-async def serve(lifeline: socket.socket, port: int, journal: Path) -> None:
-    """Serve until the other end of `lifeline`, which is told the port, is closed or shut.
-
-    Args:
-        lifeline: whoever holds the other end keeps this process alive.
-        port: on the loopback interface; 0 for any.
-        journal: the file that outlives the process.
+    A call that may change a table is written to the journal before it is carried out, and removed
+    if it fails. So the journal holds all that was ever acknowledged, and a call for which the disk
+    has no room changes nothing.
     """
-    # DynamoDB alone: finding out which of all services a request is for takes a fifth of its time.
-    app: Any = Durable(create_backend_app("dynamodb"), Journal(journal))
-    listener = socket.create_server((LOOPBACK, port))
-    config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", access_log=False, log_level="error"
-    )
-    lifeline.setblocking(False)
-    loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(uvicorn.Server(config).serve([listener]))
-        await loop.sock_sendall(lifeline, str(listener.getsockname()[1]).encode())
-        await loop.sock_recv(lifeline, 1)
-        os._exit(0)  # nothing to save, and nobody to wait for
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        # moto keeps a list of all models that it ever made, so nothing would be freed.
+        for model in model_data["dynamodb"].values():
+            model.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]
+        self._replay()
+
+    def _replay(self) -> None:
+        """Carry out the journal's calls, and shorten it to those that make the same tables.
+
+        A call that fails now is skipped. Then the journal stays as it is, so that nothing is lost.
+        """
+        count = skipped = 0
+        about_tables: list[Call] = []
+        for count, line in enumerate(self._journal.lines(), start=1):
+            try:
+                call = Call(**json.loads(line))
+                _repeat(call)
+            except Exception as error:
+                _log.warning("Skipped line %d of the journal: %r", count, error)
+                skipped += 1
+                continue
+            if call.operation not in _ITEM_WRITES:
+                about_tables.append(call)
+        items = sum(len(table) for _, table in _tables())
+        if not skipped and count > len(about_tables) + items:
+            try:
+                self._journal.replace(itertools.chain(about_tables, _puts()))
+            except OSError as error:
+                _log.warning("The journal could not be shortened: %s", error)
+
+    def answer(self, call: Call) -> tuple[int, str]:
+        """Carry out one call; return the HTTP status and the body of the answer."""
+        reads = call.operation.startswith(_READS)
+        try:
+            if not reads:
+                self._journal.append(call)
+            status, body = _carry_out(call)
+        except OSError as error:
+            return 503, _error("ServiceUnavailable", f"The journal cannot be written: {error}")
+        except Exception:
+            _log.exception("moto failed at %s", call.target)
+            status, body = 500, _error("InternalServerError", "moto failed; see the table's log")
+        if not reads:
+            self._journal.keep() if status < 400 else self._journal.undo()
+        return status, body
+
+
+def contents(region: str, name: str) -> dict[str, Any]:
+    """Return the count of a table's items, and some of them; much cheaper than a scan."""
+    table = dict(_tables()).get((region, name))
+    sample = itertools.islice(_items(table), SAMPLE) if table else ()
+    return {
+        "count": len(table) if table else 0,
+        "sample": [json.loads(dynamo_json_dump(item.attrs)) for item in sample],
+    }
+
+
+def _repeat(call: Call) -> None:
+    """Carry out a call that succeeded before.
+
+    Raises:
+        Exception: it fails now.
+    """
+    body = json.loads(call.body)
+    # The stack's own writes skip moto's HTTP side, which takes twenty times as long and only adds
+    # conditions and the decoding of binary values.
+    if (
+        call.operation == "PutItem"
+        and body.keys() == {"TableName", "Item"}
+        and all(value.keys() <= _SCALARS for value in body["Item"].values())
+    ):
+        backend = dynamodb_backends[DEFAULT_ACCOUNT_ID][call.region]
+        backend.put_item(body["TableName"], body["Item"], overwrite=True)
+        return
+    status, answer = _carry_out(call)
+    if status >= 400:
+        raise RuntimeError(answer)
+
+
+def _carry_out(call: Call) -> tuple[int, str]:
+    """Let moto answer one call."""
+    scope = f"sandbox/0/{call.region}/dynamodb/aws4_request"
+    headers = {
+        "content-type": "application/x-amz-json-1.0",
+        "x-amz-target": call.target,
+        "authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
+    }
+    request = MotoRequest.from_primitives("POST", f"http://{LOOPBACK}/", headers, call.body)
+    status, _, body = DynamoHandler.dispatch(request)
+    return status, body
+
+
+def _error(code: str, message: str) -> str:
+    return json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message})
+
+
+def _tables() -> Iterator[tuple[tuple[str, str], Table]]:
+    """All tables, each with its Region and name."""
+    for region, backend in dynamodb_backends[DEFAULT_ACCOUNT_ID].items():
+        for name, table in backend.tables.items():
+            yield (region, name), table
+
+
+def _items(table: Table) -> Iterator[Any]:
+    for found in table.items.values():
+        yield from found.values() if table.has_range_key else (found,)
+
+
+def _puts() -> Iterator[Call]:
+    """Calls that write each item of each table."""
+    for (region, name), table in _tables():
+        for item in _items(table):
+            body = dynamo_json_dump({"TableName": name, "Item": item.attrs})
+            yield Call(region, "DynamoDB_20120810.PutItem", body)
+
+
+async def serve(database: Database, port: int) -> None:
+    """Serve DynamoDB's API on a loopback port, and print the port once it listens.
+
+    GET /REGION/TABLE answers with the `contents` of a table.
+    """
+
+    async def answer(request: Request) -> Response:
+        if request.verb == "GET":
+            region, _, table = request.path.strip("/").partition("/")
+            status, answer = 200, json.dumps(contents(region, table))
+        else:
+            region_found = _REGION.search(request.header("authorization") or "")
+            call = Call(
+                region=region_found[1] if region_found else "us-east-1",
+                target=request.header("x-amz-target") or "",
+                body=(await request.read_body(_MAX_BODY_BYTES)).decode(),
+            )
+            status, answer = database.answer(call)
+        return Response(status, [("content-type", "application/x-amz-json-1.0")], answer.encode())
+
+    server = HttpServer(answer, port)
+    print(server.port, flush=True)
+    await server.serve()
+
+
+def _end_with_parent() -> None:
+    """End the process, which has nothing left to save, when its standard input ends."""
+    sys.stdin.read()
+    os._exit(0)
+
+
+def main(journal: Path, port: int) -> None:
+    """Serve from a journal; port 0 is any free port."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Wait for another process with this journal, which is about to end.
+    fcntl.flock(os.open(journal.parent, os.O_RDONLY), fcntl.LOCK_EX)
+    # Nothing that a replay makes is garbage, so do not look for any, now or later.
+    gc.disable()
+    database = Database(Journal(journal))
+    gc.freeze()
+    gc.enable()
+    uvloop.run(serve(database, port))
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3])))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

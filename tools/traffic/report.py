@@ -1,6 +1,6 @@
-"""A run's result as a table for people and as JSON for machines."""
+"""The result of a run in words, as a table for people, and as JSON for machines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -8,76 +8,188 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from throttling.simulation.arrivals import Floats
-from throttling.simulation.exact import OUTCOMES
+from throttling import Client, Layer, Period
+from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import ClientResult, Result
-from tools.traffic.words import (
-    LAYER_NAMES,
-    NOTES,
-    client_name,
-    headline,
-    mode_words,
-    moment,
-    quota_words,
-    rate,
-    span,
+from throttling.simulation.traffic import NO_KEY, Floats, Ints
+
+ALL_CLIENTS: Final = "all clients"
+LAYER_NAMES: Final = {
+    Layer.WAF: "WAF",
+    Layer.API_KEY: "API key",
+    Layer.QUOTA: "quota",
+    Layer.USAGE_PLAN_METHOD: "usage plan's method throttle",
+    Layer.USAGE_PLAN: "usage plan throttle",
+    Layer.METHOD: "method throttle",
+    Layer.STAGE: "stage throttle",
+    Layer.CONCURRENCY: "function's concurrency",
+}
+BEST_EFFORT: Final = (
+    "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings, and "
+    "some requests above them pass."
 )
-
+_PERIODS: Final = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month"}
 _MARKS: Final = "▁▂▃▄▅▆▇█"
-_MOST_MARKS: Final = 60
+_MAX_MARKS: Final = 40
+
+Key = tuple[str, Layer | None]
+"""A row of the table: name of the client, or `ALL_CLIENTS`, and outcome."""
 
 
-def report(result: Result, stack: str) -> RenderableType:
-    """Everything about a run, to print with rich."""
-    return Group(
-        Text(headline(result) + ".", style="bold"),
-        Text(f"Stack {stack}: {_traffic_words(result)}."),
-        Text(f"Mode: {mode_words(result)}."),
-        Text(),
-        _table(result),
-        Text(),
-        _over_time(result),
-        Text(),
-        Text(_concurrency_words(result)),
-        *(Text(note, style="dim") for note in _notes(result)),
-    )
+def report(
+    result: Result,
+    about: Sequence[str],
+    notes: Iterable[str],
+    headings: Sequence[str] = (),
+    beside: Mapping[Key, Sequence[str | Text]] | None = None,
+) -> RenderableType:
+    """Return a run to print with rich.
+
+    Args:
+        result: of the run.
+        about: the headline, and lines below it.
+        notes: lines on how to read the result.
+        headings: of more columns.
+        beside: cells of these columns.
+    """
+    table = Table("client", "outcome", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("requests", "share", "first at", *headings):
+        table.add_column(heading, justify="right")
+    for index, (name, client) in enumerate(clients_of(result)):
+        table.add_row(Text(name, style="bold"), "sent", f"{client.sent:,}")
+        for layer in OUTCOMES:
+            more = (beside or {}).get((name, layer), ())
+            if layer is None or layer in client.refused or more:
+                number = count(client, layer)
+                cells = outcome_name(layer), f"{number:,}", _share(number, client.sent)
+                style = "red" if layer else "green"
+                table.add_row("", *cells, first_at(client, layer), *more, style=style)
+        if client.admitted:
+            line = result.timeline[:, :, 0].sum(axis=1)
+            if index < len(result.clients):
+                line = result.timeline[:, index, 0]
+            table.add_row("", f"admitted over {moment(result.seconds)}: {_sparkline(line)}")
+        if quota := quota_words(result, client):
+            table.add_row("", quota)
+    return Group(*lines_of(about), Text(), table, Text(), *(Text(n, style="dim") for n in notes))
 
 
-def report_json(result: Result, stack: str) -> dict[str, Any]:
-    """The same as plain values; times are seconds after the start."""
+def clients_of(result: Result) -> list[tuple[str, ClientResult]]:
+    """Return the clients of a run by name, and last, if there are several, all together."""
+    clients = [(client_name(one.client), one) for one in result.clients]
+    return [*clients, (ALL_CLIENTS, result.total)] if len(clients) > 1 else clients
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """Return a run as plain values. Times are seconds after the start."""
     return {
-        "stack": stack,
-        "mode": "exact" if result.share_by_request is None else "aggregated",
-        "shareDecidedByRequest": result.share_by_request,
-        "arrivals": str(result.traffic.arrivals),
-        "seed": result.traffic.seed,
-        "start": result.traffic.start.isoformat(),
-        "seconds": result.traffic.seconds,
-        "durationMs": result.duration_seconds * 1000,
-        "wafLagSeconds": result.waf_lag_seconds,
+        "start": result.start.isoformat(),
+        "seconds": result.seconds,
         "headline": headline(result),
-        "clients": [_client_json(client) for client in result.clients],
-        "total": _client_json(result.total) | {"client": "all"},
-        "peakConcurrency": result.peak_concurrency,
-        "reservedConcurrency": result.limits.concurrency,
-        "timeline": {
-            "intervalSeconds": result.interval_seconds,
-            "clients": {
-                client_name(client.client): {
-                    "admitted" if layer is None else str(layer): column.tolist()
-                    for layer, column in zip(OUTCOMES, result.timeline[:, index].T, strict=True)
-                    if layer is None or column.any()
-                }
-                for index, client in enumerate(result.clients)
-            },
-        },
-        "notes": _notes(result),
+        "clients": [_client_json(client_name(one.client), one) for one in result.clients],
+        "total": _client_json("all", result.total),
     }
 
 
-def _client_json(client: ClientResult) -> dict[str, Any]:
+def timeline_json(result: Result) -> dict[str, Any]:
+    """Return the counts of a run over time as plain values."""
     return {
-        "client": client_name(client.client),
+        "intervalSeconds": result.interval_seconds,
+        "clients": {
+            client_name(client.client): {
+                str(layer or "admitted"): column.tolist()
+                for layer, column in zip(OUTCOMES, result.timeline[:, index].T, strict=True)
+                if layer is None or column.any()
+            }
+            for index, client in enumerate(result.clients)
+        },
+    }
+
+
+def headline(result: Result) -> str:
+    """Return the finding of a run in one sentence: who is refused first, by what, and when."""
+    refusals = [
+        (first, client_name(client.client), layer)
+        for client in result.clients
+        for layer, first in client.first_refused.items()
+    ]
+    # A request without a key is always refused. That is only worth a headline if nothing else is.
+    refusals = [refusal for refusal in refusals if refusal[2] is not Layer.API_KEY] or refusals
+    if not refusals:
+        return f"All {result.total.sent:,} requests are admitted."
+    first, name, layer = min(refusals)
+    refused = 1 - result.total.admitted / result.total.sent
+    percent = f"{refused:.0%}" if refused >= 0.01 else "under 1%"
+    whose = "its requests" if len(result.clients) == 1 else "all requests"
+    return (
+        f"{name} is refused first, by the {LAYER_NAMES[layer]} at {moment(first)}; {percent} of "
+        f"{whose} are refused."
+    )
+
+
+def lines_of(about: Sequence[str]) -> list[Text]:
+    """Return lines to print, the first of which is bold."""
+    return [Text(line, style="" if index else "bold") for index, line in enumerate(about)]
+
+
+def client_name(client: Client | None) -> str:
+    """Return plan and name of a client, or the word for requests without a key."""
+    return NO_KEY if client is None else str(client)
+
+
+def outcome_name(layer: Layer | None) -> str:
+    """Return which layer refuses a request, or that it is admitted."""
+    return f"refused: {LAYER_NAMES[layer]}" if layer else "admitted"
+
+
+def moment(seconds: float) -> str:
+    """Return a duration or a time after the start: `4.0 s`, `3 m 20 s`, `1 h 05 m`."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    return f"{hours} h {minutes:02} m" if hours else f"{minutes} m {rest:02} s"
+
+
+def quota_words(result: Result, client: ClientResult) -> str:
+    """Return what is left of a client's quota; empty without one."""
+    plan = client.client and result.limits.usage_plans.get(client.client.plan)
+    if not (plan and plan.quota and client.quota_renewed):
+        return ""
+    return (
+        f"quota left: {client.quota_left:,} of {plan.quota.limit:,} "
+        f"{_PERIODS[plan.quota.period]}, until {client.quota_renewed:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def count(client: ClientResult, layer: Layer | None) -> int:
+    """Return the requests of a client with an outcome."""
+    return client.refused.get(layer, 0) if layer else client.admitted
+
+
+def first_at(client: ClientResult, layer: Layer | None) -> str:
+    """Return when a layer first refused a client; empty when it did not."""
+    return moment(client.first_refused[layer]) if layer and layer in client.refused else ""
+
+
+def interval_lengths(result: Result) -> Floats:
+    """Return the seconds of each interval of a run. The last one may be short."""
+    starts = np.arange(len(result.timeline)) * result.interval_seconds
+    lengths: Floats = np.minimum(result.interval_seconds, result.seconds - starts)
+    return lengths
+
+
+def _share(part: int, whole: int) -> str:
+    value = part / whole if whole else 0.0
+    return "< 0.1 %" if 0 < value < 0.001 else f"{value * 100:.1f} %"
+
+
+def _client_json(name: str, client: ClientResult) -> dict[str, Any]:
+    return {
+        "client": name,
         "sent": client.sent,
         "admitted": client.admitted,
         "refused": {
@@ -92,120 +204,9 @@ def _client_json(client: ClientResult) -> dict[str, Any]:
     }
 
 
-def _table(result: Result) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("client")
-    table.add_column("outcome")
-    table.add_column("requests", justify="right")
-    table.add_column("share", justify="right")
-    table.add_column("first at", justify="right")
-    for client in result.clients:
-        _add_rows(table, client_name(client.client), client)
-        quota = quota_words(result, client)
-        if quota:
-            left, _, of = quota.partition(" ")
-            until = f"{client.quota_renewed:%Y-%m-%d %H:%M} UTC"
-            table.add_row("", f"quota left {of}, until {until}", left, "", "")
-    if len(result.clients) > 1:
-        _add_rows(table, "all clients", result.total)
-    return table
-
-
-def _add_rows(table: Table, name: str, client: ClientResult) -> None:
-    table.add_row(Text(name, style="bold"), "sent", f"{client.sent:,}", "", "")
-    table.add_row(
-        "",
-        "admitted",
-        f"{client.admitted:,}",
-        _share(client.admitted, client.sent),
-        "",
-        style="green",
-    )
-    for layer, number in client.refused.items():
-        table.add_row(
-            "",
-            f"refused: {LAYER_NAMES[layer]}",
-            f"{number:,}",
-            _share(number, client.sent),
-            moment(client.first_refused[layer]),
-            style="red",
-        )
-
-
-def _share(part: int, whole: int) -> str:
-    share = part / whole if whole else 0.0
-    return "< 0.1 %" if 0 < share < 0.001 else f"{share:.1%}".replace("%", " %")
-
-
-def _over_time(result: Result) -> RenderableType:
-    """How many requests are admitted per second, a line for each client."""
-    admitted = result.timeline[:, :, 0].T / interval_lengths(result)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    merged = -(-len(result.timeline) // _MOST_MARKS)
-    each = span(min(merged * result.interval_seconds, result.traffic.seconds))
-    table.add_column("admitted per second")
-    table.add_column(f"over {span(result.traffic.seconds)}, {each} a mark", no_wrap=True)
-    table.add_column("lowest", justify="right")
-    table.add_column("mean", justify="right")
-    table.add_column("highest", justify="right")
-    names = [client_name(client.client) for client in result.clients]
-    rows = list(zip(names, admitted, strict=True))
-    if len(rows) > 1:
-        rows.append(("all clients", admitted.sum(axis=0)))
-    lengths = interval_lengths(result)
-    for name, line in rows:
-        mean = float((line * lengths).sum() / lengths.sum())
-        table.add_row(
-            name, _sparkline(line, merged), rate(line.min()), rate(mean), rate(line.max())
-        )
-    return table
-
-
-def interval_lengths(result: Result) -> Floats:
-    """Seconds of each interval; the last one may be short."""
-    starts = np.arange(len(result.timeline)) * result.interval_seconds
-    lengths: Floats = np.minimum(result.interval_seconds, result.traffic.seconds - starts)
-    return lengths
-
-
-def _sparkline(values: Floats, merged: int) -> str:
-    means = [values[i : i + merged].mean() for i in range(0, len(values), merged)]
-    top = max([*means, 1e-9])
-    # A blank is nothing at all, so that the smallest mark still says that something passed.
-    return "".join(
-        _MARKS[min(int(mean / top * len(_MARKS)), len(_MARKS) - 1)] if mean else " "
-        for mean in means
-    )
-
-
-def _traffic_words(result: Result) -> str:
-    traffic = result.traffic
-    addresses = sum(traffic.addresses(client) for client in traffic.clients)
-    return (
-        f"{result.total.sent:,} requests in {span(traffic.seconds)} from {addresses:,} "
-        f"address{'es' if addresses > 1 else ''}, {traffic.arrivals} arrivals, seed "
-        f"{traffic.seed}, from {traffic.start:%A %Y-%m-%d %H:%M} UTC"
-    )
-
-
-def _concurrency_words(result: Result) -> str:
-    reserved = result.limits.concurrency
-    return (
-        f"Peak concurrency {result.peak_concurrency:,} of "
-        f"{'no limit' if reserved is None else f'{reserved:,} reserved'}, at "
-        f"{result.duration_seconds * 1000:,g} ms a request."
-    )
-
-
-def _notes(result: Result) -> list[str]:
-    lag = f"The WAF's lag in this run: {result.waf_lag_seconds:g} s."
-    return [*NOTES, lag, *_aggregated_notes(result)]
-
-
-def _aggregated_notes(result: Result) -> Iterator[str]:
-    if result.share_by_request is not None:
-        yield (
-            "Aggregated: each outcome's count is within 0.5 % of the exact mode's on the same "
-            "traffic, rare outcomes within a few requests; where even requests of several clients "
-            "keep in step, who of them is refused may differ more."
-        )
+def _sparkline(counts: Ints) -> str:
+    """Return requests over time as a line of bars. A blank means none at all."""
+    merged = -(-len(counts) // _MAX_MARKS)
+    means = [counts[i : i + merged].mean() for i in range(0, len(counts), merged)]
+    top = len(_MARKS) / max(means)
+    return "".join(_MARKS[min(int(mean * top), len(_MARKS) - 1)] if mean else " " for mean in means)

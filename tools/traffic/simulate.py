@@ -1,152 +1,202 @@
-"""`python -m throttling simulate`: traffic through one stack's limits, now and after a change."""
+"""`python -m tools simulate`: traffic through one stack's limits, now and after a change."""
 
-import argparse
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any
 
-from rich.console import Console
+import click
 from rich.progress import Progress
 
-from tools.review import findings_json
-from settings.stacks import ROOT, Stack, load_stack
-from throttling.gate import Client
-from throttling.review import review
-from tools.traffic.compare import comparison, comparison_json
-from tools.traffic.report import report, report_json
-from throttling.simulation.simulator import Result, simulate
-from tools.traffic.spec import (
-    Profile,
-    TrafficError,
-    check_traffic,
-    parse_arrivals,
-    parse_client,
-    parse_duration,
-    parse_profile,
-    parse_seed,
-    parse_start,
-)
+from settings import Settings, UserError, load_stack
+from throttling import choices
+from throttling.review import LimitFinding, not_among, review
+from throttling.simulation.engine import OUTCOMES
+from throttling.simulation.simulator import Result
+from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
+from tools.cli import console, format_option, print_json
+from tools.traffic.options import parsed, traffic_options
+from tools.traffic.profiles import check_traffic, parse_start, read_profile
+from tools.traffic.report import (
+    BEST_EFFORT,
+    Key,
+    client_name,
+    clients_of,
+    count,
+    first_at,
+    headline,
+    moment,
+    report,
+    result_json,
+    timeline_json,
+)
 
-_CHARTS: Final = (".png", ".svg", ".html")
-_PIPED_WIDTH: Final = 120
 
+@click.command(
+    epilog="Example: python -m tools simulate --stack prod "
+    "--client premium/default=500rps,ips=100,for=10m --set waf.rateLimit=4000 --compare"
+)
+@click.option("--stack", default="dev", show_default=True, help="The stack whose limits to use.")
+@traffic_options(several=False)
+@click.option(
+    "--start",
+    callback=parsed(parse_start),
+    metavar="WHEN",
+    help="When the traffic starts: 08:00, or 2026-03-02T08:00 (UTC). Quotas follow the calendar.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="SETTING=VALUE",
+    help="Try a change, such as usagePlans.basic.rateLimit=150. May be repeated.",
+)
+@click.option("--compare", is_flag=True, help="Show the run without --set beside it.")
+@format_option
+def simulate(
+    stack: str,
+    profile: str | None,
+    changes: Sequence[str],
+    compare: bool,
+    waf_lag_seconds: float | None,
+    chart: Path | None,
+    output_format: str,
+    **traffic_options: Any,  # noqa: ANN401  checked by click
+) -> None:
+    """Send traffic through a stack's limits on a virtual clock: who is refused, where and when.
 
-def run(args: argparse.Namespace) -> int:
-    """Simulate and report."""
-    if args.chart and args.chart.suffix not in _CHARTS:
-        raise TrafficError(f"--chart {args.chart}: allowed are {', '.join(_CHARTS)}.")
-    if args.compare and not args.set:
-        raise TrafficError("--compare has nothing to compare; give a change with --set.")
-    changed = load_stack(args.stack, args.set)
-    stacks = [load_stack(args.stack), changed] if args.compare else [changed]
-    traffic = _traffic(args)
-    for stack in stacks:
-        check_traffic(traffic, _clients(stack), stack.name)
-    try:
-        lag = parse_duration(args.waf_lag)
-    except TrafficError as error:
-        raise TrafficError(f"--waf-lag: {error}") from None
-    results = [_simulated(stack, traffic, lag, args.aggregated) for stack in stacks]
-    if args.chart:
-        _draw(results[-1], args.chart, _titled(args))
-    if args.format == "json":
-        json.dump(_as_json(stacks, results), sys.stdout, indent=2)
-        print()
+    docs/simulate.md describes the form of a profile, and what the result is worth.
+    """
+    if compare and not changes:
+        raise UserError("--compare has nothing to compare; give a change with --set.")
+    stacks = [load_stack(stack)] if compare else []
+    stacks.append(load_stack(stack, changes))
+    lag = waf_lag_seconds or choices.WAF_LAG_SECONDS
+    traffic = read_profile(profile, stacks[0], waf_lag_seconds=lag, **traffic_options).traffic
+    check_traffic(traffic, stacks[-1])
+    results = [_simulated(one, traffic, lag) for one in stacks]
+    before, result = results[0], results[-1]
+    title = f"{stack} with {', '.join(changes)}" if changes else stack
+    about = [headline(result), _traffic_words(title, traffic, result)]
+    notes = _notes(result)
+    reviews = [review(one.limits(), one.expectations()) for one in stacks]
+    if compare:
+        about += [f"Before: {headline(before)}", _gains(before, result)]
+        notes = [*_review_words(*reviews), *notes]
+        headings = ("before", "change", "first before")
+        text = report(result, about, notes, headings, _beside(before, result))
     else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-        reviews = [review(stack.limits, stack.expectations) for stack in stacks]
-        if args.compare:
-            console.print(comparison(results, reviews, args.set))
-        else:
-            console.print(report(results[0], _titled(args)))
-    return 0
+        text = report(result, about, notes)
+    if chart:
+        # Half a second that only charts need.
+        from tools.traffic.chart import draw
+
+        addresses = {client: traffic.addresses(client) for client in traffic.clients}
+        draw(result, chart, about, text, addresses)
+    if output_format == "json":
+        print_json(_as_json(stack, traffic, results, reviews))
+    else:
+        console().print(text)
 
 
-def _titled(args: argparse.Namespace) -> str:
-    return " with ".join([args.stack, ", ".join(args.set)] if args.set else [args.stack])
-
-
-def _clients(stack: Stack) -> list[Client]:
-    return [
-        Client(plan, client)
-        for plan, limits in stack.limits.usage_plans.items()
-        for client in limits.clients
-    ]
-
-
-def _traffic(args: argparse.Namespace) -> Traffic:
-    """The profile's traffic and the command line's, which overrules it."""
-    profile = _profile(args.profile) if args.profile else Profile()
-    try:
-        clients = tuple(parse_client(text) for text in args.client)
-    except TrafficError as error:
-        raise TrafficError(f"--client: {error}") from None
-    return Traffic(
-        sources=profile.sources + clients,
-        arrivals=parse_arrivals(args.arrivals) if args.arrivals else profile.arrivals,
-        seed=parse_seed(args.seed) if args.seed else profile.seed,
-        start=parse_start(args.start) if args.start else profile.start,
-    )
-
-
-def _profile(path: Path) -> Profile:
-    try:
-        return parse_profile(path.read_text("utf-8"))
-    except OSError as error:
-        ready = ", ".join(str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("docs/traffic/*")))
-        raise TrafficError(
-            f"--profile {path}: {error.strerror or error}; there are {ready}."
-        ) from None
-    except (TrafficError, UnicodeDecodeError) as error:
-        raise TrafficError(f"--profile {path}: {error}") from None
-
-
-def _simulated(stack: Stack, traffic: Traffic, waf_lag_seconds: float, aggregated: bool) -> Result:
-    with _progress(traffic.seconds) as progress:
-        return simulate(
-            stack.limits,
+def _simulated(settings: Settings, traffic: Traffic, waf_lag_seconds: float) -> Result:
+    """Run the traffic, and show on a terminal how far it is."""
+    out = console(stderr=True)
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("Simulating", total=traffic.seconds)
+        return run_traffic(
+            settings.limits(),
             traffic,
-            duration_seconds=stack.expectations.duration_seconds,
+            duration_seconds=settings.expectations().duration_seconds,
             waf_lag_seconds=waf_lag_seconds,
-            aggregated=aggregated,
-            progress=progress,
+            progress=lambda reached: progress.update(task, completed=reached),
         )
 
 
-@contextmanager
-def _progress(seconds: float) -> Iterator[Callable[[float], None]]:
-    """Shows on a terminal how far a run is."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("Simulating", total=seconds)
-        yield lambda reached: progress.update(task, completed=min(reached, seconds))
+def _traffic_words(title: str, traffic: Traffic, result: Result) -> str:
+    addresses = sum(traffic.addresses(client) for client in traffic.clients)
+    return (
+        f"Stack {title}: {result.total.sent:,} requests in {moment(traffic.seconds)} from "
+        f"{addresses:,} address{'es' if addresses > 1 else ''}, {traffic.arrivals} arrivals, seed "
+        f"{traffic.seed}, from {traffic.start:%A %Y-%m-%d %H:%M} UTC."
+    )
 
 
-def _draw(result: Result, path: Path, title: str) -> None:
-    # Half a second that only charts need.
-    from tools.traffic.chart import draw
-
-    try:
-        draw(result, path, title)
-    except OSError as error:
-        raise TrafficError(f"--chart {path}: {error.strerror or error}.") from None
-
-
-def _as_json(stacks: list[Stack], results: list[Result]) -> object:
-    reports = [
-        report_json(result, stack.name) for stack, result in zip(stacks, results, strict=True)
+def _notes(result: Result) -> list[str]:
+    reserved = result.limits.concurrency
+    return [
+        f"Peak concurrency {result.peak_concurrency:,} of "
+        f"{'no limit' if reserved is None else f'{reserved:,} reserved'}, at "
+        f"{result.duration_seconds * 1000:,g} ms a request.",
+        BEST_EFFORT,
+        "The WAF estimates rates about every 10 s and usually blocks within 30 s, sometimes "
+        f"minutes. In this run its view is {result.waf_lag_seconds:g} s behind (--waf-lag).",
     ]
-    if len(reports) == 1:
-        return reports[0]
+
+
+def _beside(before: Result, after: Result) -> dict[Key, tuple[str, str, str]]:
+    """Return the counts before a change, the differences, and when layers first refused before."""
+    cells = {}
+    for (name, old), (_, new) in zip(clients_of(before), clients_of(after), strict=True):
+        for layer in OUTCOMES:
+            was, now = count(old, layer), count(new, layer)
+            if was or now or layer is None:
+                change = f"{now - was:+,}" if now != was else "same"
+                cells[name, layer] = f"{was:,}", change, first_at(old, layer)
+    return cells
+
+
+def _gains(before: Result, after: Result) -> str:
+    words = []
+    for old, new in zip(before.clients, after.clients, strict=True):
+        change = new.admitted - old.admitted
+        verb = f"{'gains' if change > 0 else 'loses'} {abs(change):,} requests"
+        words.append(f"{client_name(new.client)} {verb if change else 'neither gains nor loses'}")
+    return f"{'; '.join(words)}."
+
+
+def _review_words(before: list[LimitFinding], after: list[LimitFinding]) -> list[str]:
+    new, gone = not_among(after, before), not_among(before, after)
+    return [
+        *(f"New finding of the review: {one.level}: {one.key}: {one.message}" for one in new),
+        *(f"Finding that is gone: {one.level}: {one.key}: {one.message}" for one in gone),
+    ] or ["The review's findings do not change."]
+
+
+def _as_json(
+    stack: str,
+    traffic: Traffic,
+    results: Sequence[Result],
+    reviews: Sequence[Sequence[LimitFinding]],
+) -> dict[str, Any]:
+    runs = [
+        {
+            "stack": stack,
+            "arrivals": str(traffic.arrivals),
+            "seed": traffic.seed,
+            "durationMs": result.duration_seconds * 1000,
+            "wafLagSeconds": result.waf_lag_seconds,
+            **result_json(result),
+            "peakConcurrency": result.peak_concurrency,
+            "reservedConcurrency": result.limits.concurrency,
+            "timeline": timeline_json(result),
+            "notes": _notes(result),
+        }
+        for result in results
+    ]
+    if len(runs) == 1:
+        return runs[0]
     before, after = (
         {
-            "simulation": one,
-            "review": findings_json(stack, review(stack.limits, stack.expectations))["findings"],
+            "simulation": run,
+            "review": [
+                {"level": one.level, "key": one.key, "message": one.message} for one in findings
+            ],
         }
-        for one, stack in zip(reports, stacks, strict=True)
+        for run, findings in zip(runs, reviews, strict=True)
     )
-    return {"before": before, "after": after, "change": comparison_json(results)}
+    change = [
+        {"client": client_name(old.client), "admitted": new.admitted - old.admitted}
+        for old, new in zip(results[0].clients, results[1].clients, strict=True)
+    ]
+    return {"before": before, "after": after, "change": change}

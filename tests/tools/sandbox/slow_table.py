@@ -1,4 +1,4 @@
-"""A DynamoDB API whose writes wait until they are let go."""
+"""A DynamoDB API whose writes wait until they are released."""
 
 import json
 import threading
@@ -7,10 +7,10 @@ from typing import Self
 
 
 class SlowTable:
-    """Serves what the sandbox asks of DynamoDB on a loopback port."""
+    """Serves the operations that the sandbox uses, on a loopback port."""
 
     def __init__(self) -> None:
-        self._let_go = threading.Event()
+        self._released = threading.Event()
         self._writes = threading.Semaphore(0)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -25,13 +25,13 @@ class SlowTable:
         self._server.server_close()
 
     def wait_for_writes(self, count: int) -> None:
-        """Wait until so many writes have arrived."""
+        """Wait until that many more writes have arrived."""
         for _ in range(count):
             assert self._writes.acquire(timeout=30), "a write did not arrive"
 
     def release(self) -> None:
-        """Answer all writes, those that wait and those to come."""
-        self._let_go.set()
+        """Answer all writes from now on, and those that wait."""
+        self._released.set()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         table = self
@@ -45,7 +45,7 @@ class SlowTable:
                         answer = {"Table": {"TableStatus": "ACTIVE"}}
                     case "PutItem":
                         table._writes.release()
-                        table._let_go.wait(30)
+                        table._released.wait(30)
                 body = json.dumps(answer).encode()
                 self.send_response(200)
                 self.send_header("content-length", str(len(body)))

@@ -3,15 +3,14 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tools.sandbox.deployment import read_deployment
-from tools.sandbox.errors import SandboxError
+from settings import UserError
+from throttling import Client, Period, Quota, Throttle, WafRateLimit
 from tools.recorder.resources import Properties, Resource, Resources
-from throttling import Client, Quota, Throttle
-from throttling.limits import Period
+from tools.sandbox.deployment import read_deployment
+from tools.sandbox.gateway_responses import read_gateway_responses
 
 STAGE = "aws:apigateway/stage:Stage"
 API = "aws:apigateway/restApi:RestApi"
@@ -19,14 +18,14 @@ METHOD_SETTINGS = "aws:apigateway/methodSettings:MethodSettings"
 
 
 def without(resources: Resources, token: str, name: str = "") -> Resources:
-    """The resources less those of a type whose logical name contains `name`."""
+    """Return the resources without those of a type whose logical name contains `name`."""
     kept = tuple(r for r in resources.items if r.type != token or name not in r.name)
     assert len(kept) < len(resources.items), "nothing to leave out"
     return replace(resources, items=kept)
 
 
 def changed(resources: Resources, token: str, **inputs: object) -> Resources:
-    """The resources with other inputs of those of a type."""
+    """Return the resources with other inputs for those of a type."""
 
     def change(resource: Resource) -> Resource:
         if resource.type != token:
@@ -38,7 +37,7 @@ def changed(resources: Resources, token: str, **inputs: object) -> Resources:
 
 
 def rewritten(resources: Resources, edit: Callable[[Properties], None]) -> Resources:
-    """The resources with an edited OpenAPI document."""
+    """Return the resources with an edited OpenAPI document."""
     (api,) = resources.of_type(API)
     document = json.loads(api.inputs["body"])
     edit(document)
@@ -56,16 +55,14 @@ def test_the_limits_are_those_of_the_stack(resources: Resources) -> None:
     assert (limits.waf.limit, limits.waf.window_seconds) == (1500, 60)
 
 
-def test_resources_survive_being_kept_in_a_file(resources: Resources, tmp_path: Path) -> None:
-    resources.save(tmp_path / "resources.json")
+def test_resources_survive_being_sent_as_json(resources: Resources) -> None:
+    sent = Resources.from_json(resources.to_json())
 
-    assert read_deployment(Resources.load(tmp_path / "resources.json")) == read_deployment(
-        resources
-    )
-    assert (tmp_path / "resources.json").stat().st_mode & 0o077 == 0, "it holds the keys"
+    assert sent == resources
+    assert read_deployment(sent) == read_deployment(resources)
 
 
-def test_a_web_acl_that_is_not_associated_with_the_stage_blocks_nobody(
+def test_a_web_acl_that_is_not_associated_with_the_stage_blocks_no_one(
     resources: Resources,
 ) -> None:
     token = "aws:wafv2/webAclAssociation:WebAclAssociation"
@@ -75,7 +72,7 @@ def test_a_web_acl_that_is_not_associated_with_the_stage_blocks_nobody(
     assert read_deployment(elsewhere).limits.waf is None
 
 
-def test_a_rate_rule_that_only_counts_blocks_nobody(resources: Resources) -> None:
+def test_a_rate_rule_that_only_counts_blocks_no_one(resources: Resources) -> None:
     (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
     rule = acl.inputs["rules"][0] | {"action": {"count": {}}}
 
@@ -83,6 +80,15 @@ def test_a_rate_rule_that_only_counts_blocks_nobody(resources: Resources) -> Non
 
     assert deployment.limits.waf is None
     assert deployment.not_enforced == ("web ACL rule rate-per-address",)
+
+
+def test_a_rate_rule_without_a_window_has_aws_default(resources: Resources) -> None:
+    (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
+    rule = acl.inputs["rules"][0] | {"statement": {"rateBasedStatement": {"limit": 10}}}
+
+    waf = read_deployment(changed(resources, acl.type, rules=[rule])).limits.waf
+
+    assert waf == WafRateLimit(limit=10, window_seconds=300)
 
 
 def test_a_stage_without_method_settings_is_not_throttled(resources: Resources) -> None:
@@ -98,7 +104,7 @@ def test_a_plan_without_throttle_or_quota_does_not_limit(resources: Resources) -
     assert [(plan.throttle, plan.quota) for plan in plans.values()] == [(None, None)] * 2
 
 
-def test_a_key_that_belongs_to_no_plan_of_the_stage_opens_nothing(resources: Resources) -> None:
+def test_a_key_outside_the_plans_of_the_stage_opens_nothing(resources: Resources) -> None:
     unlinked = without(resources, "aws:apigateway/usagePlanKey:UsagePlanKey", "basic")
     other_stage = changed(resources, "aws:apigateway/usagePlan:UsagePlan", apiStages=[])
     disabled = changed(resources, "aws:apigateway/apiKey:ApiKey", enabled=False)
@@ -146,13 +152,8 @@ def test_an_unreserved_function_has_no_concurrency_limit(resources: Resources) -
     assert read_deployment(unreserved).limits.concurrency is None
 
 
-def test_gateway_responses_that_the_document_leaves_alone_are_those_of_aws(
-    resources: Resources,
-) -> None:
-    def forget(document: Properties) -> None:
-        del document["x-amazon-apigateway-gateway-responses"]
-
-    responses = read_deployment(rewritten(resources, forget)).responses
+def test_gateway_responses_that_the_document_leaves_alone_are_those_of_aws() -> None:
+    responses = read_gateway_responses({})
 
     assert {name: (r.status, r.body("id"), dict(r.headers)) for name, r in responses.items()} == {
         "MISSING_AUTHENTICATION_TOKEN": (403, b'{"message":"Missing Authentication Token"}', {}),
@@ -189,9 +190,9 @@ def test_what_the_sandbox_cannot_serve_is_refused_by_name(resources: Resources) 
             "gatewayresponse.header.X-Id": "context.requestId"
         }
 
-    with pytest.raises(SandboxError, match="POST /data has a request validator"):
+    with pytest.raises(UserError, match="POST /data has a request validator"):
         read_deployment(rewritten(resources, validate))
-    with pytest.raises(SandboxError, match="THROTTLED maps gateway"):
+    with pytest.raises(UserError, match="THROTTLED maps gateway"):
         read_deployment(rewritten(resources, compute))
-    with pytest.raises(SandboxError, match="0 stages"):
+    with pytest.raises(UserError, match="0 stages"):
         read_deployment(without(resources, STAGE))

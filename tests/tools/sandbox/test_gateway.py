@@ -1,24 +1,25 @@
-"""One request through the gateway, with a function that is told what to do."""
+"""One request through the gateway, with a function whose answer the test chooses."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from throttling import Throttle, WafRateLimit
+from tools.recorder.resources import Resource, Resources
 from tools.sandbox.deployment import Deployment, read_deployment
-from tools.sandbox.gateway import MAX_BODY_BYTES, BodyTooLarge, Gateway, Request, Response
-from tools.sandbox.lambda_service import FunctionFailed, LambdaService
-from tools.recorder.resources import Resources
-from throttling import Throttle
+from tools.sandbox.gateway import MAX_BODY_BYTES, Gateway
+from tools.sandbox.http_server import BodyTooLarge, Request, Response
+from tools.sandbox.lambda_service import FunctionFailed
 
 STORED = {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": "{}"}
 
 
 class Function:
-    """Stands for the running function: answers as it is told, and keeps the events."""
+    """Stands for the running function, and keeps the events."""
 
     def __init__(self, answer: object = STORED) -> None:
         self.answer = answer
@@ -55,7 +56,7 @@ def gateway_of(
     deployment: Deployment, answer: object = STORED, clock: Callable[[], float] | None = None
 ) -> tuple[Gateway, Function]:
     function = Function(answer)
-    return Gateway(deployment, cast(LambdaService, function), clock or Clock()), function
+    return Gateway(deployment, function.invoke, clock or Clock()), function
 
 
 def request(
@@ -67,14 +68,14 @@ def request(
     body: bytes | Exception = b"{}",
     headers: list[tuple[str, str]] | None = None,
 ) -> Request:
-    async def read_body() -> bytes:
+    async def read_body(most: int) -> bytes:
+        assert most == MAX_BODY_BYTES
         if isinstance(body, Exception):
             raise body
         return body
 
     sent = [*(headers or []), *([("x-api-key", key)] if key else [])]
-    read: Callable[[], Awaitable[bytes]] = read_body
-    return Request(verb, path, query, sent, "127.0.0.1", read)
+    return Request(verb, path, query, sent, "127.0.0.1", read_body)
 
 
 def send(gateway: Gateway, *requests: Request) -> list[Response]:
@@ -155,7 +156,7 @@ def test_the_functions_answer_is_passed_on(deployment: Deployment, key: str) -> 
         deployment,
         {
             "statusCode": 201,
-            "headers": {"X-One": "1"},
+            "headers": {"X-One": "1", "Connection": "close", "Content-Length": "7"},
             "multiValueHeaders": {"X-Two": ["a", "b"]},
             "body": "AP8=",
             "isBase64Encoded": True,
@@ -176,11 +177,18 @@ def test_the_functions_answer_is_passed_on(deployment: Deployment, key: str) -> 
         "text",
         {"status": 200},
         {"statusCode": "200"},
+        {"statusCode": 99},
+        {"statusCode": 101},
+        {"statusCode": 600},
+        {"statusCode": 200, "body": "\ud800"},
+        {"statusCode": 200, "headers": ["x"]},
+        {"statusCode": 200, "multiValueHeaders": {"x": 1}},
+        {"statusCode": 200, "headers": {"x": "1" * 20_000}},
         {"statusCode": 200, "body": {"not": "text"}},
         {"statusCode": 200, "body": "?", "isBase64Encoded": True},
     ],
 )
-def test_a_function_that_fails_or_answers_in_no_proxy_form_is_a_bad_gateway(
+def test_a_function_that_fails_or_answers_in_another_form_is_a_bad_gateway(
     deployment: Deployment, key: str, answer: object
 ) -> None:
     gateway, _ = gateway_of(deployment, answer)
@@ -201,7 +209,7 @@ def test_a_function_that_outlives_the_integration_is_a_gateway_timeout(
         async def invoke(self, event: dict[str, Any], request_id: str) -> object:
             return await asyncio.get_running_loop().create_future()
 
-    gateway = Gateway(replace(deployment, routes=routes), cast(LambdaService, Hangs()), Clock())
+    gateway = Gateway(replace(deployment, routes=routes), Hangs().invoke, Clock())
 
     (response,) = send(gateway, request(key))
 
@@ -264,12 +272,12 @@ def test_a_body_larger_than_api_gateway_takes_is_refused_without_a_token(
 ) -> None:
     gateway, function = gateway_of(deployment)
 
-    (response,) = send(gateway, request(key, body=BodyTooLarge()))
+    refused, *others = send(gateway, request(key, body=BodyTooLarge()), *[request(key)] * 10)
 
     assert MAX_BODY_BYTES == 10 * 1024 * 1024
-    assert response.status == 413
-    assert json.loads(response.body) == {"message": "Request Too Long"}
-    assert not function.events
+    assert refused.status == 413
+    assert json.loads(refused.body) == {"message": "Request Too Long"}
+    assert [answer.status for answer in others] == [200] * 10, "the whole burst is left"
 
 
 @pytest.mark.parametrize(
@@ -278,7 +286,7 @@ def test_a_body_larger_than_api_gateway_takes_is_refused_without_a_token(
 def test_the_body_of_a_caller_without_a_key_or_a_route_is_not_read(
     deployment: Deployment, caller: Request
 ) -> None:
-    async def never() -> bytes:
+    async def never(most: int) -> bytes:
         raise AssertionError("the body was read")
 
     gateway, _ = gateway_of(deployment)
@@ -288,31 +296,57 @@ def test_the_body_of_a_caller_without_a_key_or_a_route_is_not_read(
     assert response.status in (403, 404)
 
 
-def test_an_address_that_is_none_does_not_get_a_window_of_its_own(
-    deployment: Deployment,
-) -> None:
-    assert deployment.limits.waf
-    waf = replace(deployment.limits.waf, limit=1)
-    gateway, _ = gateway_of(replace(deployment, limits=replace(deployment.limits, waf=waf)))
+def with_waf(deployment: Deployment) -> Deployment:
+    """Return a deployment whose rate rule passes one request in 60 seconds."""
+    limits = replace(deployment.limits, waf=WafRateLimit(limit=1, window_seconds=60))
+    return replace(deployment, limits=limits)
 
-    answers = send(
-        gateway,
-        request(headers=[("x-forwarded-for", "made up")]),
-        request(headers=[("x-forwarded-for", "also made up")]),
-    )
+
+@pytest.mark.parametrize(
+    "forwarded",
+    [
+        ("made up", "also made up"),
+        ("fe80::1%" + "a" * 60_000, "fe80::1%b"),
+        ("2001:db8::1", "2001:0db8:0::1"),
+        ("192.0.2.1", " 192.0.2.1 , 10.0.0.1"),
+    ],
+)
+def test_equal_addresses_share_a_window_however_they_are_written(
+    deployment: Deployment, forwarded: tuple[str, str]
+) -> None:
+    gateway, _ = gateway_of(with_waf(deployment))
+
+    answers = send(gateway, *(request(headers=[("x-forwarded-for", text)]) for text in forwarded))
 
     assert [answer.status for answer in answers] == [403, 429]
 
 
-def test_a_web_acl_without_an_answer_of_its_own_forbids(deployment: Deployment) -> None:
-    assert deployment.limits.waf
-    waf = replace(deployment.limits.waf, limit=1)
-    limits = replace(deployment.limits, waf=waf)
-    gateway, _ = gateway_of(replace(deployment, limits=limits, waf_block=None))
+def test_a_blocked_address_passes_again_when_its_window_is_over(deployment: Deployment) -> None:
+    clock = Clock()
+    gateway, _ = gateway_of(with_waf(deployment), clock=clock)
+
+    statuses = []
+    for seconds in (0, 59, 59, 61):
+        clock.now += seconds
+        statuses += [answer.status for answer in send(gateway, request())]
+
+    assert statuses == [403, 429, 429, 403]
+
+
+def test_a_web_acl_without_a_response_of_its_own_forbids(resources: Resources) -> None:
+    def silent(resource: Resource) -> Resource:
+        if resource.type != "aws:wafv2/webAcl:WebAcl":
+            return resource
+        (rule, *_) = resource.inputs["rules"]
+        return replace(resource, inputs={"rules": [rule | {"action": {"block": {}}}]})
+
+    edited = replace(resources, items=tuple(map(silent, resources.items)))
+    gateway, _ = gateway_of(with_waf(read_deployment(edited)))
 
     answers = send(gateway, request(), request())
 
     assert answers[1].status == 403
+    assert json.loads(answers[1].body) == {"message": "Forbidden"}
     assert header(answers[1], "x-throttled-by") == "waf"
 
 
@@ -324,3 +358,20 @@ def test_a_route_without_key_counts_toward_the_stage_only(deployment: Deployment
     answers = send(gateway, *[request()] * 21)
 
     assert [answer.status for answer in answers] == [200] * 20 + [429]
+
+
+def test_answers_and_quotas_are_counted(deployment: Deployment, key: str) -> None:
+    gateway, _ = gateway_of(deployment)
+
+    send(gateway, request(), request(verb="GET"), *[request(key)] * 11)
+
+    assert gateway.answers() == [
+        {"layer": "route", "subject": "", "status": 404, "requests": 1},
+        {"layer": "api-key", "subject": "", "status": 403, "requests": 1},
+        {"layer": "usage-plan", "subject": "basic", "status": 429, "requests": 1},
+        {"layer": "function", "subject": "", "status": 200, "requests": 10},
+    ]
+    assert gateway.quotas_left() == [
+        {"plan": "basic", "client": "default", "quotaLeft": 20_000 - 10},
+        {"plan": "premium", "client": "default", "quotaLeft": 100_000},
+    ]

@@ -1,14 +1,19 @@
-"""Functions as real processes: what they return, and what becomes of them when they misbehave."""
+"""Functions as real processes: what they see and return, and what happens when they misbehave."""
 
 import asyncio
+import os
+import signal
+import sys
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from settings import UserError
 from tools.sandbox.deployment import Function
-from tools.sandbox.errors import SandboxError
 from tools.sandbox.lambda_service import FunctionFailed, LambdaService
 
 CODE = """
@@ -23,122 +28,237 @@ CODE = """
             case "echo":
                 return {"event": event, "count": count, "pid": os.getpid()}
             case "context":
-                return [context.aws_request_id, context.function_name,
-                        context.memory_limit_in_mb, context.get_remaining_time_in_millis() > 0]
+                return [context.aws_request_id, context.function_name, context.memory_limit_in_mb,
+                        context.invoked_function_arn, context.get_remaining_time_in_millis() > 0]
             case "environment":
-                return {name: os.environ.get(name) for name in event["names"]}
+                return dict(os.environ)
             case "print":
-                print(event["text"])
+                print("a", "line")
+                os.system("echo by a child; cat")
+                print("half a line", end="")
             case "raise":
                 raise ValueError("inside")
             case "crash":
                 os._exit(1)
             case "hang":
                 time.sleep(60)
+            case "hold":
+                time.sleep(0.05)
+                return os.getpid()
+            case "wait":
+                while not os.path.exists(event["until"]):
+                    time.sleep(0.01)
             case "set":
                 return {1, 2}
+            case "long":
+                return "x" * event["bytes"]
 """
+ARN = "arn:aws:lambda:eu-central-1:000000000000:function:stores"
 
 
-def function_of(folder: Path, code: str = CODE, *, concurrency: int | None = 4) -> Function:
-    source = folder / "app.py"
-    source.write_text(textwrap.dedent(code))
-    return Function(
-        name="stores",
-        arn="arn:aws:lambda:eu-central-1:000000000000:function:stores",
-        handler="app.handle",
-        files={"app.py": str(source)},
-        memory_mb=512,
-        timeout_seconds=1,
-        concurrency=concurrency,
-        environment={"TABLE_NAME": "records"},
-    )
+class Deployed:
+    """A function that a service runs."""
+
+    def __init__(
+        self, folder: Path, code: str = CODE, concurrency: int | None = 4, log: str = "log"
+    ) -> None:
+        source = folder / "app.py"
+        source.write_text(textwrap.dedent(code))
+        function = Function(
+            name="stores",
+            arn=ARN,
+            handler="app.handle",
+            files={"app.py": str(source)},
+            memory_mb=512,
+            timeout_seconds=1,
+            concurrency=concurrency,
+            environment={"TABLE_NAME": "records"},
+        )
+        self.folder = folder / "deployed"
+        self._log = (folder / log).open("ab", buffering=0)
+        self._runner = asyncio.Runner()
+        self._service = LambdaService(
+            function,
+            folder=self.folder,
+            log=self._log,
+            environment={"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"},
+            region="eu-central-1",
+        )
+
+    def start(self) -> None:
+        self._runner.run(self._service.start())
+
+    def stop(self) -> None:
+        self._runner.run(self._service.stop())
+        self._runner.close()
+        self._log.close()
+
+    def tasks(self, *events: dict[str, Any]) -> "list[asyncio.Task[object]]":
+        """Invocations at the same time; they go on while `run` waits for something."""
+        loop = self._runner.get_loop()
+        return [loop.create_task(self._service.invoke(event, "r-1")) for event in events]
+
+    def run(self, *waiting: "asyncio.Future[Any]") -> list[Any]:
+        """Wait for all of these; return results and exceptions."""
+
+        async def gather() -> list[Any]:
+            return await asyncio.gather(*waiting, return_exceptions=True)
+
+        return self._runner.run(gather())
+
+    def pause(self) -> None:
+        """Let the event loop look at what has happened."""
+        self._runner.run(asyncio.sleep(0.01))
+
+    def invoke(self, do: str, **event: object) -> Any:  # noqa: ANN401  JSON
+        """The result of one invocation."""
+        (result,) = self.run(*self.tasks({"do": do, **event}))
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
-def with_service(
-    folder: Path, function: Function, use: Callable[[LambdaService], Awaitable[None]]
+@pytest.fixture
+def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployed]]:
+    """Start a service for a function; it is stopped at the end."""
+    deployed = []
+
+    def deploy(**changes: Any) -> Deployed:  # noqa: ANN401
+        deployed.append(Deployed(tmp_path, **changes))
+        deployed[0].start()
+        return deployed[0]
+
+    yield deploy
+    deployed[0].stop()
+
+
+Deploy = Callable[..., Deployed]
+
+
+def test_a_function_gets_its_event_and_context(deploy: Deploy) -> None:
+    function = deploy()
+    assert function.invoke("echo", year=7)["event"] == {"do": "echo", "year": 7}
+    assert function.invoke("context") == ["r-1", "stores", "512", ARN, True]
+
+
+def test_a_function_sees_the_variables_of_lambda_and_no_others(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run the function while `use` invokes it."""
-
-    async def run() -> None:
-        with (folder / "function.log").open("ab", buffering=0) as log:
-            service = LambdaService(
-                function,
-                folder=folder / "deployed",
-                log=log,
-                environment={"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"},
-                region="eu-central-1",
-            )
-            try:
-                await service.start()
-                await use(service)
-            finally:
-                await service.stop()
-
-    asyncio.run(run())
-
-
-def test_a_function_gets_event_context_and_environment(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        assert await service.invoke({"do": "context"}, "r-1") == ["r-1", "stores", "512", True]
-        names = ["TABLE_NAME", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB", "HOME"]
-        assert await service.invoke({"do": "environment", "names": names}, "r-2") == {
-            "TABLE_NAME": "records",
-            "AWS_REGION": "eu-central-1",
-            "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1",
-            "HOME": None,
-        }
-
-    with_service(tmp_path, function_of(tmp_path), use)
-    assert not (tmp_path / "deployed").exists(), "the deployed files go with the service"
+    for name in ("HTTP_PROXY", "AWS_PROFILE", "AWS_RETRY_MODE", "AWS_SESSION_TOKEN", "HOME"):
+        monkeypatch.setenv(name, "of the user's shell")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    function = deploy()
+    variables = function.invoke("environment")
+    variables.pop("LC_CTYPE", None)  # Python sets it where LANG has no locale.
+    assert variables == {
+        "TABLE_NAME": "records",
+        "PATH": os.environ["PATH"],
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PYTHONPATH": str(function.folder),
+        "LAMBDA_TASK_ROOT": str(function.folder),
+        "_HANDLER": "app.handle",
+        "AWS_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_LAMBDA_FUNCTION_NAME": "stores",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1",
+    }
 
 
-def test_an_environment_stays_warm(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        answers = [await service.invoke({"do": "echo"}, "r") for _ in range(2)]
-        assert [answer["count"] for answer in answers if isinstance(answer, dict)] == [1, 2]
-
-    with_service(tmp_path, function_of(tmp_path), use)
+def test_an_environment_stays_warm(deploy: Deploy) -> None:
+    function = deploy()
+    assert [function.invoke("echo")["count"] for _ in range(3)] == [1, 2, 3]
 
 
-def test_what_a_function_prints_goes_to_its_log(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        await service.invoke({"do": "print", "text": "a line"}, "r")
-
-    with_service(tmp_path, function_of(tmp_path), use)
-    assert (tmp_path / "function.log").read_text() == "a line\n"
+def test_what_a_function_prints_goes_to_its_log(deploy: Deploy, tmp_path: Path) -> None:
+    deploy().invoke("print")
+    assert (tmp_path / "log").read_text() == "a line\nby a child\nhalf a line"
 
 
-@pytest.mark.parametrize("what", ["raise", "crash", "set", "hang"])
-def test_a_function_that_fails_costs_nobody_but_its_caller(tmp_path: Path, what: str) -> None:
-    async def use(service: LambdaService) -> None:
-        with pytest.raises(FunctionFailed):
-            await service.invoke({"do": what}, "r-1")
-        assert isinstance(await service.invoke({"do": "echo"}, "r-2"), dict)
-
-    with_service(tmp_path, function_of(tmp_path), use)
-    log = (tmp_path / "function.log").read_text()
-    assert ("ValueError: inside" in log) == (what == "raise")
-    assert ("r-1 Task timed out after 1.00 seconds" in log) == (what == "hang")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a device that is always full")
+def test_a_log_without_room_fails_no_invocation(deploy: Deploy) -> None:
+    function = deploy(log="/dev/full")
+    function.invoke("print")
+    assert function.invoke("echo")["count"] == 2
+    with pytest.raises(FunctionFailed, match="timed out"):
+        function.invoke("hang")
 
 
-def test_invocations_that_wait_get_environments_of_their_own(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        hanging = [asyncio.create_task(service.invoke({"do": "hang"}, "r")) for _ in range(2)]
-        answer = await service.invoke({"do": "echo"}, "r")
-        assert isinstance(answer, dict), "did not have to wait for the two that hang"
-        for failed in await asyncio.gather(*hanging, return_exceptions=True):
-            assert isinstance(failed, FunctionFailed)
+@pytest.mark.parametrize(
+    ("what", "reason", "logged"),
+    [
+        ("raise", "ValueError: inside", "ValueError: inside"),
+        ("crash", "the execution environment ended", ""),
+        ("set", "TypeError: Object of type set is not JSON serializable", "TypeError"),
+        ("hang", "timed out", "r-1 Task timed out after 1.00 seconds"),
+    ],
+)
+def test_a_failure_costs_no_other_caller(
+    deploy: Deploy, tmp_path: Path, what: str, reason: str, logged: str
+) -> None:
+    function = deploy(concurrency=1)
+    pid = function.invoke("echo")["pid"]
+    with pytest.raises(FunctionFailed, match=f"^{reason}"):
+        function.invoke(what)
+    assert (function.invoke("echo")["pid"] == pid) == (what in ("raise", "set"))
+    assert logged in (tmp_path / "log").read_text()
 
-    with_service(tmp_path, function_of(tmp_path), use)
+
+def test_an_environment_that_died_while_idle_costs_no_caller(deploy: Deploy) -> None:
+    function = deploy(concurrency=1)
+    for _ in range(2):
+        pid = function.invoke("echo")["pid"]
+        os.kill(pid, signal.SIGKILL)
+        while psutil.pid_exists(pid):
+            function.pause()
+        function.pause()
+    assert function.invoke("echo")["count"] == 1
 
 
-def test_no_more_environments_than_the_concurrency(tmp_path: Path) -> None:
-    async def use(service: LambdaService) -> None:
-        answers = await asyncio.gather(*(service.invoke({"do": "echo"}, "r") for _ in range(20)))
-        assert len({answer["pid"] for answer in answers if isinstance(answer, dict)}) == 1
+def test_invocations_that_wait_get_environments_of_their_own(
+    deploy: Deploy, tmp_path: Path
+) -> None:
+    function = deploy()
+    held = function.tasks(*[{"do": "wait", "until": str(tmp_path / "over")}] * 2)
+    function.invoke("echo")
+    (tmp_path / "over").touch()
+    assert function.run(*held) == [None, None]
 
-    with_service(tmp_path, function_of(tmp_path, concurrency=1), use)
+
+def test_there_are_no_more_environments_than_the_concurrency(deploy: Deploy) -> None:
+    function = deploy(concurrency=2)
+    # They wait for twenty times as long as it takes until another environment is started.
+    pids = function.run(*function.tasks(*[{"do": "hold"}] * 40))
+    assert len(set(pids)) <= 2
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_an_invocation_that_is_cancelled_takes_no_environment_with_it(
+    deploy: Deploy, tmp_path: Path, running: bool
+) -> None:
+    function = deploy(concurrency=1)
+    held = function.tasks(*[{"do": "wait", "until": str(tmp_path / "over")}] * 2)
+    function.pause()
+    held[0 if running else 1].cancel()
+    (tmp_path / "over").touch()
+    function.run(*held)
+    function.invoke("echo")
+
+
+def test_a_result_may_be_as_long_as_on_lambda_but_not_endless(deploy: Deploy) -> None:
+    function = deploy()
+    assert function.invoke("long", bytes=6 * 2**20) == "x" * 6 * 2**20
+    with pytest.raises(FunctionFailed, match="too long"):
+        function.invoke("long", bytes=9 * 2**20)
+    function.invoke("echo")
 
 
 @pytest.mark.parametrize(
@@ -152,22 +272,34 @@ def test_no_more_environments_than_the_concurrency(tmp_path: Path) -> None:
     ],
 )
 def test_a_function_that_cannot_be_imported_says_why(
-    tmp_path: Path, code: str, reason: str
+    deploy: Deploy, code: str, reason: str
 ) -> None:
-    async def use(service: LambdaService) -> None:
-        raise AssertionError("it started")
-
-    with pytest.raises(SandboxError, match=r"^The function app\.handle cannot be imported") as said:
-        with_service(tmp_path, function_of(tmp_path, code), use)
+    with pytest.raises(UserError, match=r"^The function app\.handle cannot be imported: ") as said:
+        deploy(code=code)
     assert reason in str(said.value)
 
 
+def test_a_function_that_stops_being_importable_fails_its_callers(deploy: Deploy) -> None:
+    function = deploy(concurrency=1)
+    (function.folder / "app.py").write_text("import no_such_module")
+    with pytest.raises(FunctionFailed, match="ended"):
+        function.invoke("crash")
+    with pytest.raises(FunctionFailed, match=r"did not start: .*no_such_module"):
+        function.invoke("echo")
+
+
+def test_nothing_is_left_when_a_service_stops(tmp_path: Path) -> None:
+    function = Deployed(tmp_path)
+    function.start()
+    pid = function.invoke("echo")["pid"]
+    function.stop()
+    assert not psutil.pid_exists(pid)
+    assert not function.folder.exists()
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    function = function_of(tmp_path)
+    function = Deployed(tmp_path)
     (tmp_path / "app.py").unlink()
-
-    async def use(service: LambdaService) -> None:
-        raise AssertionError("it started")
-
-    with pytest.raises(SandboxError, match=r"file app\.py cannot be deployed"):
-        with_service(tmp_path, function, use)
+    with pytest.raises(UserError, match=r"file app\.py cannot be deployed"):
+        function.start()
+    function.stop()

@@ -1,53 +1,32 @@
-"""What the sandbox survives: processes that die or hang, a full disk, and two hands on it at once.
-
-The tests of this file share one copy of the project. Each deploys what it needs first.
-"""
+"""What the sandbox survives: redeployments, killed processes, broken code and full disks."""
 
 import resource
-import subprocess
-import sys
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 import httpx
 import psutil
 import pytest
 
-from tools.sandbox.state import State
-from tools.sandbox.table_server import Journal
-from tests.tools.sandbox.project import Project, items_in, keys_in
-
-MISCHIEF = """
-
-_stores = handle
+from tests.tools.sandbox.project import Project, items_in, keys_in, kill, project_copy
 
 
-def handle(event, context):
-    import os, time
-    if "crash" in event["body"]:
-        os._exit(1)
-    if "hang" in event["body"]:
-        time.sleep(60)
-    return _stores(event, context)
-"""
-needs_limits_of_running_processes = pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux limits the files of a process that runs"
-)
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with a copy of the code, whose limits let a test send as fast as it can."""
+    with project_copy(tmp_path_factory.mktemp("project"), with_code=True) as made:
+        plan = {"rateLimit": 5000, "burstLimit": 5000, "quota": {"limit": 1_000_000}}
+        made.edit("throttle", {"rateLimit": 5000, "burstLimit": 5000})
+        made.edit("usagePlans.basic", plan)
+        made.edit("waf.rateLimit", 1_000_000)
+        yield made
 
 
 @pytest.fixture(scope="module")
 def key(project: Project) -> str:
-    """A key whose plan lets a test send as fast as it can, to a function that does mischief."""
-    plan = {"rateLimit": 5000, "burstLimit": 5000, "quota": {"limit": 1_000_000}}
-    project.edit("throttle", {"rateLimit": 5000, "burstLimit": 5000})
-    project.edit("usagePlans.basic", plan)
-    project.edit("waf.rateLimit", 1_000_000)
-    project.edit("function.timeoutSeconds", 1)
-    app = project.folder / "handler" / "app.py"
-    app.write_text(app.read_text() + MISCHIEF)
     return keys_in(project.up())["basic"]
 
 
@@ -59,23 +38,6 @@ def stored_ids(output: str) -> set[str]:
     return {item["id"]["S"] for item in items_in(output)}
 
 
-def server_of(project: Project) -> psutil.Process:
-    told = State(project.folder, "dev").ask("status")
-    assert told
-    return psutil.Process(told["pid"])
-
-
-def table_of(project: Project) -> psutil.Process:
-    """The process that serves DynamoDB."""
-    journal = str(State(project.folder, "dev").journal)
-    (found,) = (
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if journal in (process.info["cmdline"] or ())
-    )
-    return found
-
-
 def until(happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not happened():
@@ -85,18 +47,24 @@ def until(happened: Callable[[], bool]) -> None:
 
 @contextmanager
 def clients(project: Project, key: str, number: int) -> Iterator[dict[str, int]]:
-    """Clients that store one record after another; the status each record's id was answered."""
+    """Clients that store one record after another; the status of the answer by the record's id.
+
+    A connection that breaks counts as status 0.
+    """
     answered: dict[str, int] = {}
     over = threading.Event()
 
     def store(client: int) -> None:
-        with httpx.Client(headers={"x-api-key": key}, timeout=30) as session:
+        with httpx.Client(headers={"x-api-key": key}, timeout=30, trust_env=False) as session:
             for turn in range(1_000_000):
                 if over.is_set():
                     return
-                id_ = f"{client}-{turn}"
-                answer = session.post(project.data_url, json=record(id_))
-                answered[id_] = answer.status_code
+                id_ = f"{project.port}-{client}-{turn}-{len(answered)}"
+                try:
+                    answer = session.post(project.data_url, json=record(id_))
+                    answered[id_] = answer.status_code
+                except httpx.TransportError:
+                    answered[id_] = 0
 
     threads = [threading.Thread(target=store, args=[client]) for client in range(number)]
     for thread in threads:
@@ -109,180 +77,130 @@ def clients(project: Project, key: str, number: int) -> Iterator[dict[str, int]]
             thread.join()
 
 
-def test_nothing_that_was_acknowledged_is_lost_with_the_tables_server(
+def test_a_redeployment_in_traffic_costs_no_request_and_no_connection(
     project: Project, key: str
 ) -> None:
+    request = f"GET /dev/data HTTP/1.1\r\nHost: h\r\nx-api-key: {key}\r\n\r\n".encode()
+    server = project.sandbox.pid
+    with (
+        clients(project, key, 3) as answered,
+        socket.create_connection(("127.0.0.1", project.port)) as idle,
+    ):
+        for number in range(2):
+            idle.sendall(request)
+            assert idle.recv(10_000).startswith(b"HTTP/1.1 404")
+            project.edit("usagePlans.basic.rateLimit", 4000 + number)
+            # Within the time that a connection may be idle, whatever a redeployment takes.
+            redeploying = threading.Thread(target=project.up)
+            redeploying.start()
+            while redeploying.is_alive():
+                idle.sendall(request)
+                assert idle.recv(10_000).startswith(b"HTTP/1.1 404")
+                redeploying.join(1)
+        before = len(answered)
+        until(lambda: len(answered) > before + 20)
+
+    assert set(answered.values()) == {200}
+    assert project.sandbox.pid == server
+    until(lambda: len(list(project.state.glob("function-*"))) == 1)
+
+
+def test_nothing_acknowledged_is_lost_when_a_process_is_killed(project: Project, key: str) -> None:
     with clients(project, key, 3) as answered:
 
         def times(status: int) -> int:
             return list(answered.values()).count(status)
 
-        for _ in range(2):
-            stored, unavailable = times(200), times(503)
-            until(lambda s=stored: times(200) > s + 20)  # type: ignore[misc]
-            table_of(project).kill()
-            until(lambda u=unavailable: times(503) > u)  # type: ignore[misc]
-        stored = times(200)
-        until(lambda: times(200) > stored + 20)
+        def store_more() -> None:
+            before = times(200)
+            until(lambda: times(200) > before + 20)
 
-    assert set(answered.values()) == {200, 503}
+        store_more()
+        server, *children = project.processes()
+        (table,) = (child for child in children if "tools.sandbox.table_server" in child.cmdline())
+        kill(table)
+        until(lambda: times(503) > 0)
+        store_more()
+        processes = project.processes()
+        kill(server)
+        until(lambda: times(0) > 0)
+        for process in processes:
+            process.wait(30)
+        assert project.run("status").returncode == 2, "server.json has outlived its server"
+        output = project.up()
+        store_more()
+
+    assert set(answered.values()) == {200, 503, 0}
     acknowledged = {id_ for id_, status in answered.items() if status == 200}
-    assert acknowledged <= stored_ids(project.up())
-
-
-def test_nothing_that_was_acknowledged_is_lost_with_the_whole_sandbox(
-    project: Project, key: str
-) -> None:
-    assert project.post(key, record("before")).status_code == 200
-    server, table = server_of(project), table_of(project)
-    processes = [server, table, *server.children()]
-    server.kill()
-    state = State(project.folder, "dev")
-    state.control.with_suffix(".new").touch()
-    (state.folder / "resources.new").write_text("{")
-
-    output = project.up()
-
+    assert acknowledged <= stored_ids(output) | stored_ids(project.up())
     assert keys_in(output)["basic"] == key
-    assert "before" in stored_ids(output)
-    assert project.post(key, record("after")).status_code == 200
-    until(lambda: not any(process.is_running() for process in processes))
-    assert len(list(state.folder.glob("function-*"))) == 1
 
 
-def test_down_forgets_the_items_even_of_a_sandbox_that_was_killed(
-    project: Project, key: str
-) -> None:
-    assert project.post(key, record("forgotten")).status_code == 200
-    server_of(project).kill()
-    journal = State(project.folder, "dev").journal
-    journal.write_text("what no sandbox wrote\n")
+def test_down_deletes_the_items_of_a_sandbox_that_was_killed(project: Project, key: str) -> None:
+    assert project.post(key, record("deleted")).status_code == 200
+    kill(project.processes()[0])
 
-    refused = project.run("up", "--port", str(project.port))
     project.run("down")
 
-    assert refused.returncode == 1
-    assert refused.stderr == (
-        "error: DynamoDB's stand-in did not start; its log is table.log. "
-        "After make down it starts afresh, without the items that it had.\n"
-    )
-    assert not journal.exists()
+    assert not project.state.exists()
     assert stored_ids(project.up()) == set()
 
 
-def test_a_function_that_crashes_or_hangs_costs_its_own_caller_a_502(
+def test_a_function_that_cannot_be_imported_is_refused_and_the_old_one_stays(
     project: Project, key: str
 ) -> None:
-    with clients(project, key, 2) as answered:
-        crashed = project.post(key, record("crash"))
-        hung = project.post(key, record("hang"))
-        until(lambda: len(answered) > 20)
+    app = project.code / "handler" / "app.py"
+    good = app.read_text()
+    app.write_text("import no_such_module\n" + good)
 
-    for answer in (crashed, hung):
-        assert answer.status_code == 502
-        assert answer.json() == {"message": "Internal server error"}
-    assert set(answered.values()) == {200}
+    error = project.refused("up", "--port", str(project.port))
 
-
-def test_a_function_that_outlives_the_integrations_timeout_costs_its_caller_a_504(
-    project: Project, key: str
-) -> None:
-    document = project.folder / "components" / "openapi.py"
-    usual = document.read_text()
-    document.write_text(usual.replace('"timeoutInMillis": 29_000', '"timeoutInMillis": 500'))
-    project.up()
-    document.write_text(usual)
-
-    with clients(project, key, 2) as answered:
-        hung = project.post(key, record("hang"))
-        until(lambda: len(answered) > 20)
-
-    assert hung.status_code == 504
-    assert hung.json() == {"message": "Endpoint request timed out"}
-    assert set(answered.values()) == {200}
-
-
-def test_of_two_commands_at_once_one_says_that_the_other_is_at_work(
-    project: Project, key: str
-) -> None:
-    command = [sys.executable, "-m", "sandbox", "up", "--port", str(project.port)]
-    both = [
-        subprocess.Popen(
-            command, cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=60)[1].decode() for process in both]
-
-    assert sorted(process.returncode for process in both) == [0, 1]
-    assert sorted(said) == [
-        "",
-        "error: Another command is changing the sandbox of stack dev; wait for it to finish.\n",
-    ]
-    assert project.post(key, record("1")).status_code == 200
-
-
-def test_a_deployment_on_a_full_disk_is_one_clear_line_and_the_old_one_stays(
-    project: Project, key: str
-) -> None:
-    before = server_of(project).pid
-    done = subprocess.run(
-        [sys.executable, "-m", "sandbox", "up", "--port", str(project.port)],
-        cwd=project.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        # No file may grow beyond a kilobyte.
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    app.write_text(good)
+    assert error == (
+        "error: The function handler.app.handle cannot be imported: "
+        "ModuleNotFoundError: No module named 'no_such_module'\n"
     )
-
-    assert done.returncode == 1
-    resources = State(project.folder, "dev").resources
-    assert done.stderr == f"error: {resources} cannot be written: File too large.\n"
-    assert server_of(project).pid == before
-    assert project.post(key, record("1")).status_code == 200
+    assert project.post(key).status_code == 200
 
 
-@needs_limits_of_running_processes
-def test_a_record_for_which_there_is_no_room_is_not_acknowledged(
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import sys\nsys.exit(0)\n", "ends by sys.exit(0)"),
+        ("", "registers no resources"),
+        ("1 / 0\n", "ZeroDivisionError: division by zero (__main__.py:1)"),
+    ],
+)
+def test_a_program_that_registers_nothing_is_refused(
+    project: Project, key: str, program: str, reason: str
+) -> None:
+    main = project.code / "__main__.py"
+    good = main.read_text()
+    main.write_text(program)
+
+    error = project.refused("up", "--port", str(project.port))
+
+    main.write_text(good)
+    assert reason in error
+    assert project.post(key).status_code == 200
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="limits the files of a running process")
+def test_a_full_disk_refuses_a_deployment_and_costs_callers_nothing(
     project: Project, key: str
 ) -> None:
-    journal = State(project.folder, "dev").journal
-    table = table_of(project)
-    usual = table.rlimit(psutil.RLIMIT_FSIZE)
-    room = journal.stat().st_size + 50
-    table.rlimit(psutil.RLIMIT_FSIZE, (room, usual[1]))
+    # No file may grow: not the logs, the journal or a function's copy.
+    server, *children = project.processes()
+    functions = [child for child in children if "lambda_runtime.py" in " ".join(child.cmdline())]
+    usual = server.rlimit(psutil.RLIMIT_FSIZE)
+    for process in (server, *functions):
+        process.rlimit(psutil.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
 
-    full = [project.post(key, record(f"full {n}")) for n in range(3)]
-    table.rlimit(psutil.RLIMIT_FSIZE, usual)
-    after = project.post(key, record("after"))
-    table.kill()
+    error = project.refused("up", "--port", str(project.port))
+    status = project.post(key).status_code
 
-    assert [answer.status_code for answer in full] == [503] * 3
-    assert after.status_code == 200
-    ids = stored_ids(project.up())
-    assert "after" in ids
-    assert not {f"full {n}" for n in range(3)} & ids
-
-
-@pytest.mark.parametrize("cut_off", [b"", b"{", b'{"target": "DynamoDB_20120810.Put'])
-def test_a_journal_that_ends_within_a_line_goes_on_after_the_last_whole_one(
-    tmp_path: Path, cut_off: bytes
-) -> None:
-    path = tmp_path / "journal"
-    path.write_bytes(b'{"target": "a"}\n' + cut_off)
-
-    with closing(Journal(path)) as journal:
-        journal.append({"target": "b"})
-        assert list(journal.requests()) == [{"target": "a"}, {"target": "b"}]
-
-
-@needs_limits_of_running_processes
-def test_a_log_that_cannot_be_written_fails_nobody(project: Project, key: str) -> None:
-    server = server_of(project)
-    for process in (server, *server.children()):
-        process.rlimit(psutil.RLIMIT_FSIZE, (1, 1))
-
-    answers = [project.post(key, record(id_)).status_code for id_ in ("1", "hang", "crash", "2")]
-
-    assert answers == [200, 502, 502, 200]
+    for process in (server, *functions):
+        process.rlimit(psutil.RLIMIT_FSIZE, usual)
+    assert "File too large" in error
+    assert len(error.splitlines()) == 1
+    assert status == 200

@@ -1,10 +1,9 @@
-"""Load tests: send what a stack's limits allow and more, and compare what happens with them.
+"""Load tests: send a profile over HTTP, and compare what came back with what the limits say.
 
-target      where, with which keys, and what is promised there
-scenarios   what to send, planned from the limits before anything is sent
-generator   sends it, with Locust in a process of its own
-samples     what came back, request by request
-measure     rates and bursts from that, each with its bounds
-verdicts    configured against observed
-report, chart, record
+target      where to send, with which keys
+requests    what to send when
+generator   runs Locust in a process of its own; locustfile is what it runs there and on workers
+judge       counts what came back, beside what the engine says of the same requests
+report      shows it
+command     the command line, and the record
 """

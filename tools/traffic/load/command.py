@@ -1,316 +1,274 @@
-"""`python -m operations load`: prove a stack's limits, at and beyond them."""
+"""`python -m tools load`: a profile over HTTP, and what came back beside what the limits say."""
 
-import argparse
+import json
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import click
 from rich.console import Console
-from rich.markup import escape
+from rich.progress import Progress
 
-from operations.errors import OperationsError
-from tools.traffic.load.as_deployed import differences
-from tools.traffic.load.generator import WORKERS_BIND, generate
-from tools.traffic.load.job import make_job
-from tools.traffic.load.progress import Watch
-from tools.traffic.load.record import record, save
-from tools.traffic.load.report import console, report, text_chart
-from tools.traffic.load.samples import Outcome, Sample
-from tools.traffic.load.scenarios import SCENARIOS, Schedule, plan_schedule, plan_throttle
-from tools.traffic.load.target import Target, find_target
-from tools.traffic.load.verdicts import DEFAULT_TOLERANCE, Findings, Verdict, exit_status, find
-from operations.stacks import stack_settings
+from settings import UserError, load_stack, project_root
+from throttling.simulation.traffic import Source
+from tools.cli import Exit, console, format_option, print_json
+from tools.traffic.derived import EVERY_LIMIT, pause_seconds
+from tools.traffic.load.generator import generate
+from tools.traffic.load.judge import Findings, Sample, Verdict, judge
+from tools.traffic.load.report import findings_json, findings_report, summary, title
+from tools.traffic.load.requests import Requests, make_requests
+from tools.traffic.load.target import Target, find_target, is_loopback
+from tools.traffic.options import parsed, traffic_options
+from tools.traffic.profiles import Profile, read_profile
+from tools.traffic.report import moment
 
-_CHARTS: Final = (".png", ".svg")
+RECORDS: Final = Path("docs", "tested-limits")
 _DEFAULT_STACK: Final = "dev"
-_NOBODY_ANSWERS: Final = 20
-"""So many requests without an answer, and none with one, end a run."""
-INTERRUPTED: Final = 130
-
-
-def add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "load",
-        help="prove the limits under load",
-        description="Send what a stack's limits allow, and more, and compare what happens with "
-        "what its settings say.",
-        epilog="Exit status: 0 when all limits agree, 1 when one is off, 2 when the run could not "
-        "be begun or went on no longer, 3 when a limit could not be told, 130 after Ctrl-C. "
-        "docs/operate.md has examples, and how several machines send together.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "--stack",
-        help="the stack to load: its sandbox if one runs here, else what pulumi deployed "
-        f"(default: the sandbox of {_DEFAULT_STACK})",
-    )
-    parser.add_argument(
-        "--deployed", action="store_true", help="the deployed stack, even if its sandbox runs"
-    )
-    parser.add_argument(
-        "--url", help="post records there, such as a custom domain, with the stack's keys"
-    )
-    parser.add_argument(
-        "--scenario",
-        nargs="+",
-        action="extend",
-        choices=SCENARIOS,
-        metavar="NAME",
-        help=f"what to send: {', '.join(SCENARIOS)} (default: all)",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=_tolerance,
-        default=DEFAULT_TOLERANCE,
-        metavar="SHARE",
-        help="how far off a limit may be, as a share of it; one request more or less is never off "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="keep a JSON record under docs/tested-limits/"
-    )
-    parser.add_argument(
-        "--chart", type=_chart, metavar="FILE", help="draw the requests over time (.png, .svg)"
-    )
-    parser.add_argument(
-        "--yes", action="store_true", help="do not ask before loading what is not on this machine"
-    )
-    parser.add_argument(
-        "--workers",
-        type=_workers,
-        default=0,
-        metavar="N",
-        help="let N Locust workers send instead of this process, and wait for them",
-    )
-    parser.add_argument(
-        "--bind",
-        type=_address,
-        default=WORKERS_BIND,
-        metavar="ADDRESS[:PORT]",
-        help="where workers find this process; they get the API keys from it, unencrypted "
-        f"(default: {WORKERS_BIND[0]}:{WORKERS_BIND[1]})",
-    )
-
-
-def _tolerance(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share, such as 0.05 for 5 %")
-    return share
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 1000")
-    return int(text)
+_WORKERS_PORT: Final = 5557
+_AWS_WAF_LAG_SECONDS: Final = 30.0
+"""https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-request-limiting.html"""
+_LOST_AT_FIRST: Final = 20
+"""A run ends when this many requests, and all so far, were not answered."""
 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.partition(":")
-    port = port or str(WORKERS_BIND[1])
+    port = port or str(_WORKERS_PORT)
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text} is no address, such as 0.0.0.0:5557")
+        raise ValueError(f"{text!r} is not an address, such as 0.0.0.0:{_WORKERS_PORT}")
     return host, int(port)
 
 
-def _chart(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in _CHARTS:
-        raise argparse.ArgumentTypeError(f"{text}: allowed are {', '.join(_CHARTS)}")
-    if not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: there is no folder {path.parent}")
-    return path
+@click.command(
+    epilog="Example: python -m tools load --profile burst --profile waf --record. Exit status: 0 "
+    "when no limit is off, 1 when one is, 2 when nothing could be said, 130 after Ctrl-C."
+)
+@click.option(
+    "--stack",
+    help=f"The stack to load: its sandbox if one runs here, else what Pulumi deployed.  [default: "
+    f"the sandbox of {_DEFAULT_STACK}]",
+)
+@click.option("--deployed", is_flag=True, help="The deployed stack, even if its sandbox runs.")
+@click.option("--url", help="Post records there, such as to a custom domain.")
+@traffic_options(several=True)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="How far off a limit may be, as a share of it. One request is never off.",
+)
+@click.option("--record", is_flag=True, help=f"Keep the result as JSON in {RECORDS}.")
+@click.option("--yes", is_flag=True, help="Do not ask before traffic leaves this machine.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    help="Wait for this many Locust workers, and let them send.",
+)
+@click.option(
+    "--bind",
+    callback=parsed(_address),
+    metavar="ADDRESS[:PORT]",
+    default=f"127.0.0.1:{_WORKERS_PORT}",
+    show_default=True,
+    help="Where workers connect. They get the API keys from there, unencrypted.",
+)
+@format_option
+def load(
+    stack: str | None,
+    deployed: bool,
+    url: str | None,
+    profiles: Sequence[str],
+    clients: Sequence[Source],
+    waf_lag_seconds: float | None,
+    chart: Path | None,
+    tolerance: float,
+    record: bool,
+    yes: bool,
+    workers: int | None,
+    bind: tuple[str, int],
+    output_format: str,
+    **traffic_options: Any,  # noqa: ANN401  checked by click
+) -> int:
+    """Send traffic to an API over HTTP, and compare what comes back with what its limits say.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Load a target, and say how its limits did."""
-    settings = stack_settings(args.stack or _DEFAULT_STACK)
-    target = find_target(
-        settings,
-        url=args.url,
-        deployed=args.deployed,
-        asked_for=args.stack is not None,
-        generators=max(1, args.workers),
+    Without --profile and --client, every limit is tested at and beyond it.
+    """
+    settings = load_stack(stack or _DEFAULT_STACK)
+    names: Sequence[str | None] = profiles or ([None] if clients else EVERY_LIMIT)
+    if len(names) > 1 and (clients or workers):
+        raise UserError("--client and --workers go with one --profile.")
+    target = find_target(settings, url=url, deployed=deployed, named=stack is not None)
+    lag = waf_lag_seconds
+    if lag is None:
+        lag = 0.0 if target.sandbox else _AWS_WAF_LAG_SECONDS
+    runs = [
+        make_requests(
+            read_profile(name, settings, clients=clients, waf_lag_seconds=lag, **traffic_options)
+        )
+        for name in names
+    ]
+    out = console(stderr=output_format == "json")
+    out.print(
+        f"Loading {'the sandbox of ' if target.sandbox else ''}stack {settings.stack} at "
+        f"{target.url}: {sum(len(one.due) for one in runs):,} requests in about "
+        f"{moment(sum(one.profile.traffic.seconds for one in runs))}.",
+        markup=False,
     )
-    schedule = plan_schedule(target, args.scenario or SCENARIOS)
-    out = console()
-    out.print(f"Loading [bold]{escape(target.name)}[/]: {escape(intent(schedule))}.")
-    guard(target, schedule, yes=args.yes)
-    session = _Session(target, schedule, args.tolerance, out)
-    interrupted = session.send(args.workers, args.bind)
-    return _conclude(session, args, interrupted)
-
-
-def intent(schedule: Schedule) -> str:
-    """What a run is about to do."""
-    return (
-        f"{schedule.requests:,} requests in {schedule.seconds:,.0f} s, at most "
-        f"{schedule.peak_rate:,.0f}/s"
+    if not (is_loopback(target.url) or yes):
+        _ask(target.url)
+    findings, interrupted = _test(
+        target,
+        runs,
+        partial(
+            judge,
+            settings.limits(),
+            tolerance=tolerance,
+            machines=0 if target.sandbox else workers or 1,
+            waf_lag_seconds=lag,
+        ),
+        {
+            "url": target.url,
+            "pause_seconds": pause_seconds(settings.limits()),
+            "workers": workers or 0,
+            "bind": bind,
+        },
+        out,
     )
+    lines = summary(settings.limits(), target, findings)
+    for line in [*lines, *(["Stopped by Ctrl-C."] if interrupted else [])]:
+        out.print(line, markup=False)
+    document = {
+        "stack": settings.stack,
+        "target": "sandbox" if target.sandbox else "deployed",
+        "url": target.url,
+        "interrupted": interrupted,
+        "tolerance": tolerance,
+        "limits": asdict(settings.limits()),
+        "summary": lines,
+        "profiles": [findings_json(one) for one in findings],
+    }
+    if chart:
+        _draw(chart, findings)
+    if record:
+        out.print(f"Record: {_save(document)}", markup=False)
+    if output_format == "json":
+        print_json(document)
+    return Exit.INTERRUPTED if interrupted else _status(target, findings)
 
 
-def guard(target: Target, schedule: Schedule, *, yes: bool) -> None:
-    """Ask before anything is sent that leaves this machine.
+def _status(target: Target, findings: Sequence[Findings]) -> Exit:
+    """Return whether a limit is off.
 
     Raises:
-        OperationsError: when the answer is no, or nobody can be asked.
+        UserError: when no count could be compared.
     """
-    if target.loopback or yes:
-        return
-    print(f"That is not on this machine. {cost(target, schedule)}")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise OperationsError(
-            f"{target.url} is not on this machine, and there is no terminal to ask at. With "
-            f"--yes, it is loaded."
-        )
+    if target.outdated or any(one.verdict is Verdict.OFF for one in findings):
+        return Exit.FINDINGS
+    if not any(row.verdict is Verdict.AGREES for one in findings for row in one.rows.values()):
+        raise UserError("No limit could be compared: every count is unclear.")
+    return Exit.OK
+
+
+def _test(
+    target: Target,
+    runs: Sequence[Requests],
+    judged: Callable[[Requests, Sequence[Sample], datetime], Findings],
+    job: Mapping[str, Any],
+    out: Console,
+) -> tuple[list[Findings], bool]:
+    """Send the profiles one after the other, and print what came back of each.
+
+    Returns:
+        The findings, and whether Ctrl-C ended the test.
+    """
+    findings = []
+    for requests in runs:
+        sources = requests.profile.traffic.sources
+        more = {
+            "keys": [source.client and target.keys.get(source.client) for source in sources],
+            "requests": requests.to_json(own_addresses=target.sandbox),
+        }
+        start, samples, interrupted = _send({**job, **more}, requests.profile)
+        if samples:
+            findings.append(judged(requests, samples, start))
+            out.print(findings_report(findings[-1]))
+        if interrupted:
+            return findings, True
+    return findings, False
+
+
+def _send(job: dict[str, Any], profile: Profile) -> tuple[datetime, list[Sample], bool]:
+    """Send requests, and return when that began, what came back, and whether Ctrl-C ended it.
+
+    Raises:
+        UserError: when nothing answers, or Locust fails.
+    """
+    start, samples, total = datetime.now(UTC), list[Sample](), len(job["requests"])
+    out = console(stderr=True)
     try:
-        answer = input("Load it? [y/N] ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
-        raise OperationsError("Nothing was sent.")
-
-
-def cost(target: Target, schedule: Schedule) -> str:
-    """What a run takes from the target's owner: quotas and records."""
-    parts = []
-    for client in target.keys:
-        throttle = plan_throttle(target, client.plan)
-        quota = target.limits.usage_plans[client.plan].quota
-        mine = [phase for phase in schedule.phases if phase.client == client]
-        if not mine or quota is None:
-            continue
-        most = sum(
-            min(phase.count, throttle.burst + throttle.rate * phase.count / phase.rate)
-            if throttle
-            else phase.count
-            for phase in mine
-        )
-        parts.append(f"up to {most:,.0f} of {client}'s quota of {quota.limit:,}")
-    used = f"It uses {', '.join(parts)}, and writes" if parts else "It writes"
-    return f"{used} records named load-test-0000 to load-test-0999, and 12."
-
-
-class _Session:
-    """One run: what came back so far, and what was said about it."""
-
-    def __init__(self, target: Target, schedule: Schedule, tolerance: float, out: Console) -> None:
-        self.target = target
-        self.schedule = schedule
-        self.tolerance = tolerance
-        self.out = out
-        self.started = datetime.now(UTC)
-        self.samples: list[Sample] = []
-        self.findings: dict[str, Findings] = {}
-        self._busy = 0.0
-
-    def send(self, workers: int, bind: tuple[str, int]) -> bool:
-        """Send everything; whether Ctrl-C ended it.
-
-        Raises:
-            OperationsError: when nobody answers, or the generator fails.
-        """
-        job = make_job(self.target, self.schedule)
-        news = generate(job, self.schedule.seconds, workers=workers, bind=bind)
-        try:
-            with Watch(console(stderr=True), self.schedule) as watch:
-                for latest in news:
-                    self._busy = max(self._busy, latest.busy)
-                    for sample in latest.samples:
-                        self.samples.append(sample)
-                        if watch.see(sample):
-                            self.show(self.schedule.phases[sample.phase].scenario)
-                    self._give_up_if_nobody_answers()
-        except KeyboardInterrupt:
-            return True
-        finally:
-            news.close()
-        return False
-
-    def _give_up_if_nobody_answers(self) -> None:
-        lost = [one for one in self.samples if one.outcome is Outcome.LOST]
-        if len(lost) == len(self.samples) and len(lost) >= min(
-            _NOBODY_ANSWERS, self.schedule.requests
+        with (
+            Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
+            closing(generate(job, profile.traffic.seconds)) as news,
         ):
-            raise OperationsError(f"Nobody answers at {self.target.url}: {lost[0].message}.")
-
-    def show(self, scenario: str) -> None:
-        """Judge one scenario, and print it."""
-        found = find(
-            self.target,
-            self.schedule,
-            scenario,
-            self.samples,
-            tolerance=self.tolerance,
-            busy=self._busy,
-        )
-        self.findings[scenario] = found
-        unicode = (self.out.encoding or "").startswith("utf")
-        chart = text_chart(self.schedule, scenario, self.samples, unicode=unicode)
-        self.out.print(report(found, chart))
+            task = progress.add_task(profile.name, total=total)
+            while len(samples) < total:
+                said = next(news)
+                if said:
+                    start = datetime.fromtimestamp(said["start"], UTC)
+                    samples += [Sample(*values) for values in said["samples"]]
+                progress.update(task, completed=len(samples))
+                silent = len(samples) >= min(_LOST_AT_FIRST, total)
+                if silent and not any(one.status for one in samples):
+                    raise UserError(f"No answer from {job['url']}: {samples[0].message}.")
+    except KeyboardInterrupt:
+        return start, samples, True
+    return start, samples, False
 
 
-def _conclude(session: _Session, args: argparse.Namespace, interrupted: bool) -> int:
-    """Print what is left, keep what is to be kept, and say how it went."""
-    out, target = session.out, session.target
-    for scenario in session.schedule.scenarios():
-        if scenario not in session.findings:
-            session.show(scenario)
-    findings = list(session.findings.values())
-    if target.deployed_limits is not None:
-        differing = differences(target.limits, target.deployed_limits)
-        if differing.comparisons:
-            out.print(report(differing))
-            findings.append(differing)
-    out.print()
-    if args.chart:
-        # Half a second that only charts need.
-        from tools.traffic.load.chart import draw
+def _ask(url: str) -> None:
+    """Ask before traffic leaves this machine.
 
-        try:
-            draw(target, session.schedule, session.samples, findings, args.chart)
-        except OSError as error:
-            raise OperationsError(f"--chart {args.chart}: {error.strerror}.") from None
-        out.print(f"Chart: {args.chart}", markup=False)
-    if args.record:
-        document = record(
-            target,
-            findings,
-            tolerance=session.tolerance,
-            started=session.started,
-            interrupted=interrupted,
-        )
-        out.print(f"Record: {save(document)}", markup=False)
-    _say_verdict(session, findings)
-    if interrupted:
-        out.print("Stopped by Ctrl-C: above is what was measured until then.")
-        return INTERRUPTED
-    return exit_status(findings)
+    Raises:
+        UserError: when the answer is no, or there is no terminal to ask on.
+    """
+    click.echo(
+        f"{url} is not on this machine. What it admits is paid for, counts against the clients' "
+        "quotas, and overwrites the records load-test-0000 to load-test-0999.",
+        err=True,
+    )
+    if not sys.stdin.isatty():
+        raise UserError("There is no terminal to ask on. With --yes, the traffic is sent.")
+    if not click.confirm("Send it?", err=True):
+        raise UserError("Nothing was sent.")
 
 
-def _say_verdict(session: _Session, findings: list[Findings]) -> None:
-    out, stack = session.out, session.target.stack
-    counted = {
-        verdict: [one for f in findings for one in f.comparisons if one.verdict is verdict]
-        for verdict in Verdict
-    }
-    if off := counted[Verdict.OFF]:
-        limits = ", ".join(one.limit for one in off)
-        out.print(
-            f"[bold red]Off by more than {session.tolerance * 100:.3g} % from what stack {stack} "
-            f"configures:[/] {escape(limits)}."
-        )
-    elif unclear := counted[Verdict.UNCLEAR]:
-        limits = ", ".join(one.limit for one in unclear)
-        out.print(f"[yellow]Could not be told:[/] {escape(limits)}.")
-    else:
-        agreed, beyond = len(counted[Verdict.AGREES]), len(counted[Verdict.NOT_REACHED])
-        rest = f"; {beyond} limits are out of its clients' reach" if beyond else ""
-        out.print(
-            f"[bold green]All {agreed} comparisons agree[/] with the limits of stack {stack}{rest}."
-        )
+def _draw(path: Path, findings: Sequence[Findings]) -> None:
+    """Draw a chart of each profile. Several get their names in the name of the file."""
+    # Half a second that only charts need.
+    from tools.traffic.chart import draw
+
+    for one in findings:
+        file = path.with_stem(f"{path.stem}-{one.profile}") if len(findings) > 1 else path
+        draw(one.result, file, [title(one)], findings_report(one))
+
+
+def _save(document: Mapping[str, Any]) -> Path:
+    """Keep a record, and return where it is.
+
+    Raises:
+        UserError: when it cannot be written.
+    """
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
+    path = project_root() / RECORDS / f"{document['stack']}-{document['target']}-{now}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+    return path

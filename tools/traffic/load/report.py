@@ -1,128 +1,100 @@
-"""A scenario's findings as a person reads them: tables, a chart in text, what was held up."""
+"""What came back from a load test, for people and as JSON."""
 
 from collections.abc import Sequence
-from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
-from rich.console import Console, Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
-from tools.traffic.load.samples import Outcome, Sample
-from tools.traffic.load.scenarios import Kind, Phase, Schedule
-from tools.traffic.load.verdicts import Comparison, Findings, Traffic, Verdict
+from throttling import Layer, Limits
+from tools.traffic.load.judge import Findings, Verdict
+from tools.traffic.load.target import Target
+from tools.traffic.report import (
+    BEST_EFFORT,
+    LAYER_NAMES,
+    headline,
+    outcome_name,
+    report,
+    result_json,
+)
 
-_STYLES: Final = {
-    Verdict.AGREES: "green",
-    Verdict.NOT_REACHED: "cyan",
-    Verdict.UNCLEAR: "yellow",
-    Verdict.OFF: "bold red",
-}
-_BLOCKS: Final = " ▁▂▃▄▅▆▇█"
-_ASCII: Final = " .:-=+*%#"
-_COLUMNS: Final = 60
-
-
-def report(findings: Findings, chart: Sequence[RenderableType] = ()) -> RenderableType:
-    """All about one scenario."""
-    parts: list[RenderableType] = [Text(f"\n{findings.scenario}", style="bold")]
-    if findings.comparisons:
-        parts.append(_compared(findings.comparisons))
-    if findings.traffic:
-        parts += [Text(), _traffic(findings.traffic)]
-    parts += chart
-    parts += [Text(f"left out: {why}", style="cyan") for why in findings.left_out]
-    parts += [Text(f"held up: {why}", style="yellow") for why in findings.held_up]
-    return Group(*parts)
+_MAX_ANSWERS: Final = 8
+_STYLES: Final = {Verdict.AGREES: "green", Verdict.UNCLEAR: "yellow", Verdict.OFF: "bold red"}
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        name, right = column.removesuffix(">"), column.endswith(">")
-        table.add_column(name, justify="right" if right else "left")
-    return table
+def title(findings: Findings) -> str:
+    """Return the profile, its verdict and its headline."""
+    return f"{findings.profile}: {findings.verdict}. {headline(findings.result)}"
 
 
-def _compared(comparisons: Sequence[Comparison]) -> Table:
-    table = _table("limit", "configured>", "observed>", "", "")
-    for one in comparisons:
-        verdict = f"[{_STYLES[one.verdict]}]{one.verdict}[/]"
-        table.add_row(
-            escape(one.limit), escape(one.configured), escape(one.observed), verdict, one.note
+def findings_report(findings: Findings) -> RenderableType:
+    """Return what came back for one profile, to print with rich."""
+    cells = {
+        key: (
+            f"{row.low:,}" if row.low == row.high else f"{row.low:,} to {row.high:,}",
+            Text(row.verdict, _STYLES[row.verdict]) if row.verdict else "",
         )
-    return table
+        for key, row in findings.rows.items()
+    }
+    answers = (
+        f"{number:,} x {answer}" for answer, number in findings.answers.most_common(_MAX_ANSWERS)
+    )
+    notes = [f"Answers: {', '.join(answers)}."]
+    if findings.latency_ms:
+        p50, p95, p99 = findings.latency_ms
+        notes.append(f"Admitted after p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms.")
+    if findings.failed:
+        notes.append(f"{findings.failed:,} requests passed the limits and failed.")
+    if findings.held_up:
+        notes.append(f"Held up: {findings.held_up}")
+    return report(findings.result, [title(findings)], notes, ("by the limits", ""), cells)
 
 
-def _traffic(traffic: Sequence[Traffic]) -> Table:
-    table = _table("requests", "planned>", "sent>", "admitted>", "refused by status and reason")
-    table.add_column("Retry-After", justify="right")
-    for name in ("admitted: p50", "p95", "p99"):
-        table.add_column(name, justify="right")
-    for one in traffic:
-        told, refusals = one.retry_after
-        rate = "" if one.offered.rate is None else f" at {one.offered.rate:,.4g}/s"
-        planned = f" at {one.phase.rate:,.4g}/s" if one.phase.count > 1 else ""
-        table.add_row(
-            escape(" ".join(part for part in (one.phase.subject, one.phase.name) if part)),
-            f"{one.phase.count:,}{planned}",
-            f"{one.sent:,}{rate}",
-            f"{one.admitted:,}",
-            escape(", ".join(f"{count:,} x {why}" for why, count in one.refused.items())),
-            f"{told:,} of {refusals:,}" if refusals else "",
-            *("" if value is None else f"{value * 1000:,.0f} ms" for value in one.latency),
-        )
-    return table
+def findings_json(findings: Findings) -> dict[str, Any]:
+    """Return the same as plain values."""
+    return {
+        "profile": findings.profile,
+        "verdict": findings.verdict,
+        **result_json(findings.result),
+        "byTheLimits": [
+            {"client": name, "outcome": layer or "admitted", **row._asdict()}
+            for (name, layer), row in findings.rows.items()
+        ],
+        "answers": findings.answers,
+        "failed": findings.failed,
+        "heldUp": findings.held_up,
+        "latencyMs": findings.latency_ms,
+    }
 
 
-def text_chart(
-    schedule: Schedule, scenario: str, samples: Sequence[Sample], *, unicode: bool
-) -> list[RenderableType]:
-    """What was admitted and refused over time, as bars of one line, for each client."""
-    glyphs = _BLOCKS if unicode else _ASCII
-    lines: list[RenderableType] = []
-    for title, phases in charted(schedule, scenario):
-        mine = [one for one in samples if one.phase in phases]
-        start = min(phase.start for phase in phases.values())
-        seconds = max(phase.end for phase in phases.values()) - start
-        if not mine or seconds <= 0:
-            continue
-        bins = min(_COLUMNS, max(1, round(seconds * 2)))
-        width = seconds / bins
-        passed, stopped = [0] * bins, [0] * bins
-        for one in mine:
-            at = min(bins - 1, max(0, int((one.sent - start) / width)))
-            # The web ACL is tested without keys: what it lets through goes no further.
-            through = one.passed or (scenario == "waf" and one.outcome is Outcome.NO_KEY)
-            (passed if through else stopped)[at] += 1
-        top = max(*passed, *stopped)
-        lines.append(Text(f"\n{title}: {seconds:.0f} s, up to {top / width:,.0f}/s", style="dim"))
-        for name, counts, style in (("passed", passed, "green"), ("refused", stopped, "red")):
-            # Whatever there is shows.
-            bars = "".join(glyphs[-(-count * (len(glyphs) - 1) // top)] for count in counts)
-            lines.append(Text.assemble((f"{name:>8} ", "dim"), (bars, style)))
-    return lines
-
-
-def charted(schedule: Schedule, scenario: str) -> list[tuple[str, dict[int, Phase]]]:
-    """The parts of a scenario that a chart shows, each with its phases by their index."""
-    shown = [
-        (index, phase)
-        for index, phase in enumerate(schedule.phases)
-        if phase.scenario == scenario and phase.kind not in (Kind.SMOKE, Kind.NO_KEY, Kind.RETRY)
-    ]
-    if scenario == "stage":
-        return [("stage, all clients", dict(shown))] if shown else []
-    return [
-        (f"{scenario} {subject}".strip(), dict(group))
-        for subject, group in groupby(shown, key=lambda item: item[1].subject)
-    ]
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Colour and layout for people; lines that nothing wraps for pipes."""
-    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    if not made.is_terminal:
-        made.width = 400
-    return made
+def summary(limits: Limits, target: Target, findings: Sequence[Findings]) -> list[str]:
+    """Return what a run found, in a few lines."""
+    judged: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
+    for one in findings:
+        for (name, layer), row in one.rows.items():
+            if row.verdict:
+                judged[row.verdict].append(f"{one.profile}: {name} {outcome_name(layer)}")
+    off, unclear = judged[Verdict.OFF], judged[Verdict.UNCLEAR]
+    agrees = f"{len(judged[Verdict.AGREES])} counts agree with the configured limits."
+    lines = [f"Off: {'; '.join(off)}." if off else agrees]
+    if any("quota" in one for one in off):
+        lines.append("Requests before this run may have used some of the quota.")
+    if unclear:
+        lines.append(f"Unclear, because answers took long or failed: {'; '.join(unclear)}.")
+    if target.outdated:
+        lines.append("The sandbox was deployed with other limits than these. Run make up.")
+    plans = limits.usage_plans.values()
+    exists = {
+        Layer.WAF: limits.waf,
+        Layer.QUOTA: any(plan.quota for plan in plans),
+        Layer.USAGE_PLAN_METHOD: any(plan.methods for plan in plans),
+        Layer.USAGE_PLAN: any(plan.throttle for plan in plans),
+        Layer.METHOD: limits.methods,
+        Layer.STAGE: limits.stage,
+        Layer.CONCURRENCY: limits.concurrency is not None,
+    }
+    reached = {layer for one in findings for _, layer in one.rows}
+    missing = [LAYER_NAMES[layer] for layer in exists if exists[layer] and layer not in reached]
+    if missing:
+        lines.append(f"Not reached: {', '.join(missing)}.")
+    return lines if target.sandbox else [*lines, BEST_EFFORT]

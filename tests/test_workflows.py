@@ -1,0 +1,176 @@
+"""The workflows: valid, pinned, with least permissions, and safe with pull requests from forks."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from settings import stack_names
+
+ROOT = Path(__file__).parents[1]
+GITHUB = ROOT / ".github"
+WORKFLOWS = {path.stem: path.read_text("utf-8") for path in (GITHUB / "workflows").glob("*.yml")}
+ACTION = (GITHUB / "actions" / "pulumi" / "action.yml").read_text("utf-8")
+LOCKS = [path.relative_to(ROOT) for path in ROOT.glob("requirements*.txt")] + [
+    Path("policy/requirements.txt"),
+    Path(".github/requirements.txt"),
+]
+
+
+def parsed(name: str) -> dict[str, Any]:
+    # BaseLoader, because YAML 1.1 reads the key `on` as true.
+    content: dict[str, Any] = yaml.load(WORKFLOWS[name], Loader=yaml.BaseLoader)  # noqa: S506
+    return content
+
+
+def jobs(name: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = parsed(name)["jobs"]
+    return found
+
+
+def commands(job: dict[str, Any]) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def test_the_workflows_are_there() -> None:
+    assert set(WORKFLOWS) == {"check", "audit", "preview", "deploy"}, "make check validates them"
+
+
+def test_actions_are_pinned_by_commit_with_their_version() -> None:
+    uses = set(re.findall(r"uses: (.*)", "\n".join([*WORKFLOWS.values(), ACTION])))
+    foreign = uses - {"$/.github/actions/pulumi"}
+
+    assert foreign
+    for action in foreign:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+    assert len({action.partition("@")[0] for action in foreign}) == len(foreign), "one version each"
+
+
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_permissions_are_granted_job_by_job_and_runs_do_not_pile_up(name: str) -> None:
+    assert parsed(name)["permissions"] == {}
+    assert parsed(name)["concurrency"]["group"].startswith(f"{name}-")
+    for job in jobs(name).values():
+        assert job["permissions"]
+        assert set(job["permissions"]) <= {"contents", "id-token", "pull-requests"}
+        assert job["permissions"].get("contents", "read") == "read"
+        assert int(job["timeout-minutes"]) <= 90
+
+
+@pytest.mark.parametrize("name", ["check", "audit"])
+def test_checks_and_audits_need_no_credentials(name: str) -> None:
+    assert "${{ secrets." not in WORKFLOWS[name]
+    assert "id-token" not in WORKFLOWS[name]
+
+
+def test_every_push_and_pull_request_is_checked_tested_and_compared() -> None:
+    runs = [command for job in jobs("check").values() for command in commands(job)]
+
+    assert set(parsed("check")["on"]) == {"push", "pull_request"}
+    assert {"make check", "make test"} <= set(runs)
+    assert any('python -m tools diff --base "$BASE"' in run for run in runs)
+
+
+def test_a_job_that_may_comment_runs_nothing_of_the_pull_request() -> None:
+    commenting = [job for job in jobs("check").values() if "pull-requests" in job["permissions"]]
+
+    assert commenting
+    for job in commenting:
+        assert not any("uses" in step for step in job["steps"])
+
+
+def test_all_locks_are_audited_every_day_and_when_they_change_on_each_python() -> None:
+    audit, job = parsed("audit")["on"], jobs("audit")["vulnerabilities"]
+    (script,) = commands(job)
+    (names,) = re.findall(r"for name in (.*?);", script)
+    (day,) = audit["schedule"]
+
+    assert {Path(f"{name}.txt") for name in names.split()} == set(LOCKS)
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", day["cron"])
+    assert {"**/requirements*.txt", "**/requirements*.in"} <= set(audit["pull_request"]["paths"])
+    assert job["strategy"]["matrix"] == jobs("check")["test"]["strategy"]["matrix"]
+    assert "--require-hashes -r .github/requirements.txt" in script
+
+
+def test_a_vulnerability_in_one_lock_fails_the_audit_after_all_are_audited(tmp_path: Path) -> None:
+    (script,) = commands(jobs("audit")["vulnerabilities"])
+    for name, code in {
+        "bin/python": "",
+        ".audit/bin/pip": "",
+        ".audit/bin/pip-audit": 'echo "$@" >> asked; case "$@" in *policy*) exit 1;; esac',
+    }.items():
+        command = tmp_path / name
+        command.parent.mkdir(parents=True, exist_ok=True)
+        command.write_text(f"#!/bin/sh\n{code}\n")
+        command.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert len((tmp_path / "asked").read_text().splitlines()) == len(LOCKS)
+
+
+def test_locks_that_differ_from_what_their_in_files_ask_for_fail_the_audit() -> None:
+    assert commands(jobs("audit")["locks"]) == ["make lock", "git diff --exit-code"]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=str)
+def test_a_lock_holds_versions_with_hashes_and_no_addresses(lock: Path) -> None:
+    text = (ROOT / lock).read_text("utf-8").replace("\\\n", "")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==\S+( ; [^#@]+?)?(\s+--hash=sha256:[0-9a-f]{64})+", line), (
+            line
+        )
+
+
+def test_previews_are_for_pull_requests_of_this_repository() -> None:
+    (job,) = jobs("preview").values()
+
+    assert set(parsed("preview")["on"]) == {"pull_request"}
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"]
+
+
+def test_deployments_start_by_hand_need_a_preview_and_are_never_cancelled() -> None:
+    deploy = jobs("deploy")
+
+    assert set(parsed("deploy")["on"]) == {"workflow_dispatch"}
+    assert "default_branch" in deploy["preview"]["if"]
+    assert deploy["deploy"]["needs"] == "preview"
+    assert deploy["deploy"]["environment"] == "${{ inputs.stack }}"
+    assert parsed("deploy")["concurrency"]["cancel-in-progress"] == "false"
+
+
+def test_every_stack_is_previewed_and_can_be_deployed() -> None:
+    stacks = stack_names(ROOT)
+    (preview,) = jobs("preview").values()
+
+    assert preview["strategy"]["matrix"]["stack"] == stacks
+    assert parsed("deploy")["on"]["workflow_dispatch"]["inputs"]["stack"]["options"] == stacks
+
+
+def test_pulumi_runs_with_the_policy_pack_and_shows_no_outputs() -> None:
+    steps = yaml.safe_load(ACTION)["runs"]["steps"]
+    (step,) = [step for step in steps if str(step.get("uses")).startswith("pulumi/actions@")]
+
+    assert step["with"]["policyPacks"] == "policy"
+    assert step["with"]["suppress-outputs"] is True
+
+
+def test_dependabot_updates_all_that_is_locked_or_pinned() -> None:
+    updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text("utf-8"))["updates"]
+
+    assert {update["package-ecosystem"]: update["directories"] for update in updates} == {
+        "pip": ["/", "/policy", "/.github"],
+        "github-actions": ["/", "/.github/actions/*"],
+    }

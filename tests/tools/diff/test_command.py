@@ -1,0 +1,151 @@
+"""`python -m tools diff`: two revisions of a repository are compared."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from settings import UserError
+from tests.edits import edit
+from tools.__main__ import main
+from tools.diff.command import report
+
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *words],  # noqa: S607
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    )
+
+
+def commit(folder: Path, tag: str) -> None:
+    git(folder, "add", "--all", ".")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", tag)
+    git(folder, "tag", tag)
+
+
+@pytest.fixture
+def repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project in a folder of a repository, committed as `base`."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    folder = project / "api"
+    folder.mkdir()
+    for file in project.glob("*.yaml"):
+        file.rename(folder / file.name)
+    git(project, "init", "--quiet")
+    commit(folder, "base")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_nothing_changed_is_said_in_three_words(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(repository / "Pulumi.prod.yaml", "dashboard: true", "dashboard: false")
+
+    assert main(["diff", "--base", "base"]) == 0
+    assert capsys.readouterr().out == "No limits changed.\n"
+
+
+def test_a_raised_plan_is_reported_whole(repository: Path) -> None:
+    file = repository / "Pulumi.prod.yaml"
+    edit(file, "rateLimit: 100\n", "rateLimit: 150\n")
+    edit(file, "limit: 10000\n", "limit: 1000000\n")
+
+    assert report("base") == (
+        """\
+## What changes in the limits from `base` to the working tree
+
+### Stack `prod`
+
+| limit | before | after |
+|---|---|---|
+| `usagePlans.basic.rateLimit` | 100 | 150 |
+| `usagePlans.basic.quota.limit` | 10,000 | 1,000,000 |
+
+Findings of the review that go:
+
+- **warning** `usagePlans.basic.quota.limit`: 10,000 requests a day are gone after 100 s at the \
+plan's full 100 requests per second; that client is then refused until the day ends.
+
+Requests to `POST /data` that one client may send while all others send none, and the layer that \
+limits them:
+
+| plan | per second | at once | per day | per second from one address |
+|---|---|---|---|---|
+| `basic` | 100 (plan) → **150 (plan)** | 100 (function) | 10,000 (quota) → **1,000,000 (quota)** \
+| 6.667 (web ACL) |
+| `premium` | 500 (plan) | 100 (function) | 100,000 (quota) | 6.667 (web ACL) |
+
+AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."""
+    )
+
+
+def test_two_revisions_are_compared_whatever_is_in_the_working_tree(repository: Path) -> None:
+    file = repository / "Pulumi.dev.yaml"
+    edit(file, "reservedConcurrency: 25", "reservedConcurrency: 30")
+    commit(repository, "head")
+    file.unlink()
+
+    text = report("base", "head")
+
+    assert "from `base` to `head`" in text
+    assert "| `function.reservedConcurrency` | 25 | 30 |" in text
+
+
+def test_stack_files_in_a_folder_of_their_own_are_compared(repository: Path) -> None:
+    (repository / "stacks").mkdir()
+    for file in repository.glob("Pulumi.*.yaml"):
+        file.rename(repository / "stacks" / file.name)
+    edit(repository / "Pulumi.yaml", "runtime:", "stackConfigDir: stacks\nruntime:")
+    commit(repository, "moved")
+    edit(repository / "stacks" / "Pulumi.dev.yaml", "rateLimit: 50\n", "rateLimit: 60\n")
+
+    assert "| `throttle.rateLimit` | 50 | 60 |" in report("moved")
+
+
+def test_new_and_removed_stacks_are_reported(repository: Path) -> None:
+    (repository / "Pulumi.dev.yaml").rename(repository / "Pulumi.test.yaml")
+
+    text = report("base")
+
+    assert "### Stack `dev` (removed)" in text
+    assert "| `throttle.rateLimit` | 50 |  |" in text
+    assert "### Stack `test` (new)" in text
+    assert "| `throttle.rateLimit` |  | 50 |" in text
+    assert text.count("| plan | per second |") == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("origin/main", r"no revision origin/main here.*`git fetch origin main`"),
+        ("--help", "no revision --help here"),
+    ],
+)
+def test_a_base_that_does_not_exist_is_one_error(repository: Path, base: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        report(base)
+
+
+def test_a_base_without_limits_or_with_refused_ones_is_one_error(repository: Path) -> None:
+    git(repository, "rm", "--quiet", "--cached", "Pulumi.dev.yaml", "Pulumi.prod.yaml")
+    git(repository, "commit", "--quiet", "--message", "without")
+    with pytest.raises(UserError, match=r"HEAD has no limits to compare: no Pulumi.<stack>.yaml"):
+        report("HEAD")
+    edit(repository / "Pulumi.dev.yaml", "rateLimit: 5\n", "rateLimit: 500\n")
+    commit(repository, "broken")
+    git(repository, "checkout", "--quiet", "base", "--", ".")
+    with pytest.raises(UserError, match=r"^In broken: 1 problem in the config of stack dev"):
+        report("broken")
+
+
+def test_a_folder_without_a_repository_is_one_error(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", "--base", "main"]) == 2
+    assert "not a git repository" in capsys.readouterr().err

@@ -1,0 +1,206 @@
+"""What changes in one stack, as a comment on a pull request shows it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from settings import Settings
+from tests.stacks import settings
+from tools.diff.report import NOT_FOR_CALLERS, code, stack_diff
+
+EVERYTHING: dict[str, Any] = {
+    "throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}}},
+    "usagePlans": {"basic": {"keys": {"default": [1, 2]}}},
+    "waf": {"managedRuleGroups": ["AWSManagedRulesAnonymousIpList"]},
+    "aws": {"profile": "mine"},
+}
+"""Settings without which some keys are not there."""
+OTHER_VALUES: dict[str, object] = {
+    "project": "other",
+    "stack": "other",
+    "region": "eu-west-1",
+    "profile": "other",
+    "stageName": "other",
+    "period": "MONTH",
+    "clients": ["default", "second"],
+    "default": [2],
+    "windowSeconds": 60,
+    "aggregateBy": "FORWARDED_IP",
+    "managedRuleGroups": [],
+    "architecture": "x86_64",
+    "runtime": "python3.12",
+    "maxWriteRequestUnits": 7,
+    "cidr": "10.9.0.0/16",
+    "alarmEmails": ["a@b.co"],
+    "logRetentionDays": 7,
+}
+
+
+def schema_keys(node: dict[str, Any], whole: dict[str, Any], key: str = "") -> Iterator[str]:
+    """Yield the keys of all settings in a JSON Schema; `*` stands for a user's own name."""
+    if "$ref" in node:
+        node = whole["$defs"][node["$ref"].rpartition("/")[2]]
+    inner = dict(node.get("properties", {}))
+    for values in (node.get("additionalProperties"), *node.get("patternProperties", {}).values()):
+        if isinstance(values, dict):
+            inner["*"] = values
+    for name, value in inner.items():
+        if value.get("deprecated"):
+            continue
+        yield from schema_keys(value, whole, f"{key}.{name}" if key else name)
+    if not inner:
+        yield key
+
+
+def changes(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  JSON
+    """Yield each setting of a tree by its key, with a tree in which only that setting differs."""
+    for name, value in tree.items():
+        step = "*" if key in ("usagePlans", "throttle.methods", "usagePlans.*.keys") else name
+        path = f"{key}.{step}" if key else step
+        if isinstance(value, dict):
+            for changed, below in changes(value, path):
+                yield changed, tree | {name: below}
+        else:
+            other = not value if isinstance(value, bool) else None
+            other = value + 1 if type(value) in (int, float) else other
+            yield path, tree | {name: OTHER_VALUES.get(name, other)}
+
+
+def test_every_setting_that_callers_meet_is_reported_when_it_changes() -> None:
+    before = settings("prod", **EVERYTHING)
+    changed = dict(changes(before.model_dump(by_alias=True, mode="json")))
+
+    schema = Settings.model_json_schema(by_alias=True)
+    assert set(schema_keys(schema, schema)) == set(changed), "a setting that this test forgets"
+    silent = {
+        key
+        for key, tree in changed.items()
+        if stack_diff("prod", before, Settings.model_validate(tree)) is None
+    }
+    assert silent - {"profile"} == {
+        key for key in changed if any(f"{key}.".startswith(f"{one}.") for one in NOT_FOR_CALLERS)
+    }
+
+
+def test_the_address_that_counts_is_reported() -> None:
+    before, after = (settings("prod", waf={"aggregateBy": way}) for way in ("IP", "FORWARDED_IP"))
+
+    assert "| `waf.aggregateBy` | `IP` | `FORWARDED_IP` |" in str(stack_diff("p", before, after))
+
+
+def lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the lines about what cannot be undone in prod."""
+    text = str(stack_diff("prod", settings("prod", **before), settings("prod", **after)))
+    return text.partition("This cannot be undone:\n\n")[2].partition("\n\n")[0].splitlines()
+
+
+KEYS_GO = (
+    "`usagePlans.basic`: the API keys of `default` are deleted: clients that still use "
+    "them get 403."
+)
+REFUSED = "; refused while `deletionProtection` is true."
+
+
+@pytest.mark.parametrize(
+    ("after", "line"),
+    [
+        (
+            {"stageName": "live"},
+            f"`stageName`: `prod` → `live` replaces the stage: every caller's URL changes{REFUSED}",
+        ),
+        (
+            {"network": {"cidr": "10.9.0.0/16"}},
+            "`network.cidr`: `10.1.0.0/16` → `10.9.0.0/16` replaces the VPC, and moves the "
+            f"function to it{REFUSED}",
+        ),
+        (
+            {"aws": {"region": "eu-west-1"}},
+            "`aws:region`: `eu-central-1` → `eu-west-1` replaces all resources: an empty table, "
+            f"other API keys, another URL{REFUSED}",
+        ),
+        (
+            {"deletionProtection": False},
+            "`deletionProtection`: true → false: Pulumi may then delete or replace the table, the "
+            "stage and the VPC.",
+        ),
+        ({"usagePlans": {"basic": {"clients": ["acme"]}}}, KEYS_GO),
+        ({"usagePlans": {"basic": {"keys": {"default": [2]}}}}, KEYS_GO),
+    ],
+)
+def test_a_change_that_cannot_be_undone_is_reported(after: dict[str, Any], line: str) -> None:
+    assert lost({}, after) == [f"- {line}"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(False, False), (False, True), (True, False)])
+def test_without_protection_before_or_after_nothing_is_refused(before: bool, after: bool) -> None:
+    old, new = ({"deletionProtection": value} for value in (before, after))
+
+    *_, line = lost(old, new | {"stageName": "live"})
+
+    assert line.endswith("replaces the stage: every caller's URL changes.")
+
+
+def test_a_removed_plan_takes_its_keys_and_added_clients_and_keys_take_nothing() -> None:
+    before = settings("prod")
+    plans = dict(before.usage_plans)
+    del plans["premium"]
+    without = before.model_copy(update={"usage_plans": plans})
+
+    text = str(stack_diff("prod", before, without))
+
+    assert "- `usagePlans.premium`: the API keys of `default` are deleted" in text
+    assert "| `usagePlans.premium.rateLimit` | 500 |  |" in text
+    more = {"usagePlans": {"basic": {"clients": ["acme", "default"], "keys": {"default": [1, 2]}}}}
+    assert lost({}, more) == []
+    assert "| `usagePlans.basic.clients` | `default` | `acme`, `default` |" in str(
+        stack_diff("prod", before, settings("prod", **more))
+    )
+
+
+def test_all_names_are_printed() -> None:
+    clients = [f"client-{number}" for number in range(50)]
+    after = settings("prod", usagePlans={"basic": {"clients": clients}})
+
+    text = str(stack_diff("prod", settings("prod"), after))
+
+    assert ", ".join(f"`{client}`" for client in clients) in text
+
+
+def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_finding() -> None:
+    before, after = settings("dev"), settings("dev", waf={"rateLimit": 60})
+
+    text = str(stack_diff("dev", before, after))
+
+    assert "New findings of the review:\n\n- **warning** `waf.rateLimit`: 60 requests per" in text
+    assert "\n  `pulumi config set --path fixture-api:waf.rateLimit 300 --stack dev`\n" in text
+    assert "Findings of the review that go" not in text
+    assert (
+        "| `basic` | 5 (plan) | 10 (plan) | 20,000 (quota) | 5 (plan) → **1 (web ACL)** |" in text
+    )
+    quota = {"usagePlans": {"basic": {"quota": {"limit": 20_000}}}}
+    text = str(stack_diff("prod", settings("prod"), settings("prod", **quota)))
+    assert "The findings of the review do not change.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("basic", "`basic`"),
+        ("a`b``c", "``` a`b``c ```"),
+        ("x\n# heading @team", r"`x\n# heading @team`"),
+        ("\u202eevil\u009b", r"`\u202eevil\x9b`"),
+    ],
+)
+def test_text_is_written_as_code_on_one_line(text: str, markdown: str) -> None:
+    assert code(text) == markdown
+
+
+def test_names_and_values_of_the_stack_file_cannot_be_markup() -> None:
+    group = {"name": "G", "vendorName": "@team <img> | `x`", "wcu": 5}
+    after = settings("prod", waf={"managedRuleGroups": [group]})
+
+    lines = str(stack_diff("p\n## x @team", settings("prod"), after)).splitlines()
+
+    assert lines[0] == r"### Stack `p\n## x @team`"
+    assert "| `waf.managedRuleGroups` | none | `G` `` @team <img> \\| `x` `` 5 |" in lines

@@ -1,0 +1,342 @@
+"""The checks of an account, against moto's server, or prepared answers where moto has none."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from settings import Settings
+from tests.stacks import PROJECT, settings
+from tests.tools.doctor.moto_account import REGION, MotoAccount
+from tools.doctor import edge_checks, stack_checks
+from tools.doctor.account import Account
+from tools.doctor.answer import Answer
+from tools.doctor.command import examine
+
+ROOT = Path(__file__).parents[3]
+PROD = settings("prod")
+FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:{PROJECT}-function-1234567"
+
+
+def answer(account: MotoAccount, subject: str, stack: Settings = PROD) -> Answer:
+    return dict(examine(stack, account.url))[subject]
+
+
+def checked(
+    check: Callable[[Account], Answer],
+    *answers: tuple[str, str, object],
+    own: tuple[str, ...] = (),
+    stack: Settings = PROD,
+) -> Answer:
+    """Return a check's answer when AWS gives these prepared answers: service, method, answer."""
+    tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": "prod"}]
+    deleted = {"ResourceARN": f"{FUNCTION}-deleted", "Tags": []}  # AWS lists it for a while
+    mine = {
+        "ResourceTagMappingList": [deleted, *({"ResourceARN": arn, "Tags": tags} for arn in own)]
+    }
+    account = Account(settings=stack, session=boto3.Session(region_name=REGION))
+    clients: dict[str, Any] = {}
+    tagged = ("resourcegroupstaggingapi", "get_resources", mine)
+    for service, method, prepared in (tagged, *answers):
+        if service not in clients:
+            clients[service] = Stubber(boto3.client(service, region_name=REGION))
+            clients[service].activate()
+        clients[service].add_response(method, prepared)
+    clients["tag"] = clients.pop("resourcegroupstaggingapi")
+    return check(replace(account, _clients={name: one.client for name, one in clients.items()}))
+
+
+def set_command(key: str, value: object) -> str:
+    return f"pulumi config set --path {PROJECT}:{key} {value} --stack prod"
+
+
+RESERVATION = "function.reservedConcurrency"
+
+
+@pytest.mark.parametrize(
+    ("total", "unreserved", "severity", "can_be", "fix"),
+    [
+        (1000, 1000, "ok", 900, None),
+        (200, 200, "ok", 100, None),
+        (199, 199, "problem", 99, 99),
+        (1000, 150, "problem", 50, 50),
+        (50, 50, "problem", 0, "none"),
+        (10, 10, "problem", 0, "none"),
+    ],
+)
+def test_a_reservation_leaves_a_hundred_executions_to_others(
+    account: MotoAccount, total: int, unreserved: int, severity: str, can_be: int, fix: object
+) -> None:
+    account.limit_concurrency(total, unreserved)
+
+    found = answer(account, "function concurrency")
+
+    assert found.severity == severity
+    if fix:
+        assert f"reserves 100 executions, and {can_be} can be" in found.meaning
+        assert ("as in new accounts" in found.meaning) == (total <= 100)
+        assert found.action.startswith(set_command(RESERVATION, fix))
+        assert "--quota-code L-B99A9384" in found.action
+
+
+def test_without_a_reservation_a_small_account_is_a_warning(account: MotoAccount) -> None:
+    none = settings("prod", function={"reservedConcurrency": "none"})
+    account.limit_concurrency(10)
+    small = answer(account, "function concurrency", none)
+    account.limit_concurrency(1000)
+
+    assert small.severity == "warning", "it can be deployed, and is slow"
+    assert "about 100 requests per second" in small.meaning
+    assert set_command("throttle.rateLimit", 100) in small.action
+    assert answer(account, "function concurrency", none).severity == "ok"
+
+
+def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
+    limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
+
+    found = checked(
+        stack_checks.concurrency,
+        ("lambda", "get_account_settings", {"AccountLimit": limit}),
+        ("lambda", "get_function_concurrency", {"ReservedConcurrentExecutions": 100}),
+        own=(FUNCTION,),
+    )
+
+    assert found.severity == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject", "severity", "words"),
+    [
+        (
+            {"throttle": {"burstLimit": 6000}},
+            "API Gateway throttle",
+            "warning",
+            set_command("throttle.burstLimit", 5000),
+        ),
+        (
+            {"network": {"availabilityZones": 6}},
+            "Availability Zones",
+            "problem",
+            set_command("network.availabilityZones", 3),
+        ),
+        (
+            {"usagePlans": {"basic": {"keys": {"default": [1, 2, 3]}}}},
+            "API keys",
+            "ok",
+            "4 needed; others have 0 of 10,000.",
+        ),
+        ({"waf": {"enabled": False}}, "web ACL capacity", "ok", "The stack has no web ACL."),
+        ({"waf": {"enabled": False}}, "web ACL association", "ok", "The stack has no web ACL."),
+    ],
+)
+def test_the_stacks_settings_are_compared_with_the_account(
+    account: MotoAccount, changes: dict[str, Any], subject: str, severity: str, words: str
+) -> None:
+    found = answer(account, subject, settings("prod", **changes))
+
+    assert found.severity == severity
+    assert words in found.meaning + found.action
+
+
+def test_plans_and_keys_of_others_take_room(
+    account: MotoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = account.client("apigateway")
+    for number in range(3):
+        gateway.create_usage_plan(name=f"other-{number}")
+        gateway.create_api_key(name=f"other-{number}")
+    gateway.create_usage_plan(name="mine", tags={"project": PROJECT, "stack": "prod"})
+
+    assert answer(account, "usage plans").meaning.startswith("2 needed; others have ")
+    assert answer(account, "API keys").meaning == "2 needed; others have 3 of 10,000."
+    monkeypatch.setattr(edge_checks, "MAX_USAGE_PLANS", 4)
+    monkeypatch.setattr(edge_checks, "MAX_API_KEYS", 4)
+    assert answer(account, "usage plans").severity == "problem"
+    assert answer(account, "API keys").severity == "problem"
+    assert "AWS does not raise this limit" in answer(account, "API keys").action
+
+
+@pytest.mark.parametrize(
+    ("role", "manage", "severity", "words"),
+    [
+        (None, True, "ok", "this stack creates it"),
+        (None, False, "problem", "refuses a stage that logs"),
+        ("another", True, "warning", "Something else has set it"),
+        ("another", False, "ok", "leaves it alone"),
+        (f"{PROJECT}-gateway-logs-role-1a2b3c4", True, "ok", "of this project"),
+    ],
+)
+def test_the_accounts_logging_role_is_not_taken_from_others(
+    account: MotoAccount, role: str | None, manage: bool, severity: str, words: str
+) -> None:
+    if role:
+        value = f"arn:aws:iam::123456789012:role/{role}"
+        operation = {"op": "replace", "path": "/cloudwatchRoleArn", "value": value}
+        account.client("apigateway").update_account(patchOperations=[operation])
+
+    stack = settings("prod", manageApiGatewayLogging=manage)
+    found = answer(account, "API Gateway logging role", stack)
+
+    assert found.severity == severity
+    assert words in found.meaning
+    if severity != "ok":
+        switch = set_command("manageApiGatewayLogging", "false" if manage else "true")
+        assert found.action.startswith(switch)
+
+
+def test_vpcs_are_counted_and_their_addresses_compared(account: MotoAccount) -> None:
+    ec2 = account.client("ec2")
+    ec2.create_vpc(CidrBlock="10.1.128.0/20")
+    assert answer(account, "VPCs").severity == "ok"
+    assert answer(account, "network overlap").severity == "warning"
+    assert "(10.1.128.0/20)" in answer(account, "network overlap").meaning
+    for number in range(3):
+        ec2.create_vpc(CidrBlock=f"10.{100 + number}.0.0/16")
+
+    found = answer(account, "VPCs")
+
+    assert found.severity == "problem", "five of five, one of them the default VPC"
+    assert "may have 5 (its service quota), and has 5" in found.meaning
+
+
+def test_the_stacks_own_vpc_does_not_count_against_it(account: MotoAccount) -> None:
+    ec2 = account.client("ec2")
+    for number in range(3):
+        ec2.create_vpc(CidrBlock=f"10.{100 + number}.0.0/16")
+    tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": "prod"}]
+    ec2.create_vpc(
+        CidrBlock="10.1.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": tags}]
+    )
+
+    assert answer(account, "deployed already").meaning == "Resources of the stack: 1."
+    assert answer(account, "VPCs").severity == "ok"
+    assert answer(account, "network overlap").severity == "ok"
+    other = settings("dev", network={"cidr": "10.1.0.0/16"})
+    assert answer(account, "VPCs", other).severity == "problem"
+    assert answer(account, "network overlap", other).severity == "warning"
+
+
+def test_another_web_acl_on_the_stage_is_a_warning(account: MotoAccount) -> None:
+    gateway, waf = account.client("apigateway"), account.client("wafv2")
+    api = gateway.create_rest_api(name=PROD.label)["id"]
+    root = gateway.get_resources(restApiId=api)["items"][0]["id"]
+    gateway.put_method(restApiId=api, resourceId=root, httpMethod="GET", authorizationType="NONE")
+    gateway.put_integration(restApiId=api, resourceId=root, httpMethod="GET", type="MOCK")
+    gateway.create_deployment(restApiId=api, stageName="prod")
+    assert answer(account, "web ACL association").severity == "ok"
+    visibility = {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True}
+    acl = {
+        "Name": "FMManagedWebACL",
+        "DefaultAction": {"Allow": {}},
+        "VisibilityConfig": visibility | {"MetricName": "m"},
+    }
+    arn = waf.create_web_acl(Scope="REGIONAL", **acl)["Summary"]["ARN"]
+    stage = f"arn:aws:apigateway:{REGION}::/restapis/{api}/stages/prod"
+    waf.associate_web_acl(WebACLArn=arn, ResourceArn=stage)
+
+    found = answer(account, "web ACL association")
+
+    assert found.severity == "warning"
+    assert "FMManagedWebACL of another owner" in found.meaning
+    assert set_command("waf.enabled", "false") in found.action
+    own = checked(
+        edge_checks.web_acl_association,
+        ("apigateway", "get_rest_apis", {"items": [{"id": api, "name": PROD.label}]}),
+        ("wafv2", "get_web_acl_for_resource", {"WebACL": acl | {"Id": "1", "ARN": arn}}),
+        own=(arn,),
+    )
+    assert own.severity == "ok"
+
+
+@pytest.mark.parametrize(
+    ("capacity", "severity"), [(2, "ok"), (1500, "ok"), (1501, "warning"), (5001, "problem")]
+)
+def test_the_web_acls_capacity_is_what_aws_counts(capacity: int, severity: str) -> None:
+    counted = ("wafv2", "check_capacity", {"Capacity": capacity})
+
+    assert checked(edge_checks.web_acl_capacity, counted).severity == severity
+
+
+def test_the_rules_that_are_counted_are_the_stacks(account: MotoAccount) -> None:
+    group = "AWSManagedRulesCommonRuleSet"
+    stack = settings("prod", waf={"managedRuleGroups": [group], "aggregateBy": "FORWARDED_IP"})
+
+    assert [rule["Statement"] for rule in edge_checks.waf_rules(stack)] == [
+        {
+            "RateBasedStatement": {
+                "Limit": 2000,
+                "EvaluationWindowSec": 300,
+                "AggregateKeyType": "FORWARDED_IP",
+                "ForwardedIPConfig": {
+                    "HeaderName": "X-Forwarded-For",
+                    "FallbackBehavior": "MATCH",
+                },
+            }
+        },
+        {"ManagedRuleGroupStatement": {"VendorName": "AWS", "Name": group}},
+    ]
+    # botocore compares the rules with WAF's own model before it sends them.
+    found = answer(account, "web ACL capacity", stack)
+    assert found.meaning == "Its rules use 702 of 5,000 capacity units."
+
+
+ARN = "arn:aws:sns:eu:1:t:s"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "subscribed", "severity", "words"),
+    [
+        ([], {}, "warning", "alarms notify no one"),
+        (["a@b.co"], {}, "ok", "will send a@b.co a link"),
+        (["a@b.co"], {"a@b.co": "PendingConfirmation"}, "warning", "a@b.co did not confirm"),
+        (["a@b.co"], {"a@b.co": ARN}, "ok", "1 confirmed"),
+        ([], {"pager@b.co": ARN}, "ok", "1 confirmed"),
+    ],
+)
+def test_addresses_for_alarms_must_be_confirmed(
+    wanted: list[str], subscribed: dict[str, str], severity: str, words: str
+) -> None:
+    topic = f"arn:aws:sns:{REGION}:123456789012:{PROJECT}-alarms-1234567"
+    subscriptions = [
+        {"Endpoint": address, "SubscriptionArn": arn} for address, arn in subscribed.items()
+    ]
+
+    found = checked(
+        stack_checks.recipients,
+        ("sns", "list_subscriptions_by_topic", {"Subscriptions": subscriptions}),
+        own=(topic,),
+        stack=settings("prod", monitoring={"alarmEmails": wanted}),
+    )
+
+    assert found.severity == severity
+    assert words in found.meaning
+
+
+CALLS = {
+    call
+    for file in (ROOT / "tools" / "doctor").glob("*.py")
+    for call in re.findall(r'"([a-z0-9-]+:[A-Z][a-z]\w+)"', file.read_text("utf-8"))
+}
+
+
+def test_every_call_only_reads() -> None:
+    verbs = {re.split("(?<=[a-z])(?=[A-Z])", call.partition(":")[2])[0] for call in CALLS}
+
+    assert verbs == {"Get", "List", "Describe", "Check"}
+
+
+def test_the_documented_policy_permits_exactly_the_calls() -> None:
+    document = (ROOT / "docs" / "operate.md").read_text("utf-8")
+    start = document.index('{\n  "Version": "2012-10-17"')
+    policy = json.loads(document[start : document.index("```", start)])
+
+    allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert allowed == {
+        "apigateway:GET" if call.startswith("apigateway:") else call for call in CALLS
+    } - {"sts:GetCallerIdentity"}

@@ -1,0 +1,179 @@
+"""`python -m tools doctor`: all checks, and what stops them."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from tests.stacks import PROJECT, settings
+from tests.tools.doctor.moto_account import REGION, MotoAccount
+from tools.__main__ import main
+from tools.doctor.command import CHECKS, examine
+
+Capture = pytest.CaptureFixture[str]
+PROD = settings("prod")
+NONE_RESERVED = f"pulumi config set --path {PROJECT}:function.reservedConcurrency none --stack prod"
+
+
+def test_a_good_account_has_no_problem(account: MotoAccount) -> None:
+    found = dict(examine(PROD, account.url))
+
+    assert {subject: answer.severity for subject, answer in found.items()} == {
+        **dict.fromkeys(["credentials", *CHECKS], "ok"),
+        "alarm e-mails": "warning",
+    }
+    assert found["credentials"].meaning.startswith(f"Account {account.id}, Region {REGION}, as ")
+    assert all(answer.action for answer in found.values() if answer.severity != "ok")
+
+
+def test_problems_are_printed_with_commands_and_status_1(
+    account: MotoAccount, project: Path, capsys: Capture
+) -> None:
+    account.limit_concurrency(10)
+
+    assert main(["doctor", "--stack", "prod", "--endpoint-url", account.url]) == 1
+
+    out = capsys.readouterr().out
+    assert "problem  function concurrency: Stack prod reserves 100 executions, and 0 can be" in out
+    assert "pulumi up would fail" in out
+    assert f"\n         {NONE_RESERVED}\n" in out
+    assert out.splitlines()[-1] == "Stack prod: 1 problem, 1 warning."
+
+
+def test_the_json_report_has_all_of_it(
+    account: MotoAccount, project: Path, capsys: Capture
+) -> None:
+    account.limit_concurrency(10)
+    words = ["doctor", "--format", "json", "--endpoint-url", account.url]
+
+    assert main(words) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["stack"], report["deployable"]) == ("prod", False)
+    (problem,) = [one for one in report["findings"] if one["level"] == "problem"]
+    assert problem["check"] == "function concurrency"
+    assert problem["action"].startswith(NONE_RESERVED)
+    account.limit_concurrency(1000)
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["deployable"] is True
+
+
+def deny(patch: pytest.MonkeyPatch, *, but: Collection[str] = (), only: str = "") -> None:
+    """Let AWS deny all operations but some, or only one."""
+    real = BaseClient._make_api_call
+
+    def call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
+        if operation in but or (only and operation != only):
+            return real(client, operation, parameters)
+        ec2 = client.meta.service_model.service_name == "ec2"
+        code = "UnauthorizedOperation" if ec2 else "AccessDeniedException"
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+
+    patch.setattr(BaseClient, "_make_api_call", call)
+
+
+def test_each_missing_permission_is_a_warning_that_names_it(
+    account: MotoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny(monkeypatch, but=["GetCallerIdentity"])
+
+    found = dict(examine(PROD, account.url))
+
+    denied = {subject: one for subject, one in found.items() if one.severity == "warning"}
+    named = {subject: one.meaning.rpartition(" ")[2] for subject, one in denied.items()}
+    del named["alarm e-mails"]  # without topics, nothing is asked
+    assert named == {
+        "deployed already": "tag:GetResources.",
+        "function concurrency": "lambda:GetAccountSettings.",
+        "API Gateway throttle": "apigateway:GET.",
+        "usage plans": "apigateway:GET.",
+        "API keys": "apigateway:GET.",
+        "API Gateway logging role": "apigateway:GET.",
+        "web ACL capacity": "wafv2:CheckCapacity.",
+        "web ACL association": "apigateway:GET.",
+        "VPCs": "ec2:DescribeVpcs.",
+        "network overlap": "ec2:DescribeVpcs.",
+        "Availability Zones": "ec2:DescribeAvailabilityZones.",
+    }
+    assert denied["VPCs"].meaning.startswith("Not checked: the credentials do not permit ")
+    assert {one.severity for one in found.values()} == {"ok", "warning"}
+
+
+@pytest.mark.parametrize(
+    ("only", "subject", "words"),
+    [
+        ("GetResources", "deployed already", "Not checked"),
+        ("GetServiceQuota", "VPCs", "may have 5 (AWS's default; the quota was not read"),
+    ],
+)
+def test_without_one_permission_the_rest_is_still_checked(
+    account: MotoAccount,
+    monkeypatch: pytest.MonkeyPatch,
+    only: str,
+    subject: str,
+    words: str,
+) -> None:
+    deny(monkeypatch, only=only)
+    account.limit_concurrency(10)
+
+    found = dict(examine(PROD, account.url))
+
+    assert words in found[subject].meaning
+    assert found["function concurrency"].severity == "problem"
+
+
+@pytest.mark.parametrize(
+    ("environment", "changes", "meaning", "action"),
+    [
+        ({"AWS_ACCESS_KEY_ID": None}, {}, "refuses the credentials", "Log in"),
+        ({}, {"profile": "nowhere"}, "(nowhere) could not be found", "set aws:profile NAME"),
+        ({"AWS_PROFILE": "nowhere"}, {}, "(nowhere) could not be found", "Set AWS_PROFILE to"),
+        ({"AWS_CONFIG_FILE": "broken"}, {}, "The AWS config cannot be used", "Correct the file"),
+        ({"AWS_RETRY_MODE": "often"}, {}, 'Invalid value provided to "mode"', "Log in"),
+        ({}, {"region": None}, "names a Region", "pulumi config set aws:region eu-central-1"),
+        ({}, {"endpoint": "http://127.0.0.1:1"}, "Could not connect", "Log in"),
+    ],
+)
+def test_an_account_that_cannot_be_asked_is_one_problem_that_ends_the_checks(
+    account: MotoAccount,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str | None],
+    changes: dict[str, str | None],
+    meaning: str,
+    action: str,
+) -> None:
+    (tmp_path / "broken").write_text("[profile")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("tools.doctor.account._CONFIG", None)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    stack = PROD.model_copy(update=changes)
+
+    ((subject, answer),) = examine(stack, changes.get("endpoint") or account.url)
+
+    assert (subject, answer.severity) == ("credentials", "problem")
+    assert meaning in answer.meaning
+    assert action in answer.action
+
+
+@pytest.mark.parametrize("command", ["doctor", "keys"])
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--stack", "nowhere"], "There is no Pulumi.nowhere.yaml; stacks with a config"),
+        (["--endpoint-url", "moto"], "moto is not an http or https address."),
+        (["--endpoint-url", "http://localhost:70000"], "is not an http or https address."),
+        (["--endpoint-url", "http://"], "is not an http or https address."),
+    ],
+)
+def test_bad_input_is_one_error_and_status_2(
+    project: Path, command: str, arguments: list[str], error: str, capsys: Capture
+) -> None:
+    assert main([command, *arguments]) == 2
+    assert error in capsys.readouterr().err

@@ -1,0 +1,162 @@
+"""`python -m tools roles`: the policies of the roles that CI assumes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from pulumi.runtime.mocks import MockMonitor
+
+from settings import UserError
+from tests.edits import edit
+from tests.policy.resources import made, violations
+from tests.stacks import PROJECT, config
+from tools.__main__ import main
+from tools.policy.role_actions import ACTIONS, LOOKUPS, Limit
+from tools.policy.roles import documents, registered_types
+from tools.recorder.program import run_program
+
+ALL = [config("dev"), config("prod")]
+# Permissions that are not named after an operation of the service's API.
+NO_OPERATIONS = {
+    *("apigateway:DELETE", "apigateway:GET", "apigateway:PATCH", "apigateway:POST"),
+    *("apigateway:PUT", "apigateway:SetWebACL"),
+    *("iam:PassRole", "logs:CreateLogDelivery", "logs:DeleteLogDelivery"),
+}
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def current() -> dict[str, dict[str, Any]]:
+    return documents(ALL)
+
+
+def test_the_documents_are_written_and_compared_with_the_program(
+    project: Path, capsys: Capture
+) -> None:
+    assert main(["roles", "--check"]) == 1, "nothing is written yet"
+    assert main(["roles"]) == 0
+    assert main(["roles", "--check"]) == 0
+    assert (
+        json.loads((project / "docs/iam/deploy.json").read_text()) == documents(ALL)["deploy.json"]
+    )
+    edit(project / "docs/iam/deploy.json", "dynamodb:CreateTable", "dynamodb:Scan")
+    capsys.readouterr()
+
+    assert main(["roles", "--check"]) == 1
+    assert capsys.readouterr().out == (
+        "docs/iam/deploy.json is out of date. Write it: python -m tools roles\n"
+    )
+
+
+def test_a_type_without_actions_is_an_error_that_says_what_to_add(
+    project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "aws:lambda/permission:Permission"
+    monkeypatch.delitem(ACTIONS, token)
+
+    assert main(["roles", "--check"]) == 2
+    error = capsys.readouterr().err
+    assert f"The program registers {token}, and the deploying role's actions" in error
+    assert f"Add '{token}' to ACTIONS in tools/policy/role_actions.py" in error
+
+
+def test_a_project_without_stacks_and_a_stack_without_region_are_errors(
+    project: Path, capsys: Capture
+) -> None:
+    edit(project / "Pulumi.dev.yaml", "  aws:region: eu-central-1\n", "")
+    assert main(["roles", "--check"]) == 2
+    assert "pulumi config set aws:region eu-central-1 --stack dev" in capsys.readouterr().err
+    with pytest.raises(UserError, match="There is no stack"):
+        documents([])
+
+
+def test_only_types_that_the_program_can_register_have_actions() -> None:
+    off: dict[str, Any] = {
+        "waf": {"enabled": False},
+        "network": {"flowLogs": False},
+        "monitoring": {"dashboard": False},
+        "manageApiGatewayLogging": False,
+    }
+
+    assert registered_types([config("dev")]) == sorted(ACTIONS)
+    assert registered_types([config("dev", **off)]) == sorted(ACTIONS), "whatever the settings"
+
+
+def test_everything_that_the_program_looks_up_has_its_actions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: set[str] = set()
+    answer = MockMonitor.Invoke
+
+    def invoke(monitor: MockMonitor, request: Any) -> Any:  # noqa: ANN401  a message
+        asked.add(request.tok)
+        return answer(monitor, request)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(MockMonitor, "Invoke", invoke)
+    run_program(config("prod"), preview=True)
+
+    assert asked == set(LOOKUPS)
+
+
+def test_every_action_is_one_that_aws_has() -> None:
+    grants = [grant for grants in (*ACTIONS.values(), *LOOKUPS.values()) for grant in grants]
+    named = {action for grant in grants for action in grant.actions.split()} - NO_OPERATIONS
+
+    for service in {action.partition(":")[0] for action in named}:
+        model = boto3.client(service, region_name="eu-central-1").meta.service_model
+        known = {f"{service}:{name}" for name in model.operation_names}
+        assert {action for action in named if action.startswith(f"{service}:")} <= known
+
+
+def test_a_preview_may_look_up_zones_and_nothing_else(current: dict[str, dict[str, Any]]) -> None:
+    assert current["preview.json"] == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "Any",
+                "Effect": "Allow",
+                "Action": ["ec2:DescribeAvailabilityZones"],
+                "Resource": ["*"],
+                "Condition": {"StringEquals": {"aws:RequestedRegion": ["eu-central-1"]}},
+            }
+        ],
+    }
+
+
+def test_the_role_that_deploys_is_bounded(current: dict[str, dict[str, Any]]) -> None:
+    deploy = current["deploy.json"]
+    by_sid = {statement["Sid"]: statement for statement in deploy["Statement"]}
+    policy = made("iam/policy:Policy", policy=json.dumps(deploy))
+    services = ["apigateway.amazonaws.com", "lambda.amazonaws.com", "vpc-flow-logs.amazonaws.com"]
+    managed = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+    roles = [f"arn:aws:iam::*:role/{PROJECT}-*"]
+    region = {"aws:RequestedRegion": ["eu-central-1"]}
+
+    assert violations("no-wildcard-actions", policy) == []
+    assert set(by_sid) == {limit.name.capitalize() for limit in Limit}
+    assert {sid for sid, one in by_sid.items() if one["Resource"] == ["*"]} == {"Any", "Tagged"}
+    assert {action.partition(":")[0] for action in by_sid["Any"]["Action"]} == {
+        *("ec2", "logs", "sns")
+    }
+    assert {sid: one.get("Condition") for sid, one in by_sid.items()} == {
+        "Named": {"StringEquals": region},
+        "Any": {"StringEquals": region},
+        "Tagged": {"StringEquals": {**region, "aws:ResourceTag/project": PROJECT}},
+        "Roles": None,
+        "Passed": {"StringEquals": {"iam:PassedToService": services}},
+        "Managed": {"ArnEquals": {"iam:PolicyARN": managed}},
+    }
+    assert by_sid["Passed"]["Action"] == ["iam:PassRole"]
+    assert by_sid["Passed"]["Resource"] == by_sid["Roles"]["Resource"] == roles
+
+
+def test_the_documents_fit_into_managed_policies(current: dict[str, dict[str, Any]]) -> None:
+    for document in current.values():
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+        assert len(json.dumps(document, separators=(",", ":"))) <= 6_144
+        for statement in document["Statement"]:
+            for arn in statement["Resource"]:
+                wider = [one for one in statement["Resource"] if one.endswith("*") and one != arn]
+                assert not arn.startswith(tuple(one[:-1] for one in wider)), "included in another"

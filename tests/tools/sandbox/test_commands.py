@@ -1,0 +1,136 @@
+"""What the commands refuse, and what they leave behind when they are interrupted."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tools.sandbox.project import Project, project_copy
+from tools.sandbox.client import running
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project in which nothing runs yet."""
+    with project_copy(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["up", "--port", "70000"], "70000 is not in the range 1<=x<=65535"),
+        (["up", "--port", "0"], "0 is not in the range"),
+        (["up", "--dynamodb-endpoint", "localhost:8000"], "localhost:8000 is not a URL such as"),
+        (["up", "--dynamodb-endpoint", "http://h:x"], "http://h:x is not a URL such as"),
+        (["up", "--stack", "staging"], "There is no Pulumi.staging.yaml; stacks with a config"),
+        (["status", "--stack", "staging"], "There is no Pulumi.staging.yaml; stacks with a config"),
+        (["status"], "No sandbox of stack dev is running. Start it with make up."),
+        (["status", "--stack", "../x"], "cannot be the name of a stack"),
+        (["down", "--stack", ".."], "cannot be the name of a stack"),
+        (["down", "--stack", "/x"], "cannot be the name of a stack"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_clear_line(
+    project: Project, words: list[str], error: str
+) -> None:
+    assert error in project.refused(*words)
+    assert not list(project.folder.glob(".sandbox/*"))
+
+
+def test_a_broken_stack_file_is_one_clear_line(project: Project) -> None:
+    (project.folder / "Pulumi.dev.yaml").write_text("config: {")
+
+    error = project.refused("up", "--port", str(project.port))
+
+    assert error.startswith("error: Pulumi.dev.yaml is not valid YAML: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_commands_follow_no_link(project: Project, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    folder = project.folder / ".sandbox"
+    folder.mkdir()
+
+    (folder / "dev").symlink_to(elsewhere)
+    assert "is a symbolic link" in project.refused("up", "--port", str(project.port))
+    assert "is a symbolic link" in project.refused("down", "--stack", "dev")
+    assert project.run("down").returncode == 0
+    (folder / "dev").unlink()
+    folder.rmdir()
+    folder.symlink_to(elsewhere)
+    assert "cannot be used" in project.refused("up", "--port", str(project.port))
+    assert "cannot be used" in project.refused("down")
+
+    assert [path.name for path in elsewhere.iterdir()] == ["kept"]
+    folder.unlink()
+
+
+@pytest.mark.parametrize("address", ["", "{}", '{"port": 1, "token": "t", "pid": 1}'])
+def test_an_address_that_leads_nowhere_counts_as_not_running(
+    project: Project, address: str
+) -> None:
+    folder = project.folder / ".sandbox" / "dev"
+    folder.mkdir(parents=True)
+    (folder / "server.json").write_text(address)
+
+    assert running("dev", project.folder) is None
+    assert project.run("down").stdout == "No sandbox is running.\n"
+    assert not folder.exists()
+
+
+def test_of_two_commands_at_once_one_is_refused(project: Project) -> None:
+    both = [project.start("up", "--port", str(project.port)) for _ in range(2)]
+    errors = [process.communicate(timeout=110)[1] for process in both]
+
+    assert sorted(process.returncode for process in both) == [0, 2]
+    assert sorted(errors) == [
+        "",
+        "error: Another command is changing a sandbox here; wait for it.\n",
+    ]
+    assert running("dev", project.folder)
+
+
+@pytest.mark.parametrize("doing", ["running the Pulumi program", "starting the function"])
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGKILL])
+def test_up_that_is_interrupted_leaves_nothing_behind(
+    project: Project, doing: str, ended_by: signal.Signals
+) -> None:
+    with project.start("up", "--port", str(project.port)) as process:
+        assert process.stdout
+        while doing not in process.stdout.readline():
+            assert process.poll() is None
+        started = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, ended_by)
+        errors = process.communicate(timeout=60)[1]
+
+    assert process.returncode == (130 if ended_by is signal.SIGINT else -9)
+    assert errors.strip() == ""
+    assert started
+    for child in started:
+        child.wait(30)
+    assert running("dev", project.folder) is None
+    assert not list(project.state.glob("function-*"))
+
+
+def test_down_stops_the_others_when_one_stack_fails(project: Project) -> None:
+    project.up()
+    folder = project.folder / ".sandbox" / "aaa"
+    folder.mkdir()
+    # A port that is open and never answers, of a process that lives.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = {"port": silent.getsockname()[1], "token": "t", "pid": os.getpid()}
+        (folder / "server.json").write_text(json.dumps(address))
+        done = project.run("down")
+    (folder / "server.json").unlink()
+
+    assert done.returncode == 2
+    assert done.stdout == "Stack dev is down.\n"
+    assert done.stderr.startswith("error: The sandbox of stack aaa does not answer.")

@@ -1,0 +1,486 @@
+"""The table's journal and process: what was acknowledged is there, whatever happens in between."""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import psutil
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.core.base_backend import BackendDict
+from moto.dynamodb.models.dynamo_type import Item
+
+from settings import UserError
+from tests.fuzzing import examples
+from tools.sandbox import table as module
+from tools.sandbox.deployment import Table
+from tools.sandbox.table import TableClient, TableProcess, pause_after
+from tools.sandbox.table_server import Call, Database, Journal
+
+CODE = Path(__file__).parents[3]
+REGION = "eu-central-1"
+RECORDS = Table(name="records", attributes={"id": "S"}, hash_key="id", range_key=None)
+KEY = {"id": {"S": "12"}}
+BEFORE = {"id": {"S": "before"}}
+EXISTS = "attribute_exists(id)"
+NOT_EXISTS = "attribute_not_exists(id)"
+TTL = {"Enabled": True, "AttributeName": "expires"}
+
+
+def call(operation: str, region: str = REGION, **body: Any) -> Call:  # noqa: ANN401  JSON
+    body = {"TableName": "records", **body}
+    return Call(region, f"DynamoDB_20120810.{operation}", json.dumps(body))
+
+
+def put(id_: str, region: str = REGION, **item: dict[str, Any]) -> Call:
+    return call("PutItem", region, Item={"id": {"S": id_}, **item})
+
+
+def create(region: str = REGION, **key: str) -> Call:
+    """Create the table with these attributes as its key."""
+    return call(
+        "CreateTable",
+        region,
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in key.items()],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+class Tables:
+    """A database that can be started again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal = Journal(path)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all that is in memory, and read the journal."""
+        self.close()
+        self.journal = Journal(self.path)
+        self._database = Database(self.journal)
+
+    def close(self) -> None:
+        BackendDict.reset()
+        self.journal._file.close()
+
+    def status(self, call: Call) -> int:
+        return self._database.answer(call)[0]
+
+    def __call__(self, call: Call) -> dict[str, Any]:
+        """The answer to a call that succeeds."""
+        status, body = self._database.answer(call)
+        assert status == 200, body
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self(call("Scan"))["Items"]
+        return items
+
+    @property
+    def ids(self) -> list[str]:
+        return [item["id"]["S"] for item in self.items]
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Iterator[Tables]:
+    """A database with the table of records."""
+    tables = Tables(tmp_path / "table.journal")
+    tables(create(id="HASH"))
+    yield tables
+    tables.close()
+
+
+VALUES: list[dict[str, Any]] = [
+    *({"S": "é\n"}, {"N": "7"}, {"B": "aGVsbG8="}, {"BOOL": True}, {"NULL": True}, {"L": []}),
+    *({"SS": ["a", "b"]}, {"NS": ["1", "2"]}, {"BS": ["aGVsbG8="]}, {"M": {"x": {"B": "YQ=="}}}),
+]
+UPDATE: dict[str, Any] = {
+    "UpdateExpression": "SET s = :s ADD n :n",
+    "ExpressionAttributeValues": {":s": {"L": [{"B": "YQ=="}]}, ":n": {"N": "1"}},
+}
+CALLS = [
+    *(put(id_) for id_ in "ab"),
+    *(put("a", s=value) for value in VALUES),
+    call("PutItem", Item=KEY, ConditionExpression=EXISTS),
+    call("PutItem", Item=KEY, ConditionExpression=NOT_EXISTS),
+    call("PutItem", Item=KEY, ConditionExpression="((("),
+    *(call("DeleteItem", Key={"id": {"S": id_}}) for id_ in "ab"),
+    *(call("UpdateItem", Key={"id": {"S": id_}}, **UPDATE) for id_ in "ab"),
+    call("BatchWriteItem", RequestItems={"records": [{"PutRequest": {"Item": KEY}}]}),
+    call("TransactWriteItems", TransactItems=[{"Put": {"TableName": "records", "Item": KEY}}]),
+    call("UpdateContributorInsights", ContributorInsightsAction="ENABLE"),
+    create(id="HASH"),
+]
+
+
+@examples(50)
+@given(calls=st.lists(st.sampled_from(CALLS), max_size=12), restarts=st.sets(st.integers(0, 11)))
+def test_a_restart_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, calls: list[Call], restarts: set[int]
+) -> None:
+    tables = Tables(tmp_path_factory.mktemp("table") / "journal")
+    tables(create(id="HASH"))
+    for number, sent in enumerate(calls):
+        tables.status(sent)
+        if number in restarts:
+            before = tables.items
+            tables.restart()
+            assert tables.items == before
+    tables.close()
+
+
+def test_many_writes_over_few_ids_shorten_to_one_line_an_item(tables: Tables) -> None:
+    tables(call("UpdateTimeToLive", TimeToLiveSpecification=TTL))
+    for number in range(200):
+        tables(put(str(number % 4), n={"N": str(number)}))
+    tables(call("DeleteItem", Key={"id": {"S": "3"}}))
+    before = tables.items
+    for _ in range(2):
+        tables.restart()
+        assert len(tables.path.read_bytes().splitlines()) == 2 + 3
+        assert tables.items == before
+        about = tables(call("DescribeTimeToLive"))["TimeToLiveDescription"]
+        assert about["AttributeName"] == "expires"
+
+
+def test_two_tables_of_one_name_and_items_of_one_id_are_kept_apart(tables: Tables) -> None:
+    tables(create("us-east-1", id="HASH", at="RANGE"))
+    for at in ("1", "2", "2"):
+        tables(put("x", "us-east-1", at={"S": at}))
+    tables(put("y"))
+    tables.restart()
+
+    assert tables.ids == ["y"]
+    elsewhere = tables(call("Scan", "us-east-1"))["Items"]
+    assert [item["at"]["S"] for item in elsewhere] == ["1", "2"]
+
+
+def test_an_item_with_a_binary_key_is_found_again(tables: Tables) -> None:
+    key = {"id": {"B": "aGVsbG8="}}
+    binary = create("us-east-1", id="HASH")
+    tables(binary._replace(body=binary.body.replace('"S"', '"B"')))
+    tables(call("PutItem", "us-east-1", Item=key))
+    tables.restart()
+    assert tables(call("GetItem", "us-east-1", Key=key))["Item"] == key
+
+
+@pytest.mark.parametrize(
+    ("failing", "status"),
+    [
+        (call("UpdateContributorInsights"), 500),
+        (call("PutItem", Item=KEY, ConditionExpression="((("), 500),
+        (call("PutItem", Item=KEY, ConditionExpression=EXISTS), 400),
+        (call("PutItem", TableName="other", Item=KEY), 400),
+        (create(id="HASH"), 400),
+        (call("NoSuchOperation"), 500),
+        (call("Scan"), 200),
+        (Call(REGION, "", "{}"), 404),
+        (Call(REGION, "DynamoDB_20120810.PutItem", "{"), 500),
+    ],
+)
+def test_a_call_that_changes_nothing_is_not_kept(
+    tables: Tables, failing: Call, status: int
+) -> None:
+    tables(put("before"))
+    journal = tables.path.read_bytes()
+    assert tables.status(failing) == status
+    assert tables.path.read_bytes() == journal
+    tables(put("after"))
+    tables.restart()
+    assert tables.ids == ["after", "before"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"not JSON\n", b"{}\n", b"\xff\x00\n"),
+        Call(REGION, "DynamoDB_20120810.PutItem", "{").line(),
+        put("x", "nowhere").line(),
+        call("UpdateContributorInsights").line(),
+        create(id="HASH").line(),
+        # Written when the process was killed, and refused otherwise.
+        call("PutItem", Item=BEFORE | {"n": {"N": "1"}}, ConditionExpression=NOT_EXISTS).line(),
+        call("PutItem", TableName="other", Item=KEY).line(),
+    ],
+)
+def test_a_line_that_fails_is_skipped_and_nothing_is_deleted(
+    tables: Tables, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables(put("before"))
+    with tables.path.open("ab") as file:
+        file.write(line)
+    for _ in range(2):
+        tables.restart()
+        tables(put("after"))
+        assert tables.items == [{"id": {"S": "after"}}, BEFORE]
+    assert "Skipped line 3 of the journal" in caplog.text
+    assert line in tables.path.read_bytes()
+
+
+@pytest.mark.parametrize("cut_off", [b"", b"{", b'{"target": "DynamoDB_20120810.Put'])
+def test_a_journal_that_ends_within_a_line_goes_on_after_the_last_whole_one(
+    tables: Tables, cut_off: bytes
+) -> None:
+    tables(put("before"))
+    with tables.path.open("ab") as file:
+        file.write(cut_off)
+    tables.restart()
+    tables(put("after"))
+    tables.restart()
+    assert tables.ids == ["after", "before"]
+
+
+class FullDisk:
+    """A file without room for more than some bytes."""
+
+    def __init__(self, file: Any, room: int) -> None:  # noqa: ANN401
+        self._file = file
+        self._room = room
+
+    def write(self, data: bytes) -> int:
+        if not self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written: int = self._file.write(data[: self._room])
+        self._room -= written
+        return written
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._file, name)
+
+
+@pytest.mark.parametrize("room", [0, 50])
+def test_a_record_without_room_is_not_stored_and_harms_no_other(tables: Tables, room: int) -> None:
+    tables(put("before"))
+    usual = tables.journal._file
+    full: Any = FullDisk(usual, room)
+    tables.journal._file = full
+    assert [tables.status(put("full")) for _ in range(2)] == [503, 503]
+    assert tables.ids == ["before"]
+    tables.journal._file = usual
+    tables(put("after"))
+    tables.restart()
+    assert tables.ids == ["after", "before"]
+
+
+def test_a_journal_without_room_to_be_shortened_is_left_alone(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        tables(put("same"))
+    journal = tables.path.read_bytes()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    tables.restart()
+    assert tables.ids == ["same"]
+    assert tables.path.read_bytes() == journal
+    assert list(tables.path.parent.iterdir()) == [tables.path]
+
+
+def test_an_item_that_was_overwritten_takes_no_memory(tables: Tables) -> None:
+    for _ in range(50):
+        tables(put("same"))
+    gc.collect()
+    assert len([thing for thing in gc.get_objects() if isinstance(thing, Item)]) == 1
+
+
+class Running:
+    """The process, and a client of the table that it serves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = TableProcess(folder / "table.journal", folder / "table.log")
+        self.runner = asyncio.Runner()
+        self.runner.run(self.process.start())
+        self.tables = TableClient(self.process.endpoint, REGION)
+        self.tables.create([RECORDS])
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.runner.run(self.process.stop())
+        self.runner.close()
+
+    def client(self) -> Any:  # noqa: ANN401  botocore has no types
+        return botocore.session.get_session().create_client(
+            "dynamodb",
+            endpoint_url=self.process.endpoint,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    def store(self, *ids: str) -> None:
+        client = self.client()
+        for id_ in ids:
+            client.put_item(TableName="records", Item={"id": {"S": id_}})
+
+    def stored(self) -> set[str]:
+        pages = self.client().get_paginator("scan").paginate(TableName="records")
+        return {item["id"]["S"] for page in pages for item in page["Items"]}
+
+
+def test_nothing_acknowledged_is_lost_when_the_process_is_killed_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "pause_after", lambda lifetime, last_pause: 0.0)
+    acknowledged: set[str] = set()
+    over = threading.Event()
+
+    def write(client: Any, writer: int) -> None:  # noqa: ANN401
+        for turn in itertools.count():
+            if over.is_set():
+                return
+            id_ = f"{writer}-{turn}"
+            with contextlib.suppress(BotoCoreError, ClientError):
+                client.put_item(TableName="records", Item={"id": {"S": id_}})
+                acknowledged.add(id_)
+
+    async def kill(running: Running) -> None:
+        keeper = asyncio.create_task(running.process.keep())
+        for _ in range(2):
+            before = len(acknowledged)
+            while len(acknowledged) < before + 20:
+                await asyncio.sleep(0.01)
+            (process,) = psutil.Process().children()
+            process.kill()
+        over.set()
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+    with Running(tmp_path) as running:
+        clients = [running.client() for _ in range(2)]
+        writers = [
+            threading.Thread(target=write, args=each, daemon=True)
+            for each in zip(clients, "ab", strict=True)
+        ]
+        for writer in writers:
+            writer.start()
+        running.runner.run(kill(running))
+        for writer in writers:
+            writer.join()
+    with Running(tmp_path) as running:
+        assert acknowledged <= running.stored()
+
+
+def test_items_outlive_the_program_that_started_the_process(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, os, pathlib\n"
+        "from tools.sandbox.deployment import Table\n"
+        "from tools.sandbox.table import TableClient, TableProcess\n"
+        "process = TableProcess(pathlib.Path('table.journal'), pathlib.Path('table.log'))\n"
+        "asyncio.run(process.start())\n"
+        "tables = TableClient(process.endpoint, 'eu-central-1')\n"
+        "tables.create([Table(name='records', attributes={'id': 'S'}, hash_key='id',"
+        " range_key=None)])\n"
+        "tables._client.put_item(TableName='records', Item={'id': {'S': '12'}})\n"
+        "print(process.endpoint.rpartition(':')[2], flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    port = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CODE)},
+        stdout=subprocess.PIPE,
+        check=False,
+    ).stdout
+    with Running(tmp_path) as running:  # waits until the other process has ended
+        assert running.stored() == {"12"}
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)))
+
+
+def test_of_two_processes_with_one_journal_the_second_waits_for_the_first(tmp_path: Path) -> None:
+    with Running(tmp_path) as first:
+        second: list[Running] = []
+        starting = threading.Thread(target=lambda: second.append(Running(tmp_path)))
+        starting.start()
+        first.store("1", "2", "3")
+    starting.join()
+    with second[0]:
+        assert second[0].stored() == {"1", "2", "3"}
+
+
+def test_the_users_shell_does_not_reach_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "AWS_PROFILE", "AWS_CONFIG_FILE", "PYTHONHOME", "MOTO_ACCOUNT_ID"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    process = TableProcess(tmp_path / "table.journal", tmp_path / "table.log")
+
+    async def run() -> None:
+        await process.start()
+        assert process.contents(REGION, "records") == {"count": 0, "sample": []}
+        await process.stop()
+
+    asyncio.run(run())
+
+
+def test_a_process_that_cannot_start_names_its_log_and_leaves_the_journal_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "table.journal").mkdir()
+    log = tmp_path / "table.log"
+    with pytest.raises(UserError) as said:
+        asyncio.run(TableProcess(tmp_path / "table.journal", log).start())
+    assert str(said.value) == f"The process of the table did not start. Its log is {log}."
+    assert "IsADirectoryError" in log.read_text()
+    assert (tmp_path / "table.journal").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "last_pause", "pause"),
+    [(3600, 0, 0), (3600, 30, 0), (9.9, 0, 1), (0, 1, 2), (0, 2, 4), (0, 16, 30), (0, 30, 30)],
+)
+def test_a_process_that_ends_at_once_is_started_again_more_and_more_rarely(
+    lifetime: float, last_pause: float, pause: float
+) -> None:
+    assert pause_after(lifetime, last_pause) == pause
+
+
+def test_the_contents_of_a_table_are_its_count_and_some_items(tmp_path: Path) -> None:
+    with Running(tmp_path) as running:
+        running.store(*"0123456")
+        expected = {"count": 7, "sample": [{"id": {"S": id_}} for id_ in "01234"]}
+        assert running.process.contents(REGION, "records") == expected
+        assert running.tables.contents("records") == expected
+    unreachable: list[Callable[[], object]] = [
+        lambda: running.process.contents(REGION, "records"),
+        lambda: running.tables.contents("records"),
+        lambda: running.tables.create([RECORDS]),
+    ]
+    for contents in unreachable:
+        with pytest.raises(UserError, match=r"^(The table|DynamoDB at http:\S+) "):
+            contents()
+
+
+def test_a_table_is_made_once_and_keeps_its_key(tmp_path: Path) -> None:
+    with Running(tmp_path) as running:
+        running.tables.create([RECORDS])
+        other = replace(RECORDS, attributes={"key": "S"}, hash_key="key")
+        with pytest.raises(UserError, match=r"^Table records exists with another key"):
+            running.tables.create([other])

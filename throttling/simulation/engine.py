@@ -1,0 +1,250 @@
+"""The layers of `Gate` over arrays of requests: tens of millions of verdicts a second.
+
+Read `Gate` for the rules. `tests/throttling/test_engine.py` holds the two equal, verdict for
+verdict, as long as the gate sees no more than `choices.MAX_ADDRESSES` addresses.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+
+from throttling import choices
+from throttling.gate import Client, Layer
+from throttling.limiters import period_end
+from throttling.limits import Limits, Quota, Throttle, UsagePlan, WafRateLimit
+from throttling.simulation import loops
+from throttling.simulation.loops import Codes
+from throttling.simulation.traffic import Floats, Ints
+
+OUTCOMES: Final[tuple[Layer | None, ...]] = (None, *Layer)
+"""What can happen to a request, by its code: None is admitted, else the layer that refuses it."""
+CODES: Final = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+
+_NONE: Final = -1
+_UNLIMITED: Final = 2**62
+_ALL: Final = ""
+"""Stands for all methods where a bucket is for one method or for all."""
+
+
+class Engine:
+    """All layers of one stack. It decides requests in chunks and keeps its state between them."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        sources: Sequence[tuple[Client | None, str]],
+        *,
+        waf_lag_seconds: float = choices.WAF_LAG_SECONDS,
+        epoch: float = 0.0,
+    ) -> None:
+        """Make an engine that has seen no request.
+
+        Args:
+            limits: of the stack.
+            sources: client and method of the requests to come. The client is None for requests
+                without a valid API key. A pair may be there more than once.
+            waf_lag_seconds: how long after a request the WAF sees it.
+            epoch: POSIX seconds of the moment that `decide` calls 0.
+        """
+        self.peak_in_flight = 0
+        """Most admitted requests that were in flight at the same time."""
+        plans: dict[Client | None, UsagePlan] = {
+            Client(plan_name, name): plan
+            for plan_name, plan in limits.usage_plans.items()
+            for name in plan.clients
+        }
+        self._waf = _RateWindows(limits.waf, waf_lag_seconds) if limits.waf else None
+        self._quotas = _Quotas({client: plan.quota for client, plan in plans.items()}, epoch)
+        self._layers = _layers(limits, plans, sources, self._quotas)
+        self._in_flight = np.empty(0)
+        """When the requests that may be in flight end, in order."""
+        self._now = float("-inf")
+
+    def decide(
+        self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
+    ) -> Codes:
+        """Return what happens to each request, as codes of `OUTCOMES`.
+
+        Args:
+            times: seconds after the epoch, never decreasing, even from one call to the next.
+            sources: index of each request's client and method in the engine's sources.
+            addresses: index of each request's source address: 0, 1, 2...
+            durations: seconds that the function works on a request: one number for all requests or
+                one for each.
+
+        Raises:
+            ValueError: if the arrays differ in length, if times decrease, or if there is no such
+                source or address.
+        """
+        times = np.ascontiguousarray(times, np.float64)
+        sources = np.ascontiguousarray(sources, np.int64)
+        addresses = np.ascontiguousarray(addresses, np.int64)
+        codes = np.zeros(len(times), np.uint8)
+        if not len(times) == len(sources) == len(addresses):
+            raise ValueError("times, sources and addresses differ in length")
+        if not len(times):
+            return codes
+        if not (times[0] >= self._now and (times[1:] >= times[:-1]).all()):
+            raise ValueError("times decrease")
+        # The compiled loops check no index.
+        if min(sources.min(), addresses.min()) < 0 or sources.max() >= len(self._layers.paths):
+            raise ValueError("there is no such source or address")
+        self._now = times[-1]
+        if self._waf:
+            self._waf.screen(times, addresses, codes)
+        ends = times + np.maximum(np.subtract(durations, choices.DURATION_TOLERANCE_SECONDS), 0.0)
+        start = 0
+        while start < len(times):
+            self._quotas.renew(times[start])
+            stop = start + int(np.searchsorted(times[start:], self._quotas.next_renewal))
+            part = slice(start, stop)
+            self._admit(times[part], sources[part], ends[part], codes[part])
+            start = stop
+        return codes
+
+    def quota_left(self, now: float, client: Client) -> int | None:
+        """Return how many requests `client` has left in the period of `now`; None without a quota.
+
+        `now` must not be before the last request.
+        """
+        self._quotas.renew(now)
+        has_quota = self._quotas.of.get(client) is not None
+        return int(self._quotas.left[self._quotas.index[client]]) if has_quota else None
+
+    def quota_renewed(self, now: float, client: Client) -> datetime | None:
+        """Return when the period of `now` ends (UTC); None without a quota. See `quota_left`."""
+        self._quotas.renew(now)
+        quota = self._quotas.of.get(client)
+        ends = self._quotas.ends[quota.period] if quota else 0.0
+        return datetime.fromtimestamp(self._quotas.epoch + ends, UTC) if quota else None
+
+    def _admit(self, times: Floats, sources: Ints, ends: Floats, codes: Codes) -> None:
+        """Decide the requests that passed the WAF, between two renewals of quotas."""
+        known = self._in_flight
+        in_order = bool((ends[1:] >= ends[:-1]).all() and (ends[:1] >= known[-1:]).all())
+        in_flight = np.concatenate([known, np.full(len(times) + 3, np.inf)])
+        first, last, self.peak_in_flight = loops.admit(
+            self._layers,
+            times,
+            sources,
+            ends,
+            in_order,
+            in_flight,
+            len(known),
+            self.peak_in_flight,
+            codes,
+        )
+        self._in_flight = np.sort(in_flight[first:last])
+
+
+def _layers(
+    limits: Limits,
+    plans: Mapping[Client | None, UsagePlan],
+    sources: Sequence[tuple[Client | None, str]],
+    quotas: "_Quotas",
+) -> loops.Layers:
+    """Return the layers behind the WAF, with full buckets."""
+    throttles: dict[tuple[Client | None, str], Throttle | None] = {(None, _ALL): limits.stage}
+    throttles.update(((None, method), limit) for method, limit in limits.methods.items())
+    for client, plan in plans.items():
+        throttles[client, _ALL] = plan.throttle
+        throttles.update(((client, method), limit) for method, limit in plan.methods.items())
+    buckets = {owner: throttle for owner, throttle in throttles.items() if throttle}
+    index = {owner: index for index, owner in enumerate(buckets)}
+    paths = np.full((len(sources), 5), _NONE, np.int64)
+    for path, (client, method) in zip(paths, sources, strict=True):
+        if client in plans:
+            owners = [(client, method), (client, _ALL), (None, method), (None, _ALL)]
+            path[:] = quotas.index[client], *(index.get(owner, _NONE) for owner in owners)
+            if method in limits.methods and not choices.STAGE_THROTTLE_IS_SHARED:
+                path[-1] = _NONE
+    # Never updated: until its first request, a bucket does not refill.
+    rows = [(t.burst * choices.INITIAL_FILL, np.inf, t.rate, t.burst) for t in buckets.values()]
+    return loops.Layers(
+        paths=paths,
+        quotas=quotas.left,
+        buckets=np.array(rows, loops.BUCKET),
+        whole_token=1 - choices.TOKEN_TOLERANCE,
+        refused_use_quota=choices.REFUSED_REQUESTS_USE_QUOTA,
+        concurrency=_UNLIMITED if limits.concurrency is None else limits.concurrency,
+    )
+
+
+class _Quotas:
+    """The quotas of all clients."""
+
+    def __init__(self, quotas: Mapping[Client | None, Quota | None], epoch: float) -> None:
+        self.of = quotas
+        self.epoch = epoch
+        self.index = {client: index for index, client in enumerate(quotas)}
+        self._limits = np.array([q.limit if q else _UNLIMITED for q in quotas.values()], np.int64)
+        self._periods = np.array([q.period if q else "" for q in quotas.values()], np.str_)
+        self.ends = {q.period: float("-inf") for q in quotas.values() if q}
+        """When the present period of each kind ends, in seconds after the epoch."""
+        self.left = self._limits.copy()
+        """Requests left, by index."""
+        self.next_renewal = float("-inf")
+
+    def renew(self, now: float) -> None:
+        """Begin the periods that contain `now`."""
+        if now < self.next_renewal:
+            return
+        for period, ends in self.ends.items():
+            if now >= ends:
+                chosen = self._periods == period
+                self.left[chosen] = self._limits[chosen]
+                end = period_end(period, self.epoch + now)
+                self.ends[period] = end.timestamp() - self.epoch
+        self.next_renewal = min(self.ends.values(), default=float("inf"))
+
+
+class _RateWindows:
+    """The WAF's rate windows of all addresses: one log of the requests that may be in a window."""
+
+    def __init__(self, rule: WafRateLimit, lag_seconds: float) -> None:
+        self._rule = loops.RateRule(
+            limit=rule.limit,
+            window_seconds=rule.window_seconds - choices.WINDOW_TOLERANCE_SECONDS,
+            lag_seconds=lag_seconds,
+            counts_blocked=choices.WAF_COUNTS_BLOCKED_REQUESTS,
+        )
+        self._times, self._addresses = np.empty(0), np.empty(0, np.int64)
+        """The log. It has room at its end, so that it is rarely moved."""
+        self._counts = np.zeros(1, np.int64)
+        """Requests in the window, by address."""
+        self._first = self._seen = self._last = 0
+        """Indices in the log: the first request counted, the first not seen, and the end."""
+
+    def screen(self, times: Floats, addresses: Ints, codes: Codes) -> None:
+        """Decide requests at the WAF."""
+        self._make_room(len(times))
+        new, self._last = self._last, self._last + len(times)
+        self._times[new : self._last] = times
+        # Address 0 stands for requests that do not count.
+        np.add(addresses, 1, out=self._addresses[new : self._last])
+        unknown = int(addresses.max()) + 2 - len(self._counts)
+        if unknown > 0:
+            self._counts = np.append(self._counts, np.zeros(unknown, np.int64))
+        self._first, self._seen = loops.screen(
+            self._rule,
+            self._times,
+            self._addresses,
+            self._counts,
+            self._first,
+            self._seen,
+            new,
+            codes,
+        )
+
+    def _make_room(self, number: int) -> None:
+        """Make room in the log for a number of requests."""
+        if self._last + number > len(self._times):
+            kept = slice(self._first, self._last)
+            room = np.zeros(self._last - self._first + 2 * number, np.int64)
+            self._times = np.concatenate([self._times[kept], room])
+            self._addresses = np.concatenate([self._addresses[kept], room])
+            self._seen -= self._first
+            self._last -= self._first
+            self._first = 0

@@ -1,0 +1,272 @@
+"""The loops of the simulation, compiled by numba.
+
+numba keeps the machine code in `__pycache__` for later processes, and compiles again only if this
+file changes. A function here must therefore take constants of other files as arguments.
+No function checks an index: their callers do.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from throttling.simulation.traffic import Floats, Ints
+
+Codes = NDArray[np.uint8]
+"""What happens to each request: 0 is admitted, n is refused by the nth layer of `gate.Layer`."""
+Records = Any
+"""An array of one of the three types that follow."""
+BUCKET: Final = np.dtype([("tokens", "f8"), ("updated", "f8"), ("rate", "f8"), ("burst", "f8")])
+PHASE: Final = np.dtype([("start", "f8"), ("requests", "f8"), ("from_rps", "f8"), ("slope", "f8")])
+"""Start in seconds, average number of requests, first rate, and its growth per second."""
+STREAM: Final = np.dtype(
+    [
+        *((name, "i8") for name in ("phase", "last_phase", "first_address", "addresses", "sent")),
+        *((name, "f8") for name in ("due", "moment")),
+    ]
+)
+"""The requests of one source. The next one comes at `moment`: then its phase will have had `due`
+requests on average."""
+
+_WAF, _API_KEY, _QUOTA, _FIRST_BUCKET, _CONCURRENCY = 1, 2, 3, 4, 8
+"""Codes of the layers. The four layers with buckets follow each other."""
+_ROUNDING: Final = 1e-9
+"""Part of a request that sums of floating-point numbers may be off by."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class RateRule(NamedTuple):
+    """The WAF's rate rule."""
+
+    limit: int
+    window_seconds: float
+    lag_seconds: float
+    counts_blocked: bool
+
+
+class Layers(NamedTuple):
+    """The layers behind the WAF."""
+
+    paths: Ints
+    """For each source: index of its quota (-1 without a valid API key), then of its bucket in each
+    of the four layers with buckets (-1 if there is none)."""
+    quotas: Ints
+    """Requests left."""
+    buckets: Records
+    whole_token: float
+    """Tokens that are enough for one request."""
+    refused_use_quota: bool
+    concurrency: int
+
+
+def compiled(function: F) -> F:
+    """Compile a function when it is first called."""
+    try:
+        return cast(F, numba.njit(cache=True)(function))
+    except RuntimeError:
+        # There is no writable folder for the machine code: compile in each process.
+        return cast(F, numba.njit(function))
+
+
+@compiled
+def fill(
+    phases: Records,
+    streams: Records,
+    order: Ints,  # sources as a heap by the moments of their next requests
+    steps: Floats,  # average number of requests from each request to the next of its source
+    places: Floats,  # which address of its source sends each, from 0 to 1; empty if they take turns
+    times: Floats,
+    sources: Ints,
+    addresses: Ints,
+) -> int:
+    """Write times, sources and addresses of the next requests. Return how many there are."""
+    for index in range(len(times)):
+        source = order[0]
+        stream = streams[source]
+        if stream.moment == math.inf:
+            return index
+        times[index] = stream.moment
+        sources[index] = source
+        place = int(places[index] * stream.addresses) if len(places) else stream.sent
+        addresses[index] = stream.first_address + place % stream.addresses
+        stream.sent += 1
+        stream.due += steps[index]
+        set_moment(phases, stream)
+        sift_down(streams, order)
+    return len(times)
+
+
+@compiled
+def set_moments(phases: Records, streams: Records) -> None:
+    """Set the moment of each stream's next request."""
+    for stream in streams:
+        set_moment(phases, stream)
+
+
+@compiled
+def set_moment(phases: Records, stream: Records) -> None:
+    """Set the moment of a stream's next request: infinity after the last phase."""
+    while stream.phase < stream.last_phase:
+        phase = phases[stream.phase]
+        if stream.due < phase.requests - _ROUNDING:
+            stream.moment = phase.start
+            if stream.due > 0:
+                # Solve due = from_rps x t + slope x t^2 / 2 in a way that allows a slope of 0.
+                root = math.sqrt(max(0.0, phase.from_rps**2 + 2 * phase.slope * stream.due))
+                stream.moment += 2 * stream.due / (phase.from_rps + root)
+            return
+        stream.due -= phase.requests
+        stream.phase += 1
+    stream.moment = math.inf
+
+
+@compiled
+def sift_down(streams: Records, order: Ints) -> None:
+    """Move the first source down the heap, behind sources with earlier requests."""
+    source = order[0]
+    place, child = 0, 1
+    while child < len(order):
+        other = min(child + 1, len(order) - 1)
+        if streams[order[other]].moment < streams[order[child]].moment:
+            child = other
+        if streams[order[child]].moment >= streams[source].moment:
+            break
+        order[place] = order[child]
+        place, child = child, 2 * child + 1
+    order[place] = source
+
+
+@compiled
+def screen(
+    rule: RateRule,
+    times: Floats,
+    addresses: Ints,  # address 0 stands for requests that do not count
+    counts: Ints,  # for each address, how many of the requests from `first` to `seen` it sent
+    first: int,  # index of the first request that is counted
+    seen: int,  # index of the first request that the rule has not seen yet
+    new: int,  # index of the first request to decide, which the first code is for
+    codes: Codes,
+) -> tuple[int, int]:
+    """Decide requests at the WAF. Return the new `first` and `seen`."""
+    for index in range(new, new + len(codes)):
+        window_end = times[index] - rule.lag_seconds
+        while seen < index and times[seen] <= window_end:
+            counts[addresses[seen]] += 1
+            seen += 1
+        # Requests that have left the window matter only when an address reaches the limit.
+        if counts[addresses[index]] >= rule.limit:
+            first = forget(times, addresses, counts, first, seen, window_end - rule.window_seconds)
+            if counts[addresses[index]] >= rule.limit:
+                codes[index - new] = _WAF
+                if not rule.counts_blocked:
+                    addresses[index] = 0
+    first = forget(times, addresses, counts, first, seen, window_end - rule.window_seconds)
+    return first, seen
+
+
+@compiled
+def forget(
+    times: Floats, addresses: Ints, counts: Ints, first: int, seen: int, until: float
+) -> int:
+    """Stop counting the requests that were sent up to `until`. Return the new `first`."""
+    while first < seen and times[first] <= until:
+        counts[addresses[first]] -= 1
+        first += 1
+    return first
+
+
+@compiled
+def admit(
+    layers: Layers,
+    times: Floats,
+    sources: Ints,
+    ends: Floats,  # of the requests, if they are admitted
+    in_order: bool,  # neither `ends` nor `in_flight` decrease; else `in_flight` becomes a heap
+    in_flight: Floats,  # ends of the requests in flight in order, then room for all others
+    number: int,  # in flight
+    peak: int,  # most requests that were in flight
+    codes: Codes,  # 0 for the requests to decide
+) -> tuple[int, int, int]:
+    """Decide requests that passed the WAF, between two renewals of quotas.
+
+    Return the part of `in_flight` that may still be in flight, and the new peak.
+    """
+    first, last = 0, number
+    for index in range(len(times)):
+        if codes[index]:
+            continue
+        now = times[index]
+        path = layers.paths[sources[index]]
+        quota = path[0]
+        if quota < 0:
+            codes[index] = _API_KEY
+            continue
+        if layers.quotas[quota] <= 0:
+            codes[index] = _QUOTA
+            continue
+        code = 0
+        for layer in range(4):
+            if path[layer + 1] < 0:
+                continue
+            bucket = layers.buckets[path[layer + 1]]
+            elapsed = max(0.0, now - bucket.updated)
+            tokens = min(bucket.burst, bucket.tokens + elapsed * bucket.rate)
+            bucket.updated = now
+            if tokens < layers.whole_token:
+                bucket.tokens = tokens
+                code = _FIRST_BUCKET + layer
+                break
+            bucket.tokens = tokens - 1
+        if not code:
+            # Requests that have ended matter only when there may be a new peak.
+            if last - first >= peak:
+                while first < last and in_flight[first] <= now:
+                    if in_order:
+                        first += 1
+                    else:
+                        last = pop(in_flight, last)
+            if last - first >= layers.concurrency:
+                code = _CONCURRENCY
+            elif in_order:
+                in_flight[last] = ends[index]
+                last += 1
+            else:
+                last = push(in_flight, last, ends[index])
+            peak = max(peak, last - first)
+        if not code or layers.refused_use_quota:
+            layers.quotas[quota] -= 1
+        codes[index] = code
+    return first, last, peak
+
+
+@compiled
+def push(heap: Floats, size: int, item: float) -> int:
+    """Add an item to a heap of four children per item. Return its new size."""
+    place = size
+    while place and heap[(place - 1) // 4] > item:
+        heap[place] = heap[(place - 1) // 4]
+        place = (place - 1) // 4
+    heap[place] = item
+    return size + 1
+
+
+@compiled
+def pop(heap: Floats, size: int) -> int:
+    """Remove the smallest item. Return the new size. Infinity must follow the items three times."""
+    size -= 1
+    item = heap[size]
+    heap[size] = math.inf
+    place, child = 0, 1
+    while child < size:
+        # The smallest of four, without branches that a processor cannot predict.
+        left = child + (heap[child + 1] < heap[child])
+        right = child + 2 + (heap[child + 3] < heap[child + 2])
+        child = right if heap[right] < heap[left] else left
+        heap[place] = heap[child]
+        place, child = child, 4 * child + 1
+    push(heap, place, item)
+    return size

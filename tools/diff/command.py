@@ -1,0 +1,100 @@
+"""`python -m tools diff`: what a change does to limits and callers, as Markdown."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from settings import Settings, UserError, load_stack, project_root, stack_names
+from tools.diff.report import code, stack_diff
+
+
+@click.command(epilog="Example: python -m tools diff --base origin/main")
+@click.option("--base", required=True, metavar="REVISION", help="The revision before the change.")
+@click.option("--head", metavar="REVISION", help="The changed revision [default: working tree].")
+def diff(base: str, head: str | None) -> None:
+    """Show what a change does to limits and callers, as Markdown.
+
+    For each stack: limits before and after, findings of the review that appear or go, what one
+    client may do, and what cannot be undone.
+    """
+    click.echo(report(base, head))
+
+
+def report(base: str, head: str | None = None) -> str:
+    """Return what changes between two revisions of the current project, as Markdown.
+
+    Args:
+        base: the revision before the change.
+        head: the changed revision; None for the working tree.
+
+    Raises:
+        UserError: when a revision does not exist, or has no limits that can be read.
+    """
+    before, after = _stacks(base), _stacks(head)
+    sections = [
+        section
+        for name in sorted({*before, *after})
+        if (section := stack_diff(name, before.get(name), after.get(name)))
+    ]
+    if not sections:
+        return "No limits changed."
+    changed = code(head) if head else "the working tree"
+    title = f"## What changes in the limits from {code(base)} to {changed}"
+    footer = (
+        "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
+    )
+    return "\n\n".join([title, *sections, footer])
+
+
+def _stacks(revision: str | None) -> dict[str, Settings]:
+    """Return the settings of all stacks of a revision, by name."""
+    where = revision or "the working tree"
+    with _files(revision) as folder:
+        names = stack_names(folder)
+        if not names or not (folder / "Pulumi.yaml").is_file():
+            missing = "Pulumi.yaml" if names else "Pulumi.<stack>.yaml"
+            raise UserError(f"{where} has no limits to compare: no {missing} there.")
+        try:
+            return {name: load_stack(name, root=folder) for name in names}
+        except UserError as error:
+            raise UserError(f"In {where}: {error}") from None
+
+
+@contextmanager
+def _files(revision: str | None) -> Iterator[Path]:
+    """Provide a folder with the Pulumi files of a revision."""
+    if revision is None:
+        yield project_root()
+        return
+    _git("rev-parse", "--git-dir")
+    try:
+        _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    except UserError:
+        fetch = f"git fetch {revision.replace('/', ' ', 1)}" if "/" in revision else "git fetch"
+        raise UserError(
+            f"There is no revision {revision} here. If a remote has it, `{fetch}` gets it."
+        ) from None
+    with TemporaryDirectory() as folder:
+        for name in _git("ls-tree", "-r", "-z", "--name-only", revision, "./").split("\0"):
+            file = Path(folder) / name
+            if file.name.startswith("Pulumi.") and file.suffix == ".yaml":
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(_git("show", f"{revision}:./{name}"), "utf-8")
+        yield Path(folder)
+
+
+def _git(*words: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        raise UserError("Install git: without it, this command cannot read another revision.")
+    done = subprocess.run(  # noqa: S603  git, and a revision that it is asked to verify
+        [git, "-C", str(project_root()), *words], capture_output=True, check=False
+    )
+    if done.returncode:
+        raise UserError(f"git: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode("utf-8", "replace")

@@ -1,0 +1,175 @@
+"""What changes in one stack, as Markdown for a comment on a pull request.
+
+Names and values of the stack file are written as code, which renders no markup, link or mention.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from routes import METHODS
+from settings import Settings
+from settings.errors import fix_command
+from settings.paths import printable
+from throttling.review import LimitFinding, not_among, review
+from tools.diff.allowance import allowance
+
+NOT_FOR_CALLERS: Final = (
+    *("project", "stack", "aws:profile"),
+    *("function.architecture", "function.memoryMb", "function.runtime", "function.snapStart"),
+    *("manageApiGatewayLogging", "monitoring", "network.availabilityZones", "network.flowLogs"),
+    *("table.pointInTimeRecovery", "waf.logging"),
+)
+"""Settings that change nothing that a caller meets, or sections of them."""
+_REPLACES: Final = {
+    "stageName": "replaces the stage: every caller's URL changes",
+    "network.cidr": "replaces the VPC, and moves the function to it",
+    "aws:region": "replaces all resources: an empty table, other API keys, another URL",
+}
+_NOT_LIMITS: Final = ("deletionProtection", "network.cidr", "stageName")
+"""Settings that are reported only if their change cannot be undone."""
+
+Values = Mapping[str, object]
+"""The settings of a stack by their key in its config."""
+
+
+def stack_diff(stack: str, before: Settings | None, after: Settings | None) -> str | None:
+    """Return what changes in one stack, as Markdown; None when nothing does.
+
+    Args:
+        stack: its name.
+        before: None for a new stack.
+        after: None for a removed stack.
+    """
+    old, new = _values(before), _values(after)
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]
+    lost = list(_lost(before, after, old, new)) if before and after else []
+    if not changed and not lost:
+        return None
+    news = " (new)" if before is None else " (removed)" if after is None else ""
+    lines = [f"### Stack {code(stack)}{news}"]
+    if lost:
+        lines += ["", "This cannot be undone:", "", *(f"- {line}." for line in lost)]
+    if changed:
+        lines += ["", "| limit | before | after |", "|---|---|---|"]
+        for key in changed:
+            cells = (_text(side[key]) if key in side else "" for side in (old, new))
+            lines.append(_row(code(key), *cells))
+        if after is not None:
+            lines += ["", *_findings(before, after), *_clients(before, after)]
+    return "\n".join(lines)
+
+
+def _values(settings: Settings | None) -> Values:
+    if settings is None:
+        return {}
+    tree = settings.model_dump(by_alias=True, mode="json")
+    aws = {f"aws:{name}": tree.pop(name) for name in ("region", "profile")}
+    return dict(_leaves(tree | aws, ""))
+
+
+def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, object]]:
+    for name, value in tree.items():
+        step = name if re.fullmatch(r"[\w:-]+", name) else f'["{name}"]'
+        key = f"{above}{'.' if above and step == name else ''}{step}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, key)
+        else:
+            yield key, value
+
+
+def _is_limit(key: str) -> bool:
+    return not any(f"{key}.".startswith(f"{one}.") for one in (*NOT_FOR_CALLERS, *_NOT_LIMITS))
+
+
+def _lost(before: Settings, after: Settings, old: Values, new: Values) -> Iterator[str]:
+    """Yield what a change deletes or replaces of a deployed stack although callers depend on it."""
+    refused = ""
+    if before.deletion_protection and after.deletion_protection:
+        refused = "; refused while `deletionProtection` is true"
+    elif before.deletion_protection:
+        yield (
+            "`deletionProtection`: true → false: Pulumi may then delete or replace the table, the "
+            "stage and the VPC"
+        )
+    for key, consequence in _REPLACES.items():
+        if old[key] != new[key]:
+            yield f"`{key}`: {_text(old[key])} → {_text(new[key])} {consequence}{refused}"
+    kept = after.limits().usage_plans
+    for name, plan in before.limits().usage_plans.items():
+        now = kept[name].clients if name in kept else ()
+        if gone := [client for client in plan.clients if client not in now]:
+            yield (
+                f"{code(f'usagePlans.{name}')}: the API keys of {_text(gone)} are deleted: "
+                "clients that still use them get 403"
+            )
+
+
+def _findings(before: Settings | None, after: Settings) -> Iterator[str]:
+    old = review(before.limits(), before.expectations()) if before else []
+    new = review(after.limits(), after.expectations())
+    appear, go = not_among(new, old), not_among(old, new)
+    if not appear and not go:
+        yield "The findings of the review do not change."
+        yield ""
+    yield from _listed("New findings of the review:", appear, after)
+    yield from _listed("Findings of the review that go:", go, None)
+
+
+def _listed(title: str, findings: Sequence[LimitFinding], fixed: Settings | None) -> Iterator[str]:
+    if findings:
+        yield from (title, "")
+        for finding in findings:
+            yield f"- **{finding.level}** {code(finding.key)}: {finding.message}"
+            if fixed:
+                command = fix_command(fixed.project, fixed.stack, finding.path, finding.fix)
+                yield f"  {code(command)}"
+        yield ""
+
+
+def _clients(before: Settings | None, after: Settings) -> Iterator[str]:
+    """Yield what one client of each plan may do, for each method."""
+    for method in METHODS:
+        yield (
+            f"Requests to {code(method)} that one client may send while all others send none, and "
+            "the layer that limits them:"
+        )
+        yield ""
+        yield "| plan | per second | at once | per day | per second from one address |"
+        yield "|---|---|---|---|---|"
+        for plan in after.usage_plans:
+            new = _bounds(after, plan, method)
+            known = before and plan in before.usage_plans
+            old = _bounds(before, plan, method) if before and known else new
+            pairs = zip(old, new, strict=True)
+            yield _row(code(plan), *(b if a == b else f"{a} → **{b}**" for a, b in pairs))
+
+
+def _bounds(settings: Settings, plan: str, method: str) -> list[str]:
+    return [f"{_text(value)} ({layer})" for value, layer in allowance(settings, plan, method)]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _text(value: object) -> str:
+    match value:
+        case None | []:
+            return "none"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"{value:,.3f}".rstrip("0").rstrip(".")
+        case list():
+            return ", ".join(map(_text, value))
+        case dict():
+            return " ".join(map(_text, value.values()))
+    return code(str(value))
+
+
+def code(text: str) -> str:
+    """Return text as Markdown code on one line, whatever characters it has."""
+    text = printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"

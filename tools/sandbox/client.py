@@ -1,0 +1,143 @@
+"""Find the sandboxes that run on this machine, and talk to them over their admin ports."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import psutil
+
+from settings import UserError, project_root
+from tools.recorder.resources import Resources
+
+LOOPBACK: Final = "127.0.0.1"
+FOLDER: Final = ".sandbox"
+"""Folder in the project's that has a folder for each stack's sandbox."""
+ADDRESS_FILE: Final = "server.json"
+"""Where a server writes its admin port and token, once both of its ports listen."""
+KEEP: Final = b"keep\n"
+"""The command that launched a server sends it this; otherwise the server ends with the command."""
+_STACK_NAME: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
+"""What Pulumi accepts, except for names of dots only, which are folders."""
+_ANSWER_SECONDS: Final = 10.0
+_DEPLOY_SECONDS: Final = 180.0
+"""Enough to read back a large table."""
+
+
+class _NotRunning(UserError):
+    """The server has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """The server of a stack, reached over its admin port."""
+
+    folder: Path
+    port: int
+    """The admin port."""
+    token: str = field(repr=False)
+    pid: int
+
+    def status(self) -> dict[str, Any]:
+        """Return the stack, ports and URL, how requests were answered, and the quotas left."""
+        answer: dict[str, Any] = json.loads(self._ask("GET", "/status"))
+        return answer
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """Return for each table its `count` of items and a `sample` of them."""
+        answer: dict[str, dict[str, Any]] = json.loads(self._ask("GET", "/items"))
+        return answer
+
+    def resources(self) -> Resources:
+        """Return the resources that the sandbox serves."""
+        return Resources.from_json(self._ask("GET", "/resources"))
+
+    def deploy(self, resources: Resources, *, port: int, dynamodb: str | None) -> dict[str, Any]:
+        """Serve other resources from now on, and return the status.
+
+        Args:
+            resources: what the program registered.
+            port: of the API.
+            dynamodb: URL of a DynamoDB API; None for the sandbox's own.
+
+        Raises:
+            UserError: the resources cannot be served; those before stay.
+        """
+        query = urlencode({"port": port} | ({"dynamodb": dynamodb} if dynamodb else {}))
+        answer: dict[str, Any] = json.loads(
+            self._ask("POST", f"/deploy?{query}", resources.to_json(), _DEPLOY_SECONDS)
+        )
+        return answer
+
+    def stop(self) -> None:
+        """End the server's processes and free its ports. Its own process ends at once after."""
+        self._ask("POST", "/stop")
+
+    @property
+    def _name(self) -> str:
+        return f"The sandbox of stack {self.folder.name}"
+
+    @property
+    def _see_log(self) -> str:
+        return f"Its log is {self.folder / 'server.log'}."
+
+    def _ask(
+        self, verb: str, path: str, body: bytes | None = None, seconds: float = _ANSWER_SECONDS
+    ) -> bytes:
+        # http.client, unlike urllib, uses no proxy from the environment.
+        connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds)
+        try:
+            connection.request(verb, path, body, {"authorization": f"Bearer {self.token}"})
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status == 401:
+                raise ConnectionError("another sandbox has the port")
+        except (OSError, HTTPException) as error:
+            if isinstance(error, TimeoutError) and psutil.pid_exists(self.pid):
+                raise UserError(f"{self._name} does not answer. {self._see_log}") from None
+            raise _NotRunning(f"{self._name} has ended. {self._see_log}") from None
+        finally:
+            connection.close()
+        if response.status == 200:
+            return answer
+        raise UserError(json.loads(answer)["message"])
+
+
+def running(stack: str, root: Path | None = None) -> Sandbox | None:
+    """Return the running sandbox of a stack, or None.
+
+    Args:
+        stack: name of the stack.
+        root: the project's folder; None for the one that holds the current folder.
+
+    Raises:
+        UserError: a sandbox runs but does not answer.
+    """
+    folder = stack_folder(root or project_root(), stack)
+    try:
+        sandbox = Sandbox(folder=folder, **json.loads((folder / ADDRESS_FILE).read_text("utf-8")))
+        sandbox.status()
+    except (OSError, ValueError, TypeError, _NotRunning):
+        # No file, or one that outlived its server: the port is closed, or another program has it.
+        return None
+    return sandbox
+
+
+def stack_folder(root: Path, stack: str) -> Path:
+    """Return the folder of a stack's sandbox.
+
+    Raises:
+        UserError: the name cannot be a stack's, or the folder is a symbolic link.
+    """
+    if not _STACK_NAME.fullmatch(stack):
+        raise UserError(
+            f"{stack!r} cannot be the name of a stack: only letters, digits, hyphens, underscores "
+            "and dots, up to 100."
+        )
+    folder = root / FOLDER / stack
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a symbolic link. Remove it.")
+    return folder

@@ -1,0 +1,223 @@
+"""HTTP on a loopback port: granian (hyper, in Rust) in front of a handler of requests.
+
+granian bounds the time and the size of a request's head, the size of its trailers, and how much of
+a connection is read ahead. This module adds bounds for the time that a body takes, for the bodies
+in memory, and for the time that an answer stays unread.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import socket
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.net import SocketHolder  # type: ignore[attr-defined]
+from granian.server.embed import Server
+
+from settings import UserError
+from tools.sandbox.client import LOOPBACK
+
+PATIENCE_SECONDS: Final = 10
+"""How long a caller may take to send a head or a body, or to read an answer."""
+MAX_HEAD_BYTES: Final = 16 * 1024
+"""Of a request's line and headers; API Gateway takes about 10 KB of headers."""
+_MAX_CONNECTIONS: Final = 8192
+_LARGE_BODY_BYTES: Final = 256 * 1024
+_MAX_LARGE_BODIES: Final = 16
+"""Large bodies in memory at the same time; others wait unread until one of them is gone."""
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+
+class BodyTooLarge(Exception):
+    """The body is larger than the handler takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. Header names are in lower case."""
+
+    verb: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    peer: str
+    """Address that the connection comes from."""
+    read_body: Callable[[int], Awaitable[bytes]]
+    """Reads a body of at most that many bytes; raises BodyTooLarge."""
+
+    def header(self, name: str) -> str | None:
+        """Return the last header of that name, as API Gateway passes it on."""
+        return next((value for key, value in reversed(self.headers) if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP response."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class _BrokenBody(Exception):
+    """The body did not arrive in time, whole and well-formed."""
+
+    def __init__(self, answer: Response) -> None:
+        self.answer = answer
+
+
+class HttpServer(Server):
+    """Listens on a loopback port from the start, and answers requests in `serve`.
+
+    Args:
+        handle: answers one request.
+        port: 0 for any free port.
+
+    Raises:
+        UserError: the port cannot be used.
+    """
+
+    def __init__(self, handle: Callable[[Request], Awaitable[Response]], port: int) -> None:
+        self._handle = handle
+        self._large_bodies = asyncio.Semaphore(_MAX_LARGE_BODIES)
+        self._ended = asyncio.Event()
+        self._listener = _listen(port)
+        self.port: int = self._listener.getsockname()[1]
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        unlimited = files == resource.RLIM_INFINITY
+        super().__init__(
+            self._app,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            websockets=False,
+            backpressure=_MAX_CONNECTIONS if unlimited else min(_MAX_CONNECTIONS, files // 2),
+            http1_settings=HTTP1Settings(
+                header_read_timeout=PATIENCE_SECONDS * 1000, max_buffer_size=MAX_HEAD_BYTES
+            ),
+            log_enabled=False,
+        )
+
+    def close(self) -> None:
+        """Stop listening, in place of `serve`."""
+        self._listener.close()
+
+    async def serve(self) -> None:  # type: ignore[override]
+        """Answer requests until `finish`.
+
+        Raises:
+            RuntimeError: granian ended before.
+        """
+        await super().serve()
+        self._shd = None  # frees the port
+        self._ended.set()
+        if not self.interrupt_signal:
+            raise RuntimeError("granian ended")
+
+    async def finish(self, seconds: float) -> None:
+        """Refuse connections, and wait that long for the requests under way to end."""
+        self.stop()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), seconds)
+
+    def _init_shared_socket(self) -> None:
+        # granian's own socket would share its port with any other program (SO_REUSEPORT).
+        self._shd = SocketHolder(  # type: ignore[call-arg, assignment]
+            self._listener.detach(), False, self.backlog
+        )
+
+    async def _app(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """The ASGI application between granian and the handler."""
+        headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
+        async with AsyncExitStack() as held:
+            request = Request(
+                verb=scope["method"],
+                path=scope["path"],
+                query=scope["query_string"].decode("latin-1"),
+                headers=headers,
+                peer=scope["client"][0],
+                read_body=lambda most: self._read_body(request, receive, most, held),
+            )
+            try:
+                response = await self._handle(request)
+            except _BrokenBody as error:
+                response = error.answer
+            except Exception:  # a fault of the sandbox, which costs its caller a 500
+                traceback.print_exc()
+                response = message(500, "Internal server error")
+        lines = [
+            (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+            for name, value in response.headers
+        ]
+        await send({"type": "http.response.start", "status": response.status, "headers": lines})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _read_body(
+        self, request: Request, receive: _Receive, most: int, held: AsyncExitStack
+    ) -> bytes:
+        """Read a whole body. A large one keeps its place in memory until `held` is closed."""
+        chunked = request.header("transfer-encoding") is not None
+        length = -1 if chunked else int(request.header("content-length") or 0)
+        parts: list[bytes] = []
+        size = 0
+        more = length != 0
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while more:
+                    event = await receive()
+                    if event["type"] == "http.disconnect":
+                        raise _BrokenBody(message(400, "Bad Request"))
+                    part = event["body"]
+                    if size <= _LARGE_BODY_BYTES < size + len(part):
+                        await held.enter_async_context(self._large_bodies)
+                    size += len(part)
+                    if size > most:
+                        parts.clear()  # read the rest, so that the caller reads the answer
+                    else:
+                        parts.append(part)
+                    # granian says only in a message of its own that nothing follows.
+                    more = event["more_body"] and size != length
+        except TimeoutError:
+            # hyper closes the connection only if granian has dropped the body before the answer.
+            await asyncio.sleep(1)
+            raise _BrokenBody(message(408, "Request Timeout")) from None
+        if size > most:
+            raise BodyTooLarge
+        return b"".join(parts)
+
+
+def message(status: int, text: str) -> Response:
+    """Return a response with a message as API Gateway words one."""
+    body = json.dumps({"message": text}).encode()
+    return Response(status, [("content-type", "application/json")], body)
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    # Take a port whose last user has just gone, even if some of its connections linger.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "linux":
+        # Close a connection whose answer stays unread; connections inherit this from the listener.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PATIENCE_SECONDS * 1000)
+    try:
+        listener.bind((LOOPBACK, port))
+        listener.listen(socket.SOMAXCONN)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"Port {port} cannot be used: {os.strerror(error.errno or 0).lower()}. "
+            f"Choose another with make up PORT={port + 1}."
+        ) from None
+    listener.setblocking(False)
+    return listener

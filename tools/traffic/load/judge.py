@@ -1,0 +1,299 @@
+"""What came back from a load test, beside what the engine says of the same requests.
+
+A request is decided at some moment between its sending and its answer. So the engine decides all
+requests twice: as if each had been decided when it was sent, and as if when it was answered. If the
+limits are as configured, a count that came back lies between the two, give or take the tolerance:
+it agrees. When the two are so far apart that a wrong limit would lie between them as well, it is
+unclear. Otherwise it is off.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from handler.record import MAX_BODY_BYTES
+from throttling import Layer, Limits
+from throttling.simulation.engine import CODES, OUTCOMES, Engine
+from throttling.simulation.loops import Codes
+from throttling.simulation.simulator import ClientResult, Result, run
+from throttling.simulation.traffic import Block, Floats, Ints
+from tools.traffic.load.requests import Requests
+from tools.traffic.report import ALL_CLIENTS, Key, clients_of
+
+_SHARED: Final = (Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY)
+"""Layers that all clients share. Microseconds decide which client they refuse."""
+_SAME_ANSWER: Final = (Layer.USAGE_PLAN, Layer.USAGE_PLAN_METHOD, Layer.METHOD, Layer.STAGE)
+"""Layers that AWS refuses for in the same words. The first stands for all of them."""
+_TOO_FAR_APART: Final = 2.0
+"""Times the tolerance by which the engine's two counts may differ."""
+_MAX_LOST: Final = 0.01
+"""Share of requests without an answer above which no count is certain."""
+_LATE_SECONDS: Final = 0.25
+_MANY_WAITING: Final = 1_000
+_FAILED, _LOST = -1, -2
+
+
+class Sample(NamedTuple):
+    """One request, by number, and its answer. Times are seconds after the start of the run."""
+
+    number: int
+    sent: float
+    latency: float
+    status: int
+    """0 without an answer."""
+    layer: str | None = None
+    """The layer that refused it, such as `usage-plan:basic`. Only the sandbox names it."""
+    message: str = ""
+    """The answer's message or, without an answer, what went wrong."""
+    reason: str = ""
+    retry_after: str | None = None
+
+    def __str__(self) -> str:
+        """Return the answer as a caller sees it, without what a terminal could interpret."""
+        wait = f", Retry-After {self.retry_after} s" if self.retry_after else ""
+        text = f"{self.status or 'no answer:'} {self.message[:100]}{wait}"
+        return "".join(character if character.isprintable() else "?" for character in text)
+
+
+class Verdict(StrEnum):
+    """What a comparison says about a limit."""
+
+    AGREES = "agrees"
+    UNCLEAR = "unclear"
+    OFF = "off"
+
+
+class Row(NamedTuple):
+    """One outcome of one client: the lowest and highest count of the engine, and the verdict."""
+
+    low: int
+    high: int
+    verdict: Verdict | None
+    """None where the row of all clients has it, because clients compete for a shared layer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """What came back for one profile."""
+
+    profile: str
+    result: Result
+    """Failed requests count as admitted in it; requests without an answer do not count."""
+    rows: Mapping[Key, Row]
+    answers: Counter[str]
+    failed: int
+    """Requests that passed the limits and got an answer that no caller should get."""
+    held_up: str
+    """Why requests left late or waited; empty when they did not."""
+    latency_ms: Sequence[float]
+    """p50, p95 and p99 of the admitted requests; empty without any."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all verdicts. Failed requests are off."""
+        found = {row.verdict for row in self.rows.values()}
+        if self.failed or Verdict.OFF in found:
+            return Verdict.OFF
+        return Verdict.UNCLEAR if Verdict.UNCLEAR in found else Verdict.AGREES
+
+
+class _Target(Engine):
+    """An engine that decides as the target did."""
+
+    came: Codes
+
+    def decide(
+        self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
+    ) -> Codes:
+        """Return what came back. What is left of quotas is as the engine has it."""
+        super().decide(times, sources, addresses, durations)
+        return self.came
+
+
+def judge(
+    limits: Limits,
+    requests: Requests,
+    samples: Sequence[Sample],
+    start: datetime,
+    *,
+    tolerance: float,
+    machines: int = 0,
+    waf_lag_seconds: float = 0.0,
+) -> Findings:
+    """Compare what came back with what the limits say.
+
+    Args:
+        limits: that the target should have, with full buckets and whole quotas at the start.
+        requests: of the run.
+        samples: what came back.
+        start: of the run.
+        tolerance: how far off a limit may be, as a share of it. One request is never off.
+        machines: number of machines that send in turn to AWS, each from one address. 0 for the
+            sandbox, to which each request brings its address, and which names the layers.
+        waf_lag_seconds: how far the WAF's view may be behind the requests.
+    """
+    code_of = {one: _code(one, int(requests.body_bytes[one.number])) for one in samples}
+    known = sorted((one for one in samples if one.status), key=lambda one: one.sent)
+    number = np.array([one.number for one in known], np.int64)
+    sent = np.array([one.sent for one in known], float)
+    latency = np.array([one.latency for one in known], float)
+    answered, at_once = sent + latency, np.zeros(len(known))
+    addresses = number % machines if machines else requests.address[number]
+    traffic = requests.profile.traffic
+    sources = [(source.client, source.method) for source in traffic.sources]
+
+    def decided(
+        times: Floats, durations: Floats, lag: float = 0.0, engine: Engine | None = None
+    ) -> Result:
+        order = np.argsort(times, kind="stable")
+        block = Block(
+            times=times[order],
+            sources=requests.source[number][order],
+            addresses=addresses[order],
+            durations=durations[order],
+        )
+        return run(
+            limits,
+            sources,
+            [block],
+            start=start,
+            seconds=float(times.max(initial=traffic.seconds)) + 1e-6,
+            duration_seconds=0.0,
+            waf_lag_seconds=lag,
+            engine=engine,
+        )
+
+    target = _Target(limits, sources, epoch=start.timestamp())
+    target.came = np.array([max(code_of[one], 0) for one in known], np.uint8)
+    # A refused request would have taken as long as those that were admitted around it.
+    works = np.flatnonzero(target.came == 0)
+    durations = np.interp(sent, sent[works], latency[works]) if len(works) else latency
+    results = [
+        decided(sent, latency, engine=target),
+        decided(sent, durations),
+        decided(answered, at_once),
+        decided(answered, at_once, waf_lag_seconds),
+    ]
+    codes = list(code_of.values())
+    uncertain = codes.count(_LOST) > max(1, _MAX_LOST * len(samples))
+    admitted = [1000 * one.latency for one in samples if code_of[one] == 0]
+    return Findings(
+        profile=requests.profile.name,
+        result=results[0],
+        rows=_rows(results, tolerance, deployed=machines > 0, uncertain=uncertain),
+        answers=Counter(str(one) for one in samples),
+        failed=codes.count(_FAILED),
+        held_up=_held_up(sent, sent - requests.due[number], answered),
+        latency_ms=np.percentile(admitted, (50, 95, 99)).tolist() if admitted else [],
+    )
+
+
+def _code(sample: Sample, body_bytes: int) -> int:
+    """Return the code of what happened to a request, or that it failed or is lost."""
+    layer = (sample.layer or "").partition(":")[0]
+    if layer in set(Layer):
+        return CODES[Layer(layer)]
+    match sample.status:
+        case 0:
+            return _LOST
+        case 200 | 413 as status:
+            return CODES[None] if (status == 413) == (body_bytes > MAX_BODY_BYTES) else _FAILED
+        case 403:
+            return CODES[Layer.API_KEY]
+        case 429 if "address" in sample.reason:
+            return CODES[Layer.WAF]
+        case 429:
+            return CODES[Layer.QUOTA if sample.message == "Limit Exceeded" else _SAME_ANSWER[0]]
+        case 503:
+            # A table that throttles answers alike.
+            return CODES[Layer.CONCURRENCY]
+    return _FAILED
+
+
+def _rows(
+    results: Sequence[Result], tolerance: float, *, deployed: bool, uncertain: bool
+) -> dict[Key, Row]:
+    """Compare the first result, which came back, with the others, by client and outcome."""
+    shared = (*_SHARED, Layer.WAF) if deployed else _SHARED
+    refusing = {
+        _folded(layer, deployed)
+        for one in results[1:]
+        for layer in one.total.refused
+        if layer in shared
+    }
+    # From the first shared layer that refuses on, which client is refused is not certain.
+    contended = min(refusing, default=len(OUTCOMES))
+    rows: dict[Key, Row] = {}
+    several = len(results[0].clients) > 1
+    for clients in zip(*(clients_of(one) for one in results), strict=True):
+        name = clients[0][0]
+        came, *model = (_counts(client, deployed) for _, client in clients)
+        for code, row in _compare(came, np.stack(model), tolerance).items():
+            certain = contended == len(OUTCOMES) or 0 < code < contended
+            if several and name != ALL_CLIENTS and not certain:
+                row = row._replace(verdict=None)
+            elif uncertain:
+                row = row._replace(verdict=Verdict.UNCLEAR)
+            rows[name, OUTCOMES[code]] = row
+    return rows
+
+
+def _folded(layer: Layer, deployed: bool) -> int:
+    """Return the code of a layer, or of the one that stands for it in AWS's answers."""
+    return CODES[_SAME_ANSWER[0] if deployed and layer in _SAME_ANSWER else layer]
+
+
+def _counts(client: ClientResult, deployed: bool) -> Ints:
+    counts = np.zeros(len(OUTCOMES), np.int64)
+    counts[0] = client.admitted
+    for layer, number in client.refused.items():
+        counts[_folded(layer, deployed)] += number
+    return counts
+
+
+def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
+    """Compare what came back from one client with what the engine says, by code of outcome.
+
+    A limit that is off by the tolerance lets that share of its requests more, or fewer, through,
+    which the layers behind it then decide. So each count may be off by the tolerance of the largest
+    number that a layer up to its own lets through.
+
+    Args:
+        came: requests by outcome.
+        model: the same for each moment at which the engine may have decided.
+        tolerance: share by which a limit may be off.
+    """
+    low, high = model.min(axis=0), model.max(axis=0)
+    refuses = (came + high > 0) & (np.arange(len(came)) > 0)
+    passed = model[0].sum() - np.cumsum(np.where(refuses, model[0], 0))
+    margins = tolerance * np.maximum.accumulate(np.where(refuses, passed, 0))
+    margins[0] = max(tolerance * model[0][0], margins[-1])
+    margins = np.maximum(margins, 1.0)
+    rows = {}
+    for code in [0, *np.flatnonzero(refuses).tolist()]:
+        verdict = Verdict.AGREES
+        if not low[code] - margins[code] <= came[code] <= high[code] + margins[code]:
+            verdict = Verdict.OFF
+        elif abs(model[0][code] - model[1][code]) > _TOO_FAR_APART * margins[code]:
+            verdict = Verdict.UNCLEAR
+        rows[code] = Row(int(low[code]), int(high[code]), verdict)
+    return rows
+
+
+def _held_up(sent: Floats, late: Floats, answered: Floats) -> str:
+    """Return why requests left late or waited; empty when they did not."""
+    waiting = np.arange(1, len(sent) + 1) - np.searchsorted(np.sort(answered), sent)
+    if waiting.max(initial=0) >= _MANY_WAITING:
+        return f"the target let {waiting.max():,} requests wait at a time."
+    latest = float(np.percentile(late, 95)) if len(late) else 0.0
+    if latest > _LATE_SECONDS:
+        return (
+            f"the generator sent requests up to {latest:.1f} s late: the generator, not the "
+            f"target, was the bottleneck. Several machines can send together (--workers)."
+        )
+    return ""

@@ -1,0 +1,88 @@
+"""Options that `simulate` and `load` share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from throttling.simulation.traffic import Arrivals
+from tools.traffic.derived import PROFILES
+from tools.traffic.profiles import parse_client, parse_duration
+
+_CHARTS: Final = (".png", ".svg", ".html")
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that parses an option with a function that may raise a ValueError."""
+
+    def callback(_: click.Context, __: click.Parameter, value: Any) -> Any:  # noqa: ANN401
+        try:
+            if isinstance(value, tuple):
+                return tuple(parse(one) for one in value)
+            return None if value is None else parse(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.") from None
+
+    return callback
+
+
+def _chart_path(text: str) -> Path:
+    """Return a path that can be written, so that a run is not lost at its end."""
+    path = Path(text)
+    if path.suffix not in _CHARTS:
+        raise ValueError(f"{text!r} is not a chart; allowed are {', '.join(_CHARTS)}")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise ValueError(f"{text!r} cannot be written")
+    return path
+
+
+def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
+    """Add the options of the traffic to a command, which takes one profile or several."""
+    options = (
+        click.option(
+            "--profile",
+            "profiles" if several else "profile",
+            multiple=several,
+            metavar="NAME|FILE",
+            help=f"Traffic that is derived from the limits ({', '.join(PROFILES)}), or that a "
+            f"YAML file describes.{' May be repeated.' if several else ''}",
+        ),
+        click.option(
+            "--client",
+            "clients",
+            multiple=True,
+            callback=parsed(parse_client),
+            metavar="PLAN/CLIENT=600rps,ips=3,for=10m,at=0s",
+            help="Requests of one client: rate, number of addresses, duration and start. no-key "
+            "stands for requests without a valid API key. May be repeated; adds to a profile.",
+        ),
+        click.option(
+            "--arrivals",
+            type=click.Choice(Arrivals, case_sensitive=False),
+            help="How the requests of a rate are spread; poisson unless a profile says otherwise.",
+        ),
+        click.option("--seed", type=click.IntRange(min=0), help="Of poisson arrivals."),
+        click.option(
+            "--waf-lag",
+            "waf_lag_seconds",
+            callback=parsed(parse_duration),
+            metavar="TIME",
+            help="How far the web ACL lags behind the requests; 0s, or 30s for a deployed stack.",
+        ),
+        click.option(
+            "--chart",
+            callback=parsed(_chart_path),
+            metavar="FILE",
+            help="Draw the requests over time (.png, .svg, .html).",
+        ),
+    )
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
