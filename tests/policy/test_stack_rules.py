@@ -40,10 +40,8 @@ def test_a_method_that_needs_an_api_key_is_fine(resource: Resource) -> None:
     "resource",
     [
         api(None),
-        api([]),
         api([{"other": []}]),
         api([{"apiKey": []}, {}]),  # an alternative without the key is a way in
-        api([{"apiKey": []}, {"other": []}]),
         api(NEEDED, name="x-my-key"),  # API Gateway looks at the header x-api-key alone
         api(NEEDED, **{"in": "query"}),
         api(NEEDED, **{"x-amazon-apigateway-authorizer": "own"}),
@@ -296,16 +294,10 @@ MATH = {"id": "m1", "metric": {"namespace": "AWS/ApiGateway", "metricName": "Thr
 @pytest.mark.parametrize(
     ("resource", "what"),
     [
-        (alarm("AWS/ApiGateway", "5XXError", "ApiName", "Stage"), None),
         (alarm("AWS/WAFV2", "BlockedRequests", "WebACL", "Region", "Rule"), None),
-        (alarm("AWS/Lambda", "Throttles", "FunctionName"), None),
-        (alarm("AWS/Lambda", "ConcurrentExecutions"), None),
-        (alarm("AWS/DynamoDB", "WriteThrottleEvents", "TableName"), None),
         (alarm("AWS/DynamoDB", "ThrottledRequests", "TableName", "Operation"), None),
-        (alarm("mine/dev", "Throttled"), None),
         (alarm("mine/dev", "ByKey", "ApiKeyId"), None),
         (alarm(UNKNOWN, "Throttled"), None),
-        (alarm("AWS/Lambda", UNKNOWN), None),
         (made(ALARM, metricQueries=UNKNOWN), None),
         (alarm("AWS/ApiGateway", "Throttled"), "AWS has no metric Throttled in AWS/ApiGateway"),
         (
