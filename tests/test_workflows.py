@@ -1,7 +1,6 @@
 """The workflows: valid, pinned, with least permissions, and safe with pull requests from forks."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,6 @@ def jobs(name: str) -> dict[str, dict[str, Any]]:
 
 def commands(job: dict[str, Any]) -> list[str]:
     return [step["run"] for step in job["steps"] if "run" in step]
-
-
-def test_the_workflows_are_there() -> None:
-    assert set(WORKFLOWS) == {"check", "audit", "preview", "deploy"}, "make check validates them"
 
 
 def test_actions_are_pinned_by_commit_with_their_version() -> None:
@@ -72,14 +67,9 @@ def test_every_push_and_pull_request_is_checked_tested_and_compared() -> None:
     assert set(parsed("check")["on"]) == {"push", "pull_request"}
     assert {"make check", "make test"} <= set(runs)
     assert any('python -m tools diff --base "$BASE"' in run for run in runs)
-
-
-def test_a_job_that_may_comment_runs_nothing_of_the_pull_request() -> None:
-    commenting = [job for job in jobs("check").values() if "pull-requests" in job["permissions"]]
-
-    assert commenting
-    for job in commenting:
-        assert not any("uses" in step for step in job["steps"])
+    # The job that may comment runs nothing of the pull request.
+    (commenting,) = [job for job in jobs("check").values() if "pull-requests" in job["permissions"]]
+    assert not any("uses" in step for step in commenting["steps"])
 
 
 def test_all_locks_are_audited_every_day_and_when_they_change_on_each_python() -> None:
@@ -93,32 +83,8 @@ def test_all_locks_are_audited_every_day_and_when_they_change_on_each_python() -
     assert {"**/requirements*.txt", "**/requirements*.in"} <= set(audit["pull_request"]["paths"])
     assert job["strategy"]["matrix"] == jobs("check")["test"]["strategy"]["matrix"]
     assert "--require-hashes -r .github/requirements.txt" in script
-
-
-def test_a_vulnerability_in_one_lock_fails_the_audit_after_all_are_audited(tmp_path: Path) -> None:
-    (script,) = commands(jobs("audit")["vulnerabilities"])
-    for name, code in {
-        "bin/python": "",
-        ".audit/bin/pip": "",
-        ".audit/bin/pip-audit": 'echo "$@" >> asked; case "$@" in *policy*) exit 1;; esac',
-    }.items():
-        command = tmp_path / name
-        command.parent.mkdir(parents=True, exist_ok=True)
-        command.write_text(f"#!/bin/sh\n{code}\n")
-        command.chmod(0o755)
-    done = subprocess.run(
-        ["/bin/bash", "-e", "-o", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"},
-        capture_output=True,
-        check=False,
-    )
-
-    assert done.returncode == 1, done.stderr
-    assert len((tmp_path / "asked").read_text().splitlines()) == len(LOCKS)
-
-
-def test_locks_that_differ_from_what_their_in_files_ask_for_fail_the_audit() -> None:
+    # One vulnerable lock fails the audit, after all are audited.
+    assert re.search(r"\|\| found=1\ndone\nexit \$found$", script)
     assert commands(jobs("audit")["locks"]) == ["make lock", "git diff --exit-code"]
 
 
@@ -134,29 +100,24 @@ def test_a_lock_holds_versions_with_hashes_and_no_addresses(lock: Path) -> None:
         )
 
 
-def test_previews_are_for_pull_requests_of_this_repository() -> None:
+def test_every_stack_is_previewed_for_pull_requests_of_this_repository() -> None:
     (job,) = jobs("preview").values()
 
     assert set(parsed("preview")["on"]) == {"pull_request"}
     assert "github.event.pull_request.head.repo.full_name == github.repository" in job["if"]
+    assert job["strategy"]["matrix"]["stack"] == stack_names(ROOT)
 
 
 def test_deployments_start_by_hand_need_a_preview_and_are_never_cancelled() -> None:
     deploy = jobs("deploy")
 
-    assert set(parsed("deploy")["on"]) == {"workflow_dispatch"}
+    (start,) = parsed("deploy")["on"].items()
+    assert start[0] == "workflow_dispatch"
+    assert start[1]["inputs"]["stack"]["options"] == stack_names(ROOT)
     assert "default_branch" in deploy["preview"]["if"]
     assert deploy["deploy"]["needs"] == "preview"
     assert deploy["deploy"]["environment"] == "${{ inputs.stack }}"
     assert parsed("deploy")["concurrency"]["cancel-in-progress"] == "false"
-
-
-def test_every_stack_is_previewed_and_can_be_deployed() -> None:
-    stacks = stack_names(ROOT)
-    (preview,) = jobs("preview").values()
-
-    assert preview["strategy"]["matrix"]["stack"] == stacks
-    assert parsed("deploy")["on"]["workflow_dispatch"]["inputs"]["stack"]["options"] == stacks
 
 
 def test_pulumi_runs_with_the_policy_pack_and_shows_no_outputs() -> None:

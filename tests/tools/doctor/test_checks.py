@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 
 from settings import Settings
 from tests.stacks import PROJECT, settings
-from tests.tools.doctor.moto_account import REGION, MotoAccount
+from tests.tools.doctor.conftest import REGION, MotoAccount
 from tools.doctor import edge_checks, stack_checks
 from tools.doctor.account import Account
 from tools.doctor.answer import Answer
@@ -67,7 +67,6 @@ RESERVATION = "function.reservedConcurrency"
         (199, 199, "problem", 99, 99),
         (1000, 150, "problem", 50, 50),
         (50, 50, "problem", 0, "none"),
-        (10, 10, "problem", 0, "none"),
     ],
 )
 def test_a_reservation_leaves_a_hundred_executions_to_others(
@@ -132,7 +131,6 @@ def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
             "4 needed; others have 0 of 10,000.",
         ),
         ({"waf": {"enabled": False}}, "web ACL capacity", "ok", "The stack has no web ACL."),
-        ({"waf": {"enabled": False}}, "web ACL association", "ok", "The stack has no web ACL."),
     ],
 )
 def test_the_stacks_settings_are_compared_with_the_account(
@@ -267,22 +265,9 @@ def test_the_rules_that_are_counted_are_the_stacks(account: MotoAccount) -> None
     group = "AWSManagedRulesCommonRuleSet"
     stack = settings("prod", waf={"managedRuleGroups": [group], "aggregateBy": "FORWARDED_IP"})
 
-    assert [rule["Statement"] for rule in edge_checks.waf_rules(stack)] == [
-        {
-            "RateBasedStatement": {
-                "Limit": 2000,
-                "EvaluationWindowSec": 300,
-                "AggregateKeyType": "FORWARDED_IP",
-                "ForwardedIPConfig": {
-                    "HeaderName": "X-Forwarded-For",
-                    "FallbackBehavior": "MATCH",
-                },
-            }
-        },
-        {"ManagedRuleGroupStatement": {"VendorName": "AWS", "Name": group}},
-    ]
     # botocore compares the rules with WAF's own model before it sends them.
     found = answer(account, "web ACL capacity", stack)
+
     assert found.meaning == "Its rules use 702 of 5,000 capacity units."
 
 
