@@ -28,26 +28,21 @@ ENVIRONMENT = {
 }
 
 
-def _enter_lambda(patch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="package", autouse=True)
+def lambda_environment() -> Iterator[None]:
     """Set the variables that Lambda sets, and remove those of the developer's own account."""
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
-        patch.delenv(name, raising=False)
-    for name, value in ENVIRONMENT.items():
-        patch.setenv(name, value)
-
-
-@pytest.fixture(autouse=True)
-def lambda_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test runs with Lambda's variables."""
-    _enter_lambda(monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def app() -> ModuleType:
-    """handler.app, which needs its variables while it is imported."""
     with pytest.MonkeyPatch.context() as patch:
-        _enter_lambda(patch)
-        return import_module("handler.app")
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
+            patch.delenv(name, raising=False)
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="package")
+def app(lambda_environment: None) -> ModuleType:
+    """handler.app, which needs its variables while it is imported."""
+    return import_module("handler.app")
 
 
 class Memory:
@@ -76,11 +71,6 @@ class Handled(NamedTuple):
         return status
 
     @property
-    def message(self) -> str:
-        message: str = json.loads(self.response["body"])["message"]
-        return message
-
-    @property
     def log(self) -> dict[str, Any]:
         """The event's log line; there must be exactly one."""
         (line,) = self.output.splitlines(keepends=True)
@@ -92,7 +82,7 @@ class Handled(NamedTuple):
 Caller = Callable[..., Handled]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def call(app: ModuleType) -> Caller:
     """Handle one event, with a table in memory unless another is given."""
 
