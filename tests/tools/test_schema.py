@@ -75,20 +75,6 @@ def test_the_stack_files_name_the_schema_and_fit_it(root: Path) -> None:
         assert root == FIXTURES or first == f"# yaml-language-server: $schema={SCHEMA}"
 
 
-UNITS = re.compile(
-    "requests?|second|millisecond|MB|KB|WCU|percent|zone|days|numbers|writes|responses", re.I
-)
-
-
-def test_every_setting_has_a_description_and_what_is_optional_a_default() -> None:
-    for path, node in leaves(json_schema(Config)):
-        if path.endswith("[]"):
-            continue  # an item of a setting
-        assert node["description"].endswith("."), path
-        numeric = "minimum" in json.dumps(node) or node.get("type") == "integer"
-        assert not numeric or UNITS.search(node["description"]), f"{path} has no unit"
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -132,11 +118,17 @@ def test_what_does_not_fit_the_program_refuses_too(tree: Tree, forms: bool) -> N
     assert fits(tree)
 
 
-def test_the_table_has_a_row_for_every_setting() -> None:
+UNITS = re.compile("request|second|MB|KB|WCU|percent|zone|days|numbers|writes|responses", re.I)
+
+
+def test_the_table_describes_every_setting_with_its_unit() -> None:
     rows = re.findall(r"^\| `([^`]+)` \| (.+) \| (.+) \| (.*) \|$", settings_table(PROJECT), re.M)
     names = [name for name, *_ in rows]
     assert len(names) == len(set(names))
     found = {re.sub(r"\.<name>", "[]", name) for name in names}
+    for _, what, allowed, _ in rows:
+        assert what.endswith(".")
+        assert "number" not in allowed or UNITS.search(what), f"{what} has no unit"
     for path, node in leaves(json_schema(Config)):
         name = path.removeprefix(".")
         known = {name, re.sub(r"(\[\])+$", "", name)} & found
