@@ -122,12 +122,6 @@ class LoopbackTable(socketserver.ThreadingTCPServer):
         """Close at once; the inherited method would shut the connection down in order first."""
         self.close_request(request)
 
-    @property
-    def items(self) -> dict[str, Any]:
-        """The table's items by id, if it stored all that it was asked to."""
-        items = [json.loads(request)["Item"] for request in self.requests]
-        return {item["id"]["S"]: item for item in items}
-
 
 def answer(status: int, body: str = "{}", **headers: str) -> bytes:
     """An HTTP response; names of headers are given with underscores."""
