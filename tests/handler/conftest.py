@@ -28,21 +28,26 @@ ENVIRONMENT = {
 }
 
 
-@pytest.fixture(scope="package", autouse=True)
-def lambda_environment() -> Iterator[None]:
+def _enter_lambda(patch: pytest.MonkeyPatch) -> None:
     """Set the variables that Lambda sets, and remove those of the developer's own account."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
-            patch.delenv(name, raising=False)
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        yield
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
+        patch.delenv(name, raising=False)
+    for name, value in ENVIRONMENT.items():
+        patch.setenv(name, value)
 
 
-@pytest.fixture(scope="package")
-def app(lambda_environment: None) -> ModuleType:
+@pytest.fixture(autouse=True)
+def lambda_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs with Lambda's variables."""
+    _enter_lambda(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def app() -> ModuleType:
     """handler.app, which needs its variables while it is imported."""
-    return import_module("handler.app")
+    with pytest.MonkeyPatch.context() as patch:
+        _enter_lambda(patch)
+        return import_module("handler.app")
 
 
 class Memory:
@@ -82,7 +87,7 @@ class Handled(NamedTuple):
 Caller = Callable[..., Handled]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def call(app: ModuleType) -> Caller:
     """Handle one event, with a table in memory unless another is given."""
 
