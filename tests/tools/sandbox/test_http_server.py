@@ -174,7 +174,7 @@ def test_trailers_are_no_headers() -> None:
         sent = CHUNKED + GOOD_CHUNKS[:-2] + b"x-api-key: key\r\n\r\n"
         assert await server.statuses(sent) == [200]
         (request,) = server.requests
-        assert request.header("x-api-key") is None
+        assert "x-api-key" not in request.header
 
     served(test)
 
@@ -319,7 +319,7 @@ def test_headers_and_paths_arrive_as_they_were_sent() -> None:
         (request,) = server.requests
         assert (request.path[:3], request.query, request.peer) == ("/aA", "x=%20", "127.0.0.1")
         assert request.headers == [("host", "h"), ("x-b", "é"), ("x-b", "2")]
-        assert request.header("x-b") == "2"
+        assert request.header["x-b"] == "2"
 
     served(test)
 
