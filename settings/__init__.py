@@ -1,7 +1,13 @@
 """The config of a stack: its settings, what is refused, and the files it is read from."""
 
 from settings.errors import SettingsError, UserError
-from settings.files import StackConfig, project_root, read_stack, stack_names
+from settings.files import (
+    StackConfig,
+    check_stack_name,
+    project_root,
+    read_stack,
+    stack_names,
+)
 from settings.parse import parse_settings
 from settings.schema import Settings
 from settings.stacks import load_stack
@@ -11,6 +17,7 @@ __all__ = [
     "SettingsError",
     "StackConfig",
     "UserError",
+    "check_stack_name",
     "load_stack",
     "parse_settings",
     "project_root",

@@ -63,7 +63,8 @@ class _EngineLoader(yaml.SafeLoader):
             raise _refusal("it contains itself, or its aliases make it too large", node)
         return node
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401  untyped
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag == _PLAIN:
@@ -72,7 +73,7 @@ class _EngineLoader(yaml.SafeLoader):
                 if key.value in seen:
                     raise _refusal(f"the key {key.value!r} comes twice", key)
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 # A config has no other types of YAML, such as sets and bytes.
@@ -109,11 +110,11 @@ def _plain(text: str) -> object:
     try:
         if day := re.fullmatch("([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})", text):
             return f"{date(*map(int, day.groups()))} 00:00:00 +0000 UTC"
-        return (
-            _number(text.replace("_", "")) if re.fullmatch(r"[+-]?\.?[0-9][!-~]*", text) else text
-        )
+        if re.fullmatch(r"[+-]?\.?[0-9][!-~]*", text):
+            return _number(text.replace("_", ""))
     except ValueError:
-        return text
+        pass  # it only looks like one
+    return text
 
 
 def _number(text: str) -> int | float:
@@ -216,8 +217,6 @@ def _project(root: Path) -> dict[str, Any]:
     project = _mapping(root / "Pulumi.yaml", "run this in the project's folder")
     if not isinstance(project.get("name"), str):
         raise StackFileError(f"{root / 'Pulumi.yaml'} has no `name`.")
-    if isinstance(project.get("config"), str):  # the old form
-        project["stackConfigDir"] = project.pop("config")
     return project
 
 

@@ -21,9 +21,15 @@ def _text_form(pattern: str, read: Callable[[str], object]) -> BeforeValidator:
     return BeforeValidator(convert)
 
 
+def _whole(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError  # Python takes True for 1
+    return int(value) if isinstance(value, str) and re.fullmatch(DIGITS, value) else value
+
+
 DIGITS: Final = "-?[0-9]{1,18}"
 DECIMAL: Final = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
-WHOLE: Final = _text_form(DIGITS, int)
+WHOLE: Final = BeforeValidator(_whole)
 NO_LIMIT: Final = _text_form("none", lambda _: None)
 """Stands for no limit, where a setting allows None."""
 

@@ -78,8 +78,8 @@ def allowed(node: Node) -> str:
         case {"properties": settings}:
             return "a mapping of " + ", ".join(settings)
         case {"type": "array", "items": item}:
-            return f"a list{' of at least one' * ('minItems' in node)}, each {allowed(item)}"
+            return f"a list{' of at least one item' * ('minItems' in node)}, each {allowed(item)}"
         case {"type": "object"}:
-            return f"a mapping{' of at least one' * ('minProperties' in node)}"
+            return f"a mapping{' of at least one item' * ('minProperties' in node)}"
     others = {"boolean": "true or false", "null": "none"}
     return others.get(str(node.get("type")), "text")

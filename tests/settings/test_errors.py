@@ -161,12 +161,51 @@ def test_what_an_error_says_is_allowed_is_accepted(key: str) -> None:
         parsed(tree)
 
 
+LOOSE: dict[str, list[object]] = {
+    "a whole number": [
+        " 5",
+        "5 ",
+        "1_0",
+        "+5",
+        "5.0",
+        5.0,
+        True,
+        "0x5",
+        "\uff15",
+        [5],
+        None,
+        "1" * 19,
+    ],
+    "a number": [" 5", "1_0", "+5", "5.", ".5", "inf", "nan", True, "0x5", [5], None, float("inf")],
+    SWITCH: ["True", "yes", 1, 0, "1", " true", "", None],
+    "one of": ["", "none", None, 1.5, True, ["DAY"]],
+    "text": [True, 1.5, None, ["a"], ""],
+}
+"""Texts and values that pydantic, Python or people may take for one of these."""
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_nothing_looser_than_the_two_written_forms_is_accepted(key: str) -> None:
+    words = VALUES[key][0]
+    for value in next((LOOSE[kind] for kind in LOOSE if words.startswith(kind)), LOOSE["text"]):
+        if ("or none" in words and value is None) or (key == "stageName" and value):
+            continue  # which is accepted, as at the top level everything is text
+        tree: Any = changed(f"{key} {next(iter(VALUES[key][1]))}")
+        *above, last = parse_path(key)
+        place = tree
+        for step in above:
+            place = place[step]
+        place[last] = value
+        assert f"  {PROJECT}:{key}: " in refusal(tree), value
+
+
 def with_plan(**changes: Any) -> Tree:  # noqa: ANN401
     """Return GOOD with another plan that has these settings."""
     return {**GOOD, "usagePlans": {**GOOD["usagePlans"], "trial": {**PLAN, **changes}}}
 
 
 METHODS = {"POST /data": {"rateLimit": 5}}
+OTHER_GROUP = "AWSManagedRulesBotControlRuleSet"  # its capacity is not known
 
 
 @pytest.mark.parametrize(
@@ -193,12 +232,14 @@ METHODS = {"POST /data": {"rateLimit": 5}}
         ),
         # Other kinds of value
         (
-            {"throttle": "50", "usagePlans": {}, "waf": {"managedRuleGroups": [5]}},
+            {"throttle": "50", "usagePlans": {}, "waf": {"managedRuleGroups": [5, OTHER_GROUP]}},
             f"""
             throttle: '50' is not allowed. Allowed: a mapping of rateLimit, burstLimit, methods.
                 rm throttle
-            usagePlans: {{}} is not allowed. Allowed: a mapping of at least one.
+            usagePlans: {{}} is not allowed. Allowed: a mapping of at least one item.
                 rm usagePlans
+            waf.managedRuleGroups[1]: '{OTHER_GROUP}' is not allowed. Allowed: {GROUP}.
+                rm 'waf.managedRuleGroups[1]'
             waf.managedRuleGroups[0]: 5 is not allowed. Allowed: {GROUP}.
                 rm 'waf.managedRuleGroups[0]'
             """,
@@ -212,8 +253,8 @@ METHODS = {"POST /data": {"rateLimit": 5}}
             usagePlans.trial.clients: 'acme' is not allowed. Allowed: a list, each {NAME}.
                 rm usagePlans.trial.clients
                 set 'usagePlans.trial.clients[0]' acme
-            usagePlans.trial.keys.default: 2 is not allowed. Allowed: a list of at least one, each \
-a whole number from 1 to 9,999.
+            usagePlans.trial.keys.default: 2 is not allowed. Allowed: a list of at least one \
+item, each a whole number from 1 to 9,999.
                 rm usagePlans.trial.keys.default
                 set 'usagePlans.trial.keys.default[0]' 2
             """,
@@ -225,8 +266,8 @@ a whole number from 1 to 9,999.
                 set usagePlans.trial.rateLimit 10
             usagePlans.trial.burstLimit: '{"7" * 58}… is not allowed. Allowed: {BURST}.
                 set usagePlans.trial.burstLimit 1000000
-            usagePlans.trial.keys.default: [] is not allowed. Allowed: a list of at least one, each\
- a whole number from 1 to 9,999.
+            usagePlans.trial.keys.default: [] is not allowed. Allowed: a list of at least one \
+item, each a whole number from 1 to 9,999.
                 rm usagePlans.trial.keys.default
             """,
         ),
@@ -315,8 +356,15 @@ Allowed: {OF_A_PLAN}
         ),
         # Keys that were set without --path
         (
-            {**GOOD, "network.cidr": "10.9.0.0/16", 'throttle.methods["POST /data"].rateLimit': 5},
+            {
+                **{**GOOD, "table.deletionProtection": "false", "network.cidr": "10.9.0.0/16"},
+                'throttle.methods["POST /data"].rateLimit': 5,
+            },
             f"""
+            ["table.deletionProtection"]: is not a setting (did you mean table.deletionProtection?\
+). {SECTIONS}
+                rm '["table.deletionProtection"]'
+                set table.deletionProtection false
             ["network.cidr"]: is not a setting (did you mean network.cidr?). {SECTIONS}
                 rm '["network.cidr"]'
                 set network.cidr 10.9.0.0/16
@@ -548,7 +596,8 @@ def test_a_vendor_that_waf_does_not_take_is_refused(vendor: str) -> None:
     ],
 )
 def test_another_text_than_a_region_is_refused(region: str, fix: str) -> None:
-    title, problem, command = refusal({}, region=region).split("\n")
+    contradiction = changed("usagePlans.basic.rateLimit 51")  # which waits
+    title, problem, command = refusal(contradiction, region=region).split("\n")
     assert title == "1 problem in the config of stack dev; nothing was changed."
     assert problem.startswith("  aws:region: ")
     assert problem.endswith(" is not allowed. Allowed: the name of a Region.")

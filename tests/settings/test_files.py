@@ -115,6 +115,9 @@ def test_a_value_is_the_one_that_the_engine_reads(
         ("config: {a: &a {b: 1, c: 2}, d: {<<: *a, c: 3}}", {
             "a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}
         }),
+        ("b: &b {x: 0}\nconfig: {p: {q: &q {<<: *b, x: 1}}, d: {<<: *q, c: 3}}", {
+            "p": {"q": {"x": 1}}, "d": {"x": 1, "c": 3}
+        }),
         ("config: {<<: {fixture-api:a: 1}}", {"a": "1"}),
         ("config: {a: 1, fixture-api:config:b: 2, x:c: 3}", {"a": "1", "b": "2", "x:c": "3"}),
         ("\ufeffconfig: {a: 1}", {"a": "1"}),
@@ -191,10 +194,9 @@ def test_the_project_is_the_nearest_folder_with_a_pulumi_yaml(
     assert load_stack("dev").stage_name == "x"
 
 
-@pytest.mark.parametrize("setting", ["stackConfigDir: ./stacks", "config: stacks"])
-def test_stack_files_may_be_in_a_folder_of_their_own(tmp_path: Path, setting: str) -> None:
+def test_stack_files_may_be_in_a_folder_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "stacks").mkdir()
-    (tmp_path / "Pulumi.yaml").write_text(f"name: api\n{setting}\n")
+    (tmp_path / "Pulumi.yaml").write_text("name: api\nstackConfigDir: ./stacks\n")
     (tmp_path / "stacks" / "Pulumi.dev.yaml").write_text("config: {a: 1}\n")
     assert stack_names(tmp_path) == ["dev"]
     assert read_stack("dev", tmp_path).values == {"api:a": "1"}

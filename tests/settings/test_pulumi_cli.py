@@ -57,13 +57,13 @@ def write(folder: Path, name: str, there: str | None) -> None:
 
 
 def test_values_are_read_as_the_engine_reads_them(pulumi: Pulumi, tmp_path: Path) -> None:
-    told_apart = [written for written, _ in VALUES if written not in (".inf", ".nan")]
-    lines = [f"  a{index}: [{written or '~'}]\n" for index, written in enumerate(told_apart)]
+    known = [written for written, _ in VALUES if written not in (".inf", ".nan")]
+    lines = [f"  a{index}: [{written or '~'}]\n" for index, written in enumerate(known)]
     with (tmp_path / "Pulumi.dev.yaml").open("a") as file:
         file.write("config:\n" + "".join(lines))
     engine = json.loads(pulumi("config", "--json", "--stack", "dev").stdout)
     ours = read_stack("dev", tmp_path).values
-    for index, written in enumerate(told_apart):
+    for index, written in enumerate(known):
         key = f"{PROJECT}:a{index}"
         [expected], [found] = engine[key]["objectValue"], json.loads(ours[key])
         assert found == pytest.approx(expected) if isinstance(found, int) else found == expected, (

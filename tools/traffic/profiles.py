@@ -92,35 +92,8 @@ def read_profile(
         seed=given.seed if seed is None else seed,
         start=start or given.start,
     )
-    check_traffic(traffic, settings)
+    _check(traffic, settings)
     return Profile(name=profile.name, traffic=traffic, body_bytes=profile.body_bytes)
-
-
-def check_traffic(traffic: Traffic, settings: Settings) -> None:
-    """Check that there is something to send, and that the stack has the clients who send it.
-
-    Raises:
-        UserError: when that is not so.
-    """
-    plans = settings.limits().usage_plans
-    known = [Client(plan, client) for plan in plans for client in plans[plan].clients]
-    for client in traffic.clients:
-        if client and client not in known:
-            raise UserError(
-                f"Stack {settings.stack} has no client {client}; allowed: "
-                f"{', '.join(map(str, known))}, and {NO_KEY} for requests without a valid API key."
-            )
-    requests = traffic.expected_requests
-    if not requests:
-        raise UserError(
-            "There is no traffic. Give --client premium/default=600rps,ips=3,for=10m, or a "
-            "--profile that tests a limit of this stack."
-        )
-    if requests > _MAX_REQUESTS or traffic.seconds > _MAX_SECONDS:
-        raise UserError(
-            f"{requests:,.0f} requests in {traffic.seconds / 86_400:,.0f} days are too much; "
-            f"allowed: {_MAX_REQUESTS:,} in {_MAX_SECONDS // 86_400} days."
-        )
 
 
 def parse_duration(text: str) -> float:
@@ -185,6 +158,29 @@ def parse_profile(text: str, name: str = "") -> Profile:
         start=file.start,
     )
     return Profile(name=name, traffic=traffic, body_bytes=file.bytes)
+
+
+def _check(traffic: Traffic, settings: Settings) -> None:
+    """Raise a UserError when there is nothing to send, or the stack does not have a client."""
+    plans = settings.limits().usage_plans
+    known = [Client(plan, client) for plan in plans for client in plans[plan].clients]
+    for client in traffic.clients:
+        if client and client not in known:
+            raise UserError(
+                f"Stack {settings.stack} has no client {client}; allowed: "
+                f"{', '.join(map(str, known))}, and {NO_KEY} for requests without a valid API key."
+            )
+    requests = traffic.expected_requests
+    if not requests:
+        raise UserError(
+            "There is no traffic. Give --client premium/default=600rps,ips=3,for=10m, or a "
+            "--profile that tests a limit of this stack."
+        )
+    if requests > _MAX_REQUESTS or traffic.seconds > _MAX_SECONDS:
+        raise UserError(
+            f"{requests:,.0f} requests in {traffic.seconds / 86_400:,.0f} days are too much; "
+            f"allowed: {_MAX_REQUESTS:,} in {_MAX_SECONDS // 86_400} days."
+        )
 
 
 def _quantity(

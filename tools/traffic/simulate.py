@@ -16,7 +16,7 @@ from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
 from tools.cli import console, format_option, print_json
 from tools.traffic.options import parsed, traffic_options
-from tools.traffic.profiles import check_traffic, parse_start, read_profile
+from tools.traffic.profiles import parse_start, read_profile
 from tools.traffic.report import (
     BEST_EFFORT,
     Key,
@@ -73,7 +73,6 @@ def simulate(
     stacks.append(load_stack(stack, changes))
     lag = waf_lag_seconds or choices.WAF_LAG_SECONDS
     traffic = read_profile(profile, stacks[0], waf_lag_seconds=lag, **traffic_options).traffic
-    check_traffic(traffic, stacks[-1])
     results = [_simulated(one, traffic, lag) for one in stacks]
     before, result = results[0], results[-1]
     title = f"{stack} with {', '.join(changes)}" if changes else stack

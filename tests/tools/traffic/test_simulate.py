@@ -122,6 +122,16 @@ def test_a_comparison_sends_both_the_same_derived_traffic(capsys: Capture) -> No
     assert not after["refused"]
 
 
+def test_a_client_that_a_change_takes_away_has_no_valid_key_after_it(capsys: Capture) -> None:
+    change = ["--set", "usagePlans.premium.clients[0]=other", "--compare"]
+    result = json_of(
+        ["--client", "premium/default=1rps,for=9s", "--arrivals", "even", *change], capsys
+    )
+    before, after = (result[key]["simulation"]["clients"][0] for key in ("before", "after"))
+    assert (before["admitted"], after["admitted"]) == (9, 0)
+    assert list(after["refused"]) == ["api-key"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

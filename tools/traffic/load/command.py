@@ -219,9 +219,9 @@ def _send(job: dict[str, Any], profile: Profile) -> tuple[datetime, list[Sample]
             task = progress.add_task(profile.name, total=total)
             while len(samples) < total:
                 said = next(news)
-                if said:
+                if said.get("start"):
                     start = datetime.fromtimestamp(said["start"], UTC)
-                    samples += [Sample(*values) for values in said["samples"]]
+                samples += [Sample(*values) for values in said.get("samples", ())]
                 progress.update(task, completed=len(samples))
                 silent = len(samples) >= min(_LOST_AT_FIRST, total)
                 if silent and not any(one.status for one in samples):

@@ -43,12 +43,10 @@ def generate(job: dict[str, Any], seconds: float) -> Generator[dict[str, Any], N
         UserError: when Locust does not start, or ends before all requests are answered.
     """
     ours, theirs = socket.socketpair()
-    # Settings of the environment must not change a run.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LOCUST_", "PYTHON"))}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603  our own module
             [sys.executable, "-P", "-m", "tools.traffic.load.locustfile", str(theirs.fileno())],
-            env={**environment, "PYTHONPATH": str(_CODE)},
+            env=os.environ | {"PYTHONPATH": str(_CODE)},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -6,8 +6,8 @@ A request leaves when it is due, in a greenlet of its own, whatever happens to t
 caller that waited for answers would slow down with the target and never send more than it takes.
 """
 
+import contextlib
 import json
-import os
 import socket
 import sys
 import time
@@ -84,9 +84,9 @@ class Caller(FastHttpUser):
 
 
 def run(channel: socket.socket) -> None:
-    """Send what the channel asks for, and report what comes back, until the channel closes.
+    """Send what the channel asks for, and report what comes back, until the channel breaks.
 
-    It closes when the process at the other end has all answers, or ends in any other way.
+    It breaks when the process at the other end has all answers, or ends in any other way.
     """
     job = json.loads(channel.makefile("rb").readline())
     environment = Environment(user_classes=[Caller], events=events)
@@ -96,32 +96,35 @@ def run(channel: socket.socket) -> None:
         if workers
         else environment.create_local_runner()
     )
-    gevent.spawn(_end_with_channel, channel, runner)
     if workers:
         runner.register_message("samples", _keep)
-        while len(runner.clients.ready) < workers:
-            gevent.sleep(0.1)
-    start = time.time() + job["pause_seconds"]
-    senders = [worker.id for worker in runner.clients.ready] if workers else [None]
+    start = 0.0
+    with contextlib.suppress(OSError):
+        while True:
+            if not start and (not workers or len(runner.clients.ready) >= workers):
+                start = _start(runner, job)
+            channel.sendall(json.dumps({"start": start, "samples": _take()}).encode() + b"\n")
+            gevent.sleep(_REPORT_SECONDS)
+    runner.quit()
+
+
+def _start(runner: Any, job: dict[str, Any]) -> float:  # noqa: ANN401  untyped
+    """Give every sender its share, and return when they start, in POSIX seconds."""
+    start: float = time.time() + job["pause_seconds"]
+    senders = [worker.id for worker in runner.clients.ready] if job["workers"] else [""]
     for index, sender in enumerate(senders):
-        requests = job["requests"][index :: len(senders)]
-        share = {"start": start, "url": job["url"], "keys": job["keys"], "requests": requests}
+        share = {
+            "start": start,
+            "url": job["url"],
+            "keys": job["keys"],
+            "requests": job["requests"][index :: len(senders)],
+        }
         if sender:
             runner.send_message("share", share, sender)
         else:
             shares.put(share)
     runner.start(len(senders), spawn_rate=len(senders))
-    while True:
-        channel.sendall(json.dumps({"start": start, "samples": _take()}).encode() + b"\n")
-        gevent.sleep(_REPORT_SECONDS)
-
-
-def _end_with_channel(channel: socket.socket, runner: Any) -> None:  # noqa: ANN401  untyped
-    try:
-        channel.recv(1)
-        runner.quit()
-    finally:
-        os._exit(0)
+    return start
 
 
 def _keep(environment: Environment, msg: Any, **_: object) -> None:  # noqa: ANN401  untyped
