@@ -65,8 +65,9 @@ class Served:
             yield self
         finally:
             self.may_answer.set()
-            await self.server.finish(30)
-            await serving
+            await self.server.finish(10)
+            serving.cancel()  # of a server whose requests do not end
+            await asyncio.wait([serving])
 
 
 class Caller:
@@ -78,11 +79,14 @@ class Caller:
     async def rest(self) -> bytes:
         """Return what comes until the server closes the connection."""
         received = b""
-        with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(30):
+        try:
+            async with asyncio.timeout(20):
                 while more := await self.reader.read(1 << 20):
                     received += more
-        self.writer.close()
+        except ConnectionError:
+            pass
+        finally:
+            self.writer.close()
         return received
 
 
