@@ -22,7 +22,7 @@ from tests.throttling.examples import (
 from throttling import Client, Layer, Limits, Period, Quota, Throttle
 from throttling.simulation.engine import CODES
 from throttling.simulation.simulator import Result, run, simulate
-from throttling.simulation.traffic import Block, Source, Traffic
+from throttling.simulation.traffic import Block, Phase, Source, Traffic
 
 
 def result_of(limits: Limits, traffic: Traffic, *, lag: float = 0.0) -> Result:
@@ -79,6 +79,18 @@ def test_a_quota_is_renewed_at_midnight() -> None:
     (client,) = result_of(limits, traffic).clients
     assert client.quota_left == 40
     assert client.quota_renewed == datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def test_a_quota_that_is_renewed_after_the_last_request_is_whole_at_the_end() -> None:
+    pause = Phase(start_seconds=60, seconds=120, from_rps=0, to_rps=0)
+    source = steady(BASIC, 1, 60)
+    traffic = even(replace(source, phases=(*source.phases, pause)))
+    traffic = replace(traffic, start=datetime(2026, 3, 1, 23, 58, tzinfo=UTC))
+    limits = one_client(quota=Quota(limit=100, period=Period.DAY))
+    (client,) = result_of(limits, traffic).clients
+    assert client.admitted == 60
+    assert client.quota_left == 100
+    assert client.quota_renewed == datetime(2026, 3, 3, tzinfo=UTC)
 
 
 def test_requests_without_a_key_are_refused_by_the_waf_first_and_then_for_their_key() -> None:

@@ -333,6 +333,16 @@ def test_a_blocked_address_passes_again_when_its_window_is_over(deployment: Depl
     assert statuses == [403, 429, 429, 403]
 
 
+def test_a_web_acl_with_a_response_of_its_own_answers_in_json(deployment: Deployment) -> None:
+    gateway, _ = gateway_of(with_waf(deployment))
+
+    _, answer = send(gateway, request(), request())
+
+    assert answer.status == 429
+    assert header(answer, "content-type") == "application/json"
+    assert json.loads(answer.body)["message"] == "Too Many Requests"
+
+
 def test_a_web_acl_without_a_response_of_its_own_forbids(resources: Resources) -> None:
     def silent(resource: Resource) -> Resource:
         if resource.type != "aws:wafv2/webAcl:WebAcl":
