@@ -26,7 +26,7 @@ from tools.recorder.resources import Properties, Resource, Resources
 
 CODE: Final = Path(__file__).parents[2]
 """The folder of `__main__.py`."""
-_SOURCES: Final = tuple(str(CODE / name) for name in ("components", "settings", "__main__.py"))
+_SOURCES: Final = ("components", "settings", "__main__.py")
 DEFAULT_REGION: Final = "us-east-1"
 
 
@@ -107,8 +107,9 @@ def _where(error: Exception) -> str:
     """Return an exception in one line, with the innermost line of the program's own code."""
     place = ""
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith(_SOURCES):
-            place = f" ({Path(frame.filename).relative_to(CODE)}:{frame.lineno})"
+        path = Path(frame.filename)
+        if path.is_relative_to(CODE) and path.relative_to(CODE).parts[0] in _SOURCES:
+            place = f" ({path.relative_to(CODE)}:{frame.lineno})"
     return f"{type(error).__name__}: {error}{place}"
 
 

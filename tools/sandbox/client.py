@@ -1,7 +1,6 @@
 """Find the sandboxes that run on this machine, and talk to them over their admin ports."""
 
 import json
-import re
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.parse import urlencode
 
 import psutil
 
-from settings import UserError, project_root
+from settings import UserError, check_stack_name, project_root
 from tools.recorder.resources import Resources
 
 LOOPBACK: Final = "127.0.0.1"
@@ -20,8 +19,6 @@ ADDRESS_FILE: Final = "server.json"
 """Where a server writes its admin port and token, once both of its ports listen."""
 KEEP: Final = b"keep\n"
 """The command that launched a server sends it this; otherwise the server ends with the command."""
-_STACK_NAME: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
-"""What Pulumi accepts, except for names of dots only, which are folders."""
 _ANSWER_SECONDS: Final = 10.0
 _DEPLOY_SECONDS: Final = 180.0
 """Enough to read back a large table."""
@@ -132,11 +129,7 @@ def stack_folder(root: Path, stack: str) -> Path:
     Raises:
         UserError: the name cannot be a stack's, or the folder is a symbolic link.
     """
-    if not _STACK_NAME.fullmatch(stack):
-        raise UserError(
-            f"{stack!r} cannot be the name of a stack: only letters, digits, hyphens, underscores "
-            "and dots, up to 100."
-        )
+    check_stack_name(stack)
     folder = root / FOLDER / stack
     if folder.is_symlink():
         raise UserError(f"{folder} is a symbolic link. Remove it.")

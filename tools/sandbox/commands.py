@@ -28,11 +28,10 @@ from tools.sandbox.deployment import API_KEY_HEADER, read_deployment
 CODE: Final = Path(__file__).parents[2]
 
 
-def _check_endpoint(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> str | None:
+def _check_url(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     with contextlib.suppress(ValueError):
-        if value is None or (urlsplit(value).scheme in ("http", "https") and urlsplit(value).port):
+        url = urlsplit(value or "http://none")
+        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
             return value
     raise click.BadParameter(f"{value} is not a URL such as http://localhost:8000")
 
@@ -45,7 +44,7 @@ def _check_endpoint(
 @click.option(
     "--dynamodb-endpoint",
     metavar="URL",
-    callback=_check_endpoint,
+    callback=_check_url,
     help="A DynamoDB API to use instead of moto's.",
 )
 def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
@@ -78,21 +77,20 @@ def _locked(root: Path) -> Iterator[None]:
     """Keep other commands from changing a sandbox of the project meanwhile.
 
     Raises:
-        UserError: another command is at it.
+        UserError: another command is at it, or a file cannot be used.
     """
     folder = root / FOLDER
-    try:
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be used: {error.strerror}.") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UserError("Another command is changing a sandbox here; wait for it.") from None
-    finally:
-        os.close(descriptor)
+    with contextlib.ExitStack() as cleanup:
+        try:
+            folder.mkdir(exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            cleanup.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise UserError("Another command is changing a sandbox here; wait for it.") from None
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be used: {error.strerror}.") from None
 
 
 def _refuse_port_of_another_stack(root: Path, stack: str, port: int) -> None:

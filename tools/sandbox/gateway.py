@@ -213,10 +213,10 @@ def _source_address(request: Request) -> str:
     """Return the first address in X-Forwarded-For, which stands for the caller's address here."""
     forwarded = request.header.get("x-forwarded-for")
     if forwarded:
-        # Without an IPv6 scope ID, which may be any text.
-        first = forwarded.partition(",")[0].partition("%")[0].strip()
+        first = forwarded.partition(",")[0].strip()
         for family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(OSError, ValueError):
+                # Unlike ip_address, this accepts no IPv6 scope ID, which may be any text.
                 return socket.inet_ntop(family, socket.inet_pton(family, first))
     return request.peer
 

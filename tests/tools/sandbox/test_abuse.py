@@ -19,7 +19,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture(scope="module")
 def keys(project: Project) -> dict[str, str]:
-    """The API keys by plan, of a sandbox whose web ACL blocks no one."""
+    """The API keys by plan, of a sandbox without a block by the web ACL."""
     project.edit("waf.rateLimit", 1_000_000_000)
     return keys_in(project.up())
 

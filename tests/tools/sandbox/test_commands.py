@@ -31,9 +31,9 @@ def project(tmp_path: Path) -> Iterator[Project]:
         (["up", "--stack", "staging"], "There is no Pulumi.staging.yaml; stacks with a config"),
         (["status", "--stack", "staging"], "There is no Pulumi.staging.yaml; stacks with a config"),
         (["status"], "No sandbox of stack dev is running. Start it with make up."),
-        (["status", "--stack", "../x"], "cannot be the name of a stack"),
-        (["down", "--stack", ".."], "cannot be the name of a stack"),
-        (["down", "--stack", "/x"], "cannot be the name of a stack"),
+        (["status", "--stack", "../x"], "is not a stack's name"),
+        (["down", "--stack", ".."], "is not a stack's name"),
+        (["down", "--stack", "/x"], "is not a stack's name"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_clear_line(

@@ -163,28 +163,6 @@ def test_a_function_that_cannot_be_imported_is_refused_and_the_old_one_stays(
     assert project.post(key).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("program", "reason"),
-    [
-        ("import sys\nsys.exit(0)\n", "ends by sys.exit(0)"),
-        ("", "registers no resources"),
-        ("1 / 0\n", "ZeroDivisionError: division by zero (__main__.py:1)"),
-    ],
-)
-def test_a_program_that_registers_nothing_is_refused(
-    project: Project, key: str, program: str, reason: str
-) -> None:
-    main = project.code / "__main__.py"
-    good = main.read_text()
-    main.write_text(program)
-
-    error = project.refused("up", "--port", str(project.port))
-
-    main.write_text(good)
-    assert reason in error
-    assert project.post(key).status_code == 200
-
-
 @pytest.mark.skipif("sys.platform != 'linux'", reason="limits the files of a running process")
 def test_a_full_disk_refuses_a_deployment_and_costs_callers_nothing(
     project: Project, key: str
