@@ -11,6 +11,7 @@ if __package__:  # python -m policy
     sys.exit(2)
 
 from pulumi_policy import PolicyPack
-from rules.pack import policies  # type: ignore[import-not-found]  # found by the folder's path
+from rules import RULES  # type: ignore[import-not-found]  # found by the folder's path
+from rules.pack import policy  # type: ignore[import-not-found]  # found by the folder's path
 
-PolicyPack("throttled-api", policies())
+PolicyPack("throttled-api", [policy(rule) for rule in RULES])

@@ -49,8 +49,3 @@ https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
 WCU_BEFORE_EXTRA_COST: Final = 1_500
 MAX_WCU: Final = 5_000
 """Capacity units that one web ACL may use."""
-
-
-def account_throttle(region: str) -> Throttle:
-    """Return the account's default throttle in `region`."""
-    return SMALL_REGION_THROTTLE if region in SMALL_REGIONS else ACCOUNT_THROTTLE

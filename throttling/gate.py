@@ -24,7 +24,7 @@ from enum import StrEnum
 from threading import Lock
 
 from throttling import choices
-from throttling.limiters import ConcurrencyLimit, QuotaCounter, TokenBucket, WafRateRule
+from throttling.limiters import QuotaCounter, TokenBucket, WafRateRule
 from throttling.limits import Limits, Throttle, UsagePlan
 
 
@@ -91,12 +91,9 @@ class Gate:
         }
         self._methods = {method: TokenBucket(t) for method, t in limits.methods.items()}
         self._stage = _bucket(limits.stage)
-        self._concurrency = ConcurrencyLimit(limits.concurrency)
-
-    @property
-    def in_flight(self) -> int:
+        self._concurrency = limits.concurrency
+        self.in_flight = 0
         """Number of admitted requests that were not released."""
-        return self._concurrency.in_flight
 
     def quota_left(self, now: float, client: Client) -> int | None:
         """Return how many requests `client` has left in this period; None without a quota."""
@@ -148,7 +145,7 @@ class Gate:
     def release(self) -> None:
         """End one admitted request."""
         with self._lock:
-            self._concurrency.release()
+            self.in_flight -= 1
 
     def _take(self, now: float, key: _Key | None, method: str) -> Refusal | None:
         """Ask the token buckets and the function's concurrency."""
@@ -163,7 +160,10 @@ class Gate:
         ):
             if bucket and not bucket.take(now):
                 return Refusal(layer, subject)
-        return None if self._concurrency.take() else Refusal(Layer.CONCURRENCY)
+        if self._concurrency is not None and self.in_flight >= self._concurrency:
+            return Refusal(Layer.CONCURRENCY)
+        self.in_flight += 1
+        return None
 
 
 def _bucket(throttle: Throttle | None) -> TokenBucket | None:

@@ -26,16 +26,12 @@ class TokenBucket:
         self._tokens = self._burst * choices.INITIAL_FILL
         self._updated: float | None = None
 
-    def tokens(self, now: float) -> float:
-        """Return how many tokens the bucket holds at `now`."""
-        elapsed = 0.0 if self._updated is None else max(0.0, now - self._updated)
-        return min(self._burst, self._tokens + elapsed * self._rate)
-
     def take(self, now: float) -> bool:
         """Take one token. Return False, and take nothing, if there is no whole one."""
-        self._tokens = self.tokens(now)
-        if self._updated is None or now > self._updated:
-            self._updated = now
+        if self._updated is not None and now > self._updated:
+            refilled = self._tokens + (now - self._updated) * self._rate
+            self._tokens = min(self._burst, refilled)
+        self._updated = now if self._updated is None else max(now, self._updated)
         if self._tokens < 1 - choices.TOKEN_TOLERANCE:
             return False
         self._tokens -= 1
@@ -160,27 +156,3 @@ class QuotaCounter:
     def use(self) -> None:
         """Count one request in the period of the last call of `left`."""
         self._used += 1
-
-
-class ConcurrencyLimit:
-    """Lambda's reserved concurrency: the number of requests in flight, at any rate.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
-    """
-
-    __slots__ = ("_limit", "in_flight")
-
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
-        self.in_flight = 0
-
-    def take(self) -> bool:
-        """Begin one request. Return False if `limit` requests are in flight."""
-        if self._limit is not None and self.in_flight >= self._limit:
-            return False
-        self.in_flight += 1
-        return True
-
-    def release(self) -> None:
-        """End one request that `take` began."""
-        self.in_flight -= 1

@@ -13,9 +13,8 @@ from throttling.account import (
     SMALL_REGION_THROTTLE,
     SMALL_REGIONS,
     WCU_BEFORE_EXTRA_COST,
-    account_throttle,
 )
-from throttling.limits import Limits, Period
+from throttling.limits import Limits, Period, Throttle
 
 _SHORTEST_QUOTA_SECONDS: Final = 3_600
 """A quota that is used up sooner at the plan's full rate is a finding."""
@@ -76,13 +75,9 @@ def review(limits: Limits, expected: Expectations) -> list[LimitFinding]:
     Gateway's and a web ACL that is too large for AWS, so a review does not look for these.
     """
     return [
-        *_plans_above_waf(limits),
-        *_web_acl_costs_extra(expected),
-        *_quotas_too_short(limits),
-        *_plans_together_above_stage(limits),
-        *_stage_above_account(limits, expected),
-        *_concurrency_below_stage(limits, expected),
-        *_table_below_stage(limits, expected),
+        *_web_acl(limits, expected),
+        *_quotas(limits),
+        *(_of_stage(limits.stage, limits, expected) if limits.stage else ()),
     ]
 
 
@@ -90,21 +85,18 @@ def not_among(
     findings: Sequence[LimitFinding], others: Sequence[LimitFinding]
 ) -> list[LimitFinding]:
     """Return the findings that are not among the others, even with other numbers."""
-    known = {_subject(finding) for finding in others}
-    return [finding for finding in findings if _subject(finding) not in known]
+    # Without numbers, but with the digits in a name such as tier2.
+    number = re.compile(r"(?<![\w-])[0-9][0-9.,]*(?![\w-])")
+    known = {(other.path, number.sub("#", other.message)) for other in others}
+    return [one for one in findings if (one.path, number.sub("#", one.message)) not in known]
 
 
-def _subject(finding: LimitFinding) -> tuple[str, str]:
-    # Numbers are replaced, but not the digits in a name such as tier2.
-    return finding.key, re.sub(r"(?<![\w-])[0-9][0-9.,]*(?![\w-])", "#", finding.message)
-
-
-def _plans_above_waf(limits: Limits) -> Iterator[LimitFinding]:
-    if limits.waf is None:
-        return
-    allowed = limits.waf.limit / limits.waf.window_seconds
+def _web_acl(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
     for name, plan in limits.usage_plans.items():
-        if plan.throttle and plan.throttle.rate > allowed:
+        if not (limits.waf and plan.throttle):
+            continue
+        allowed = limits.waf.limit / limits.waf.window_seconds
+        if plan.throttle.rate > allowed:
             yield LimitFinding(
                 path=("waf", "rateLimit"),
                 message=(
@@ -115,9 +107,6 @@ def _plans_above_waf(limits: Limits) -> Iterator[LimitFinding]:
                 ),
                 fix=str(math.ceil(plan.throttle.rate * limits.waf.window_seconds)),
             )
-
-
-def _web_acl_costs_extra(expected: Expectations) -> Iterator[LimitFinding]:
     if expected.wcu > WCU_BEFORE_EXTRA_COST:
         yield LimitFinding(
             # Any list of groups allows that its last group is removed.
@@ -131,7 +120,7 @@ def _web_acl_costs_extra(expected: Expectations) -> Iterator[LimitFinding]:
         )
 
 
-def _quotas_too_short(limits: Limits) -> Iterator[LimitFinding]:
+def _quotas(limits: Limits) -> Iterator[LimitFinding]:
     for name, plan in limits.usage_plans.items():
         if not (plan.throttle and plan.quota):
             continue
@@ -150,34 +139,28 @@ def _quotas_too_short(limits: Limits) -> Iterator[LimitFinding]:
             )
 
 
-def _plans_together_above_stage(limits: Limits) -> Iterator[LimitFinding]:
-    if limits.stage is None:
-        return
+def _of_stage(stage: Throttle, limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
     total = math.fsum(
         plan.throttle.rate * len(plan.clients)
         for plan in limits.usage_plans.values()
         if plan.throttle
     )
-    if total > limits.stage.rate:
+    if total > stage.rate:
         yield LimitFinding(
             path=("throttle", "rateLimit"),
             message=(
                 f"all clients at their plans' full rates are {_n(total)} requests per second, "
-                f"above the stage's {_n(limits.stage.rate)}: busy clients get refusals that their "
-                f"own plan does not explain."
+                f"above the stage's {_n(stage.rate)}: busy clients get refusals that their own "
+                f"plan does not explain."
             ),
             fix=repr(total).removesuffix(".0"),
         )
-
-
-def _stage_above_account(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
-    if limits.stage is None:
-        return
-    account = account_throttle(expected.region) if expected.region else ACCOUNT_THROTTLE
+    in_small_region = expected.region in SMALL_REGIONS
+    account = SMALL_REGION_THROTTLE if in_small_region else ACCOUNT_THROTTLE
     small = SMALL_REGION_THROTTLE
     for setting, value, allowed, small_allowed, unit in (
-        ("rateLimit", limits.stage.rate, account.rate, small.rate, "requests per second"),
-        ("burstLimit", limits.stage.burst, account.burst, small.burst, "requests"),
+        ("rateLimit", stage.rate, account.rate, small.rate, "requests per second"),
+        ("burstLimit", stage.burst, account.burst, small.burst, "requests"),
     ):
         if value > allowed:
             where = f"in {expected.region}" if expected.region else "of a Region"
@@ -189,7 +172,7 @@ def _stage_above_account(limits: Limits, expected: Expectations) -> Iterator[Lim
                 ),
                 fix=f"{allowed:g}",
             )
-        elif value > small_allowed and expected.region not in SMALL_REGIONS:
+        elif value > small_allowed:
             yield LimitFinding(
                 path=("throttle", setting),
                 message=(
@@ -200,50 +183,41 @@ def _stage_above_account(limits: Limits, expected: Expectations) -> Iterator[Lim
                 fix=f"{small_allowed:g}",
                 level="info",
             )
-
-
-def _concurrency_below_stage(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
-    if limits.stage is None or limits.concurrency is None:
-        return
-    rate, reserved = limits.stage.rate, limits.concurrency
-    # Little's law: requests in flight = requests per second x seconds that each takes.
-    needed = math.ceil(rate * expected.duration_seconds)
-    if reserved < needed:
-        yield LimitFinding(
-            path=("function", "reservedConcurrency"),
-            message=(
-                f"{_n(rate)} requests per second of {_n(expected.duration_seconds * 1000)} ms keep "
-                f"{needed:,} executions busy, more than the {reserved:,} reserved: the rest get "
-                f"503."
-            ),
-            fix=str(needed),
-        )
-    fastest = reserved * REQUESTS_PER_SECOND_PER_CONCURRENCY
-    if fastest < rate:
-        yield LimitFinding(
-            path=("function", "reservedConcurrency"),
-            message=(
-                f"a function with {reserved:,} reserved executions answers at most {fastest:,} "
-                f"requests per second, however short they are, and the stage lets {_n(rate)} "
-                f"through: the rest get 503."
-            ),
-            fix=str(math.ceil(rate / REQUESTS_PER_SECOND_PER_CONCURRENCY)),
-        )
-
-
-def _table_below_stage(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
-    cap = expected.max_write_request_units
-    if limits.stage is None or cap is None:
-        return
+    rate, reserved = _n(stage.rate), limits.concurrency
+    if reserved is not None:
+        # Little's law: requests in flight = requests per second x seconds that each takes.
+        needed = math.ceil(stage.rate * expected.duration_seconds)
+        if reserved < needed:
+            yield LimitFinding(
+                path=("function", "reservedConcurrency"),
+                message=(
+                    f"{rate} requests per second of {_n(expected.duration_seconds * 1000)} ms keep "
+                    f"{needed:,} executions busy, more than the {reserved:,} reserved: the rest "
+                    f"get 503."
+                ),
+                fix=str(needed),
+            )
+        fastest = reserved * REQUESTS_PER_SECOND_PER_CONCURRENCY
+        if fastest < stage.rate:
+            yield LimitFinding(
+                path=("function", "reservedConcurrency"),
+                message=(
+                    f"a function with {reserved:,} reserved executions answers at most "
+                    f"{fastest:,} requests per second, however short they are, and the stage lets "
+                    f"{rate} through: the rest get 503."
+                ),
+                fix=str(math.ceil(stage.rate / REQUESTS_PER_SECOND_PER_CONCURRENCY)),
+            )
     # Each request writes one item of at most 1 KB: one write request unit.
-    if cap < limits.stage.rate:
+    cap = expected.max_write_request_units
+    if cap is not None and cap < stage.rate:
         yield LimitFinding(
             path=("table", "maxWriteRequestUnits"),
             message=(
-                f"the table takes {cap:,} writes per second and the stage lets "
-                f"{_n(limits.stage.rate)} requests through: the rest get 503."
+                f"the table takes {cap:,} writes per second and the stage lets {rate} requests "
+                f"through: the rest get 503."
             ),
-            fix=str(math.ceil(limits.stage.rate)),
+            fix=str(math.ceil(stage.rate)),
         )
 
 

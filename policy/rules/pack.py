@@ -16,16 +16,12 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-from . import RULES
 from .model import UNKNOWN, Each, Resource, Rule, Stack, settings_of
 
 
-def policies() -> list[Policy]:
-    """Return one policy for each rule."""
-    return [_policy(rule) for rule in RULES]
+def policy(rule: Rule) -> Policy:
+    """Return a rule as a policy of Pulumi's."""
 
-
-def _policy(rule: Rule) -> Policy:
     def check(stack: Stack, report: ReportViolation) -> None:
         for resource, what in rule.check(stack):
             report(f"What: {what}.\nSee: {rule.reference}\nFix: {rule.fix}", resource.urn)

@@ -76,11 +76,6 @@ class Handled(NamedTuple):
         return status
 
     @property
-    def message(self) -> str:
-        message: str = json.loads(self.response["body"])["message"]
-        return message
-
-    @property
     def log(self) -> dict[str, Any]:
         """The event's log line; there must be exactly one."""
         (line,) = self.output.splitlines(keepends=True)
@@ -126,20 +121,11 @@ class LoopbackTable(socketserver.ThreadingTCPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.script: list[bytes | None] = [None]
         self.requests: list[bytes] = []
-        self.connections = 0
-        self.reads = True
-        """Whether a request is read before its connection is reset."""
         self.over = threading.Event()
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
         """Close at once; the inherited method would shut the connection down in order first."""
         self.close_request(request)
-
-    @property
-    def items(self) -> dict[str, Any]:
-        """The table's items by id, if it stored all that it was asked to."""
-        items = [json.loads(request)["Item"] for request in self.requests]
-        return {item["id"]["S"]: item for item in items}
 
 
 def answer(status: int, body: str = "{}", **headers: str) -> bytes:
@@ -160,10 +146,6 @@ class _Play(socketserver.StreamRequestHandler):
     server: LoopbackTable
 
     def handle(self) -> None:
-        self.server.connections += 1
-        if not self.server.reads:
-            self._reset()
-            return
         length = 0
         while (line := self.rfile.readline()) not in (b"\r\n", b""):
             if line.lower().startswith(b"content-length:"):
@@ -176,12 +158,9 @@ class _Play(socketserver.StreamRequestHandler):
         if entry is None or isinstance(entry, Stall):
             self.server.over.wait(10)
         elif not entry:
-            self._reset()
-
-    def _reset(self) -> None:
-        # Closing a socket that may not linger resets the connection.
-        no_lingering = struct.pack("ii", 1, 0)
-        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
+            # Closing a socket that may not linger resets the connection.
+            no_lingering = struct.pack("ii", 1, 0)
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
 
 
 @pytest.fixture

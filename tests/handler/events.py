@@ -23,7 +23,7 @@ JSON_TYPE: Final = [("Content-Type", "application/json")]
 def post(
     body: object = RECORD, headers: Headers | None = JSON_TYPE, **changes: object
 ) -> dict[str, Any]:
-    """The event of a REST API's Lambda proxy integration.
+    """Those parts of a REST API's event that say something about the request or hold secrets.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """
@@ -36,29 +36,14 @@ def post(
         "httpMethod": "POST",
         "headers": None if headers is None else dict(headers),
         "multiValueHeaders": None if headers is None else every,
-        "queryStringParameters": {"key": HEADER_SECRET},
         "multiValueQueryStringParameters": {"key": [HEADER_SECRET, HEADER_SECRET]},
-        "pathParameters": None,
-        "stageVariables": None,
         "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "abcdef1234",
-            "authorizer": {"claims": None, "scopes": None},
-            "domainName": "abcdef1234.execute-api.eu-central-1.amazonaws.com",
-            "httpMethod": "POST",
             "identity": {
                 "apiKey": HEADER_SECRET,
-                "apiKeyId": "h9xmpl4k2a",
-                "clientCert": {"clientCertPem": HEADER_SECRET, "subjectDN": "www.example.com"},
-                "sourceIp": "203.0.113.7",
+                "clientCert": {"clientCertPem": HEADER_SECRET},
                 "userAgent": HEADER_SECRET,
             },
-            "path": "/prod/data",
-            "protocol": "HTTP/1.1",
             "requestId": REQUEST_ID,
-            "requestTimeEpoch": 1428582896000,
-            "resourcePath": "/data",
-            "stage": "prod",
         },
         "body": body,
         "isBase64Encoded": False,
@@ -118,17 +103,8 @@ _secrets = _well_formed.map(lambda text: BODY_SECRET + text)
 _sizes = ["", "é" * 1024, "é" * 1025, "🎬" * 1024, "x" * 1025, "x" * 2048, "x" * 2049]
 _numbers = st.integers(-(10**39), 10**39).map(str) | st.sampled_from(
     [
-        *("0", "-0", "-0.0", "1e400", "1E5", "2023.0", "NaN", "-Infinity", "01", "+1", "1."),
-        *("1" + "0" * digits for digits in (37, 38, 4299, 4300, 31_000)),
-        *("-" + "9" * digits for digits in (38, 39, 5000)),
-    ]
-)
-# Each is refused for a reason of its own, in a record that is right otherwise.
-_edges = st.sampled_from(
-    [
-        *('""', '"\\ud83c"', '"x\\udfacx"', '"\\u0000"', '"\ufffd"', '"\\ufffd"', "true", "1.0"),
-        *("9" * 39, f'"{"9" * 39}"', f'"{"0" * 39}"', '"2023\\n"', '"\u0662"', '"2_023"', "[1]"),
-        *("[" * 16_000, '{"":' * 6_000, "[" * 9_000 + "]" * 9_000),
+        *("-0", "-0.0", "1e400", "2023.0", "NaN", "-Infinity", "01", "+1", "1."),
+        *("9" * digits for digits in (38, 39, 5000)),
     ]
 )
 _names = _quoted(st.sampled_from(["id", "title", "year", "Id", "year ", BODY_SECRET]) | _texts)
@@ -163,24 +139,14 @@ def _wrong_records(draw: st.DrawFn) -> str:
     members[at : at + 1] = draw(
         st.sampled_from([[], [members[at]] * 2])
         | _names.map(lambda other: [(other, value)])
-        | (_edges | _values).map(lambda other: [(name, other)])
+        | _values.map(lambda other: [(name, other)])
         | st.tuples(st.just(members[at]), st.tuples(_names, _values)).map(list)
     )
     return _object(draw(st.permutations(members)))
 
 
-@st.composite
-def _damaged_records(draw: st.DrawFn) -> str:
-    """A record with a piece of it gone, repeated or replaced."""
-    text = draw(_records)
-    at = draw(st.integers(0, len(text)))
-    until = at + draw(st.integers(0, 6))
-    junk = st.sampled_from([*',:{}[]"\\', "\0", "\u2028", "\ufeff", "\ufffd", "\ud83c", "//"])
-    return text[:at] + draw(st.sampled_from(["", text[at:until] * 2]) | junk) + text[until:]
-
-
 bodies: st.SearchStrategy[str | None] = (
-    _records | _records | _wrong_records() | _damaged_records() | _values | _texts | st.none()
+    _records | _records | _wrong_records() | _values | _texts | st.none()
 )
 _type = st.sampled_from(["Content-Type", "content-type", "CONTENT-TYPE"])
 json_types = st.tuples(

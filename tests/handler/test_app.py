@@ -32,18 +32,12 @@ def test_a_record_is_stored_and_confirmed(call: Caller) -> None:
     assert result.stored == [ITEM]
 
 
-LONG_ID = json.dumps({"id": "x" * 2049, "title": "x", "year": 1})
-
-
 @pytest.mark.parametrize(
     ("changes", "status", "message"),
     [
         ({"body": None}, 400, "body: is missing"),
-        ({"body": ""}, 400, "body: is missing"),
-        ({"body": {"id": "12"}}, 400, "body: is missing"),
         ({"body": '{"id": "12", "title": "x"}'}, 400, "year: is missing"),
         ({"body": "{"}, 400, "body: is not JSON, at line 1, column 2"),
-        ({"body": LONG_ID}, 413, "id: is longer than 2048 bytes of UTF-8"),
         ({"body": RECORD.ljust(32769)}, 413, "body: is larger than 32768 bytes"),
         ({"isBase64Encoded": True}, 415, "body: is base64-encoded; it must be JSON text"),
         ({"headers": None}, 415, "Content-Type: must be application/json"),
@@ -64,14 +58,8 @@ def test_a_bad_request_is_refused_and_nothing_is_written(
     [
         *((kind, True) for kind in ("application/json", "Application/JSON", "application/json;x")),
         *((kind, True) for kind in (" application/json ;x=y", "application/json; charset=utf-8")),
-        *((kind, False) for kind in ("text/plain", "", "json", "application/jsonp")),
-        *((kind, False) for kind in ("application/x-www-form-urlencoded", "application/json, x")),
-        *(
-            (kind, False)
-            for kind in ("text/plain; application/json", "application/json-patch+json")
-        ),
-        *((kind, False) for kind in (None, 12)),
-        *(([], False), ({"application/json": 1}, False)),
+        *((kind, False) for kind in ("text/plain", "", "application/jsonp", "application/json, x")),
+        *((kind, False) for kind in ("text/plain; application/json", None, 12)),
     ],
 )
 def test_only_a_content_type_of_json_is_accepted(
@@ -87,9 +75,7 @@ def test_only_a_content_type_of_json_is_accepted(
         assert result.stored == [ITEM] * accepted
 
 
-@pytest.mark.parametrize(
-    "event", [None, [], "text", 12, {}, {"requestContext": None, "headers": [], "body": []}]
-)
+@pytest.mark.parametrize("event", [None, {}, {"requestContext": None, "headers": [], "body": []}])
 def test_an_event_of_another_shape_is_a_request_without_a_body(call: Caller, event: object) -> None:
     result = call(event)
     assert result.response == answer(400, "body: is missing")
@@ -117,7 +103,6 @@ DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "SECRET"}}, "
         ),
         (DENIED, BROKEN | {"errorType": "ClientError", "errorCode": "AccessDenied"}),
         (KeyError("SECRET"), BROKEN | {"errorType": "KeyError", "errorCode": None}),
-        (MemoryError(), BROKEN | {"errorType": "MemoryError", "errorCode": None}),
     ],
 )
 def test_each_outcome_has_its_answer_and_one_line_of_json(

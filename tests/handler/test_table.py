@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import re
-import socket
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
@@ -12,11 +10,10 @@ from typing import Any
 
 import botocore.endpoint
 import pytest
-from botocore.exceptions import ClientError
 from botocore.retries.standard import ThrottledRetryableChecker
 
 from handler import table as module
-from handler.table import MAX_TIMEOUT_SECONDS, NotStored, Table, bounds
+from handler.table import MAX_TIMEOUT_SECONDS, Table, bounds
 from tests.handler.conftest import ENVIRONMENT, Caller, Handled, LoopbackTable, Stall, answer, error
 from tests.handler.events import ITEM, post
 
@@ -40,26 +37,11 @@ def outcome(result: Handled) -> tuple[int, str, str | None]:
     return result.status, result.log["outcome"], result.log["errorCode"]
 
 
-def record(id: str, title: str, year: int) -> dict[str, Any]:
-    return post(json.dumps({"id": id, "title": title, "year": year}))
-
-
-def test_awkward_records_are_in_the_table_as_sent(dynamodb: Client, call: Caller) -> None:
-    texts = ["\0", "\r\n", " ", "\u2028", "\ufffe", "\U0010ffff", '"\\', "é" * 1024, "e\u0301" * 9]
-    years = [10**38 - 1, -(10**38 - 1), 0, 10**37]
-    records = [(text, text, years[number % 4]) for number, text in enumerate(texts)]
-    table = Table(NAME, 10)
-    assert {call(record(*sent), table=table).status for sent in records} == {200}
-    stored = dynamodb.scan(TableName=NAME)["Items"]
-    assert sorted(
-        (item["id"]["S"], item["title"]["S"], int(item["year"]["N"])) for item in stored
-    ) == sorted(records)
-
-
 def test_the_same_id_again_replaces_the_item(dynamodb: Client, call: Caller) -> None:
     table = Table(NAME, 10)
     for title, year in (("Draft", 2022), ("Test Movie", 2023), ("Test Movie", 2023)):
-        assert call(record("12", title, year), table=table).status == 200
+        body = json.dumps({"id": "12", "title": title, "year": year})
+        assert call(post(body), table=table).status == 200
     assert dynamodb.scan(TableName=NAME)["Items"] == [ITEM]
 
 
@@ -91,9 +73,7 @@ WHOLE = answer(
 )
 
 
-@pytest.mark.parametrize(
-    "beginning", [None, *map(Stall, (b"H", WHOLE[:20], WHOLE[:-3], WHOLE[:-1]))]
-)
+@pytest.mark.parametrize("beginning", [None, Stall(WHOLE[:20]), Stall(WHOLE[:-1])])
 def test_an_answer_that_never_ends_is_given_up(
     call: Caller, loopback_table: LoopbackTable, beginning: bytes | None
 ) -> None:
@@ -111,24 +91,6 @@ def test_a_tls_handshake_that_never_ends_is_given_up(
     assert outcome(result) == (503, "unavailable", "ReadTimeoutError")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="others queue more than they are asked to")
-def test_a_table_that_does_not_accept_connections_is_given_up(
-    call: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        port = server.getsockname()[1]
-        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{port}")
-        # They fill the queue of a server that accepts none, which ignores all later ones.
-        queue = [socket.socket() for _ in range(4)]
-        for waiting in queue:
-            waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", port))
-        result = call(post(), table=Table(NAME, timeout_seconds=1))
-        for waiting in queue:
-            waiting.close()
-    assert outcome(result) == (503, "unavailable", "ConnectTimeoutError")
-
-
 def test_a_table_that_nothing_listens_for_is_unavailable(
     call: Caller, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,16 +98,6 @@ def test_a_table_that_nothing_listens_for_is_unavailable(
     result = call(post(), table=Table(NAME, 10))
     assert outcome(result) == (503, "unavailable", "EndpointConnectionError")
     assert len(waits) == 1
-
-
-def test_a_connection_that_is_reset_before_the_request_is_read_is_tried_twice(
-    call: Caller, loopback_table: LoopbackTable, waits: list[float]
-) -> None:
-    loopback_table.reads = False
-    result = call(post(), table=Table(NAME, 10))
-    assert (result.status, result.log["outcome"]) == (503, "unavailable")
-    assert loopback_table.connections == 2
-    assert loopback_table.requests == []
 
 
 def test_an_endless_retry_after_is_cut_to_the_wait_that_the_bounds_count_on(
@@ -162,24 +114,18 @@ def test_an_endless_retry_after_is_cut_to_the_wait_that_the_bounds_count_on(
     [
         ((400, "ProvisionedThroughputExceededException"), 503, "throttled", 2),
         ((400, "ThrottlingException"), 503, "throttled", 2),
-        ((400, "RequestLimitExceeded"), 503, "throttled", 2),
-        ((429, "TooManyRequestsException"), 503, "throttled", 2),
         ((429, "SomethingNew"), 503, "throttled", 2),
         # DynamoDB's own failures pass, and leave open whether the item is stored.
         ((503, "ServiceUnavailable"), 503, "unavailable", 2),
         ((500, "InternalServerError"), 503, "unavailable", 2),
-        ((504, "GatewayTimeout"), 503, "unavailable", 2),
         ((507, "SomethingNew"), 503, "unavailable", 1),
         ((400, "ResourceNotFoundException"), 500, "error", 1),
-        ((400, "ValidationException"), 500, "error", 1),
         ((400, "AccessDeniedException"), 500, "error", 1),
-        ((400, "UnrecognizedClientException"), 500, "error", 1),
         ((b"", "ConnectionClosedError"), 503, "unavailable", 2),
         ((b"not http\r\n\r\n", "ConnectionClosedError"), 503, "unavailable", 2),
         # botocore asks again, but it would take the second answer for a success.
         ((answer(200, x_amz_crc32="1"), "IncompleteAnswer"), 503, "unavailable", 2),
         ((answer(200, "<html>"), "IncompleteAnswer"), 503, "unavailable", 1),
-        ((answer(204, ""), "IncompleteAnswer"), 503, "unavailable", 1),
         # Half of a refusal does not say why, so it is not the function's error.
         (
             (error(400, "ThrottlingException", x_amz_crc32="1"), "IncompleteAnswer"),
@@ -227,8 +173,8 @@ def test_what_was_stored_without_an_answer_is_stored_once_when_it_is_sent_again(
     for script, status in ((lost, 503), (WHOLE, 200)):
         loopback_table.script = [script]
         assert call(post(), table=table).status == status
-        assert loopback_table.items == {"12": ITEM}
-    assert len(set(loopback_table.requests)) == 1
+    (sent,) = set(loopback_table.requests)
+    assert json.loads(sent)["Item"] == ITEM
 
 
 @pytest.mark.parametrize(
@@ -243,27 +189,8 @@ def test_a_record_that_the_second_attempt_stores_is_confirmed(
     assert sent == [{"TableName": NAME, "Item": ITEM}] * 2
 
 
-def test_after_a_fault_the_same_client_goes_on(
-    call: Caller, loopback_table: LoopbackTable, waits: list[float]
-) -> None:
-    table = Table(NAME, 10)
-    loopback_table.script = [b"", b"", answer(200)]
-    assert [call(post(), table=table).status for _ in range(3)] == [503, 200, 200]
-
-
 def test_every_code_that_botocore_treats_as_throttling_is_one_here() -> None:
     assert set(ThrottledRetryableChecker._THROTTLED_ERROR_CODES) <= module._THROTTLING_CODES
-
-
-@pytest.mark.parametrize(
-    ("code", "raised"), [("ResourceNotFoundException", ClientError), ("SlowDown", NotStored)]
-)
-def test_only_an_error_that_may_pass_is_called_temporary(
-    loopback_table: LoopbackTable, code: str, raised: type[Exception]
-) -> None:
-    loopback_table.script = [error(400, code)]
-    with pytest.raises(raised):
-        Table(NAME, 1).put(ITEM)
 
 
 def test_at_the_debug_level_the_item_still_stays_out_of_the_log(
@@ -308,21 +235,24 @@ def test_a_missing_or_wrong_variable_is_named(name: str, value: str | None, mess
 def test_without_its_variables_the_function_does_not_start() -> None:
     result = fresh_interpreter("import handler.app", TABLE_NAME="")
     assert result.returncode == 1
-    assert re.match(r"RuntimeError: TABLE_NAME ", result.stderr.splitlines()[-1])
+    assert result.stderr.splitlines()[-1].startswith("RuntimeError: TABLE_NAME ")
+
+
+COLD_START = """
+import gc, sys, botocore.client as c
+made = []
+create = c.ClientCreator.create_client
+def spy(*a, **k):
+    made.append(gc.isenabled())
+    return create(*a, **k)
+c.ClientCreator.create_client = spy
+import handler.app
+handler.app.handle({}, None), handler.app.handle({}, None)
+print(made, {'boto3', 'aws_xray_sdk', 'handler.app'} & set(sys.modules))
+print(gc.isenabled(), gc.get_freeze_count() > 50_000)
+"""
 
 
 def test_a_cold_start_makes_one_client_and_imports_neither_boto3_nor_xray() -> None:
-    result = fresh_interpreter(
-        "import gc, sys, botocore.client as c\n"
-        "made = []\n"
-        "create = c.ClientCreator.create_client\n"
-        "def spy(*a, **k):\n"
-        "    made.append(gc.isenabled())\n"
-        "    return create(*a, **k)\n"
-        "c.ClientCreator.create_client = spy\n"
-        "import handler.app\n"
-        "handler.app.handle({}, None), handler.app.handle({}, None)\n"
-        "print(made, {'boto3', 'aws_xray_sdk', 'handler.app'} & set(sys.modules))\n"
-        "print(gc.isenabled(), gc.get_freeze_count() > 50_000)"
-    )
+    result = fresh_interpreter(COLD_START)
     assert result.stdout.splitlines()[2:] == ["[False] {'handler.app'}", "True True"], result.stderr

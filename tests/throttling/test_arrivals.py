@@ -68,12 +68,6 @@ def test_an_even_ramp_has_the_area_under_it() -> None:
     assert times == pytest.approx(np.sqrt(np.arange(100)))
 
 
-def test_a_poisson_ramp_is_dense_where_its_rate_is_high() -> None:
-    times = all_of(poisson(steady(BASIC, 200, 100, to=0))).times
-    assert len(times) == pytest.approx(10_000, rel=0.05)
-    assert (times < 50).mean() == pytest.approx(0.75, abs=0.02)
-
-
 @pytest.mark.parametrize("arrivals", list(Arrivals))
 def test_phases_follow_each_other_and_a_pause_is_silent(arrivals: Arrivals) -> None:
     phases = [(0, 1.5, 100), (1.5, 0, 100), (2, 0.5, 0), (3.25, 0.5, 200)]
@@ -116,7 +110,3 @@ def test_equal_seeds_give_equal_traffic_and_other_seeds_other_traffic() -> None:
     )
     assert np.array_equal(one, same)
     assert not np.array_equal(one[:100], other[:100])
-
-
-def test_no_sources_send_no_requests() -> None:
-    assert list(blocks(Traffic(sources=()))) == []

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tests.fuzzing import examples
 from throttling import Period, Throttle, choices
 from throttling.limiters import (
-    ConcurrencyLimit,
     QuotaCounter,
     RateWindow,
     TokenBucket,
@@ -28,11 +27,6 @@ STEPS = st.lists(
 
 def posix(moment: str) -> float:
     return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
-
-
-def test_a_full_bucket_admits_its_burst_at_once_and_no_more() -> None:
-    bucket = TokenBucket(Throttle(rate=5, burst=10))
-    assert [bucket.take(0.0) for _ in range(12)] == [True] * 10 + [False] * 2
 
 
 @pytest.mark.parametrize("rate", [0.5, 3, 100, 333.3])
@@ -63,24 +57,6 @@ def test_no_interval_has_more_than_burst_plus_rate_times_its_length(
             assert number <= burst + rate * (end - begin) + 1e-3
 
 
-def test_a_refused_request_takes_no_token() -> None:
-    bucket = TokenBucket(Throttle(rate=1, burst=1))
-    assert bucket.take(0.0)
-    assert not any(bucket.take(now) for now in (0.2, 0.4, 0.6, 0.8))
-    assert bucket.take(1.0)
-
-
-def test_a_bucket_never_holds_more_than_its_burst() -> None:
-    bucket = TokenBucket(Throttle(rate=100, burst=5))
-    bucket.take(0.0)
-    assert bucket.tokens(1e6) == 5
-
-
-def test_a_clock_that_steps_back_refills_nothing() -> None:
-    bucket = TokenBucket(Throttle(rate=1, burst=2))
-    assert [bucket.take(now) for now in (100.0, 100.0, 40.0, 40.5)] == [True, True, False, False]
-
-
 @examples()
 @given(
     gaps=GAPS,
@@ -98,19 +74,6 @@ def test_a_request_passes_while_fewer_than_the_limit_are_in_the_window_that_is_s
         inside = sum(view - window + 1e-6 < earlier <= view for earlier in sent)
         assert rule.take(now) == (inside < limit)
         sent.append(now)
-
-
-def test_a_window_passes_its_limit_and_then_as_many_as_leave_it() -> None:
-    window = RateWindow(limit=3, window_seconds=10)
-    assert [window.take(now) for now in (0, 1, 2, 3, 9.9)] == [True, True, True, False, False]
-    # At 12.5 those of 3 and 9.9 are in the window, though they were blocked.
-    assert [window.take(now) for now in (12.5, 13.5)] == [True, True]
-
-
-def test_an_address_above_the_limit_stays_blocked_and_one_that_pauses_does_not() -> None:
-    window = RateWindow(limit=10, window_seconds=60)
-    assert sum(window.take(n * 0.5) for n in range(1000)) == 10
-    assert window.take(500 + 61)
 
 
 def test_an_address_at_exactly_the_limit_is_never_blocked() -> None:
@@ -197,32 +160,10 @@ def test_a_quota_is_exact_in_every_period(period: Period) -> None:
     assert set(used.values()) == {7}
 
 
-@pytest.mark.parametrize(
-    ("period", "left_at"),
-    [
-        (
-            Period.DAY,
-            {"2028-02-28T23:59": 9, "2028-02-29": 9, "2028-02-29T23:59": 8, "2028-03-01": 9},
-        ),
-        (Period.DAY, {"2026-12-31T23:59": 9, "2027-01-01": 9}),
-        (Period.WEEK, {"2027-12-31T12:00": 9, "2028-01-01T23:59": 8, "2028-01-02": 9}),
-        (Period.MONTH, {"2028-02-01": 9, "2028-02-29T23:59": 8, "2028-03-01": 9}),
-        (Period.MONTH, {"2026-12-01": 9, "2026-12-31T23:59": 8, "2027-01-01": 9}),
-        # Set back over the end of a year, and on again.
-        (Period.MONTH, {"2027-01-01": 9, "2026-12-31T23:59": 8, "2027-01-31": 7, "2027-02-01": 9}),
-    ],
-)
-def test_a_quota_is_renewed_by_the_calendar(period: Period, left_at: dict[str, int]) -> None:
-    quota = QuotaCounter(10, period)
-    for moment, left in left_at.items():
-        assert quota.left(posix(moment)) > 0
+def test_a_clock_that_steps_back_over_the_end_of_a_period_renews_no_quota() -> None:
+    quota = QuotaCounter(10, Period.MONTH)
+    left = []
+    for moment in ("2027-01-01", "2026-12-31T23:59", "2027-01-31", "2027-02-01"):
+        left.append(quota.left(posix(moment)))
         quota.use()
-        assert quota.left(posix(moment)) == left, moment
-
-
-def test_concurrency_is_a_number_of_requests_at_a_time() -> None:
-    limit = ConcurrencyLimit(2)
-    assert [limit.take() for _ in range(3)] == [True, True, False]
-    limit.release()
-    assert limit.take()
-    assert limit.in_flight == 2
+    assert left == [10, 9, 8, 10]

@@ -19,26 +19,25 @@ from tests.throttling.examples import (
     poisson,
     steady,
 )
-from throttling import Client, Layer, Limits, Period, Quota, Throttle, UsagePlan
+from throttling import Client, Layer, Limits, Period, Quota, Throttle
 from throttling.simulation.engine import CODES
 from throttling.simulation.simulator import Result, run, simulate
-from throttling.simulation.traffic import Block, Phase, Source, Traffic
+from throttling.simulation.traffic import Block, Source, Traffic
 
 
 def result_of(limits: Limits, traffic: Traffic, *, lag: float = 0.0) -> Result:
     return simulate(limits, traffic, duration_seconds=0.1, waf_lag_seconds=lag)
 
 
-def test_one_address_at_500_per_second_meets_productions_waf_after_4_seconds() -> None:
-    (client,) = result_of(PROD, even(steady(PREMIUM, 500, 600))).clients
-    assert client.first_refused == {Layer.WAF: pytest.approx(4.0)}
-    assert client.admitted == 2000
-    assert client.quota_left == 98_000
-
-
-def test_the_wafs_lag_is_that_much_later() -> None:
-    (client,) = result_of(PROD, even(steady(PREMIUM, 500, 60)), lag=30).clients
-    assert client.first_refused[Layer.WAF] == pytest.approx(34.0, abs=0.01)
+@pytest.mark.parametrize("lag", [0.0, 30.0])
+def test_one_address_at_500_per_second_meets_productions_waf_after_4_seconds_and_its_lag(
+    lag: float,
+) -> None:
+    (client,) = result_of(PROD, even(steady(PREMIUM, 500, 600)), lag=lag).clients
+    assert client.first_refused == {Layer.WAF: pytest.approx(4 + lag, abs=0.01)}
+    # After its first window, the WAF lets no more through: the address does not pause.
+    assert client.admitted == 2000 + 500 * lag
+    assert client.quota_left == 98_000 - 500 * lag
 
 
 @pytest.mark.parametrize("traffic", [even, poisson])
@@ -50,13 +49,6 @@ def test_a_hundred_addresses_at_500_per_second_use_the_quota_up_in_200_seconds(
     assert client.admitted == 100_000
     assert client.quota_left == 0
     assert client.quota_renewed == datetime(2026, 1, 6, tzinfo=UTC)
-
-
-def test_a_plan_admits_its_burst_and_its_rate() -> None:
-    (client,) = result_of(OPEN, even(steady(BASIC, 300, 100, addresses=50))).clients
-    # 200 tokens last 200 / (300 - 100) seconds.
-    assert client.first_refused[Layer.USAGE_PLAN] == pytest.approx(1.0, abs=0.02)
-    assert client.admitted == pytest.approx(200 + 100 * 100, abs=1)
 
 
 def test_clients_within_their_plans_may_meet_the_stage() -> None:
@@ -132,15 +124,6 @@ def test_the_timeline_has_at_most_120_intervals(
     assert result.timeline.sum() == 10
 
 
-def test_hours_of_silence_have_no_requests() -> None:
-    phases = (
-        Phase(start_seconds=0, seconds=10, from_rps=50, to_rps=50),
-        Phase(start_seconds=20_000, seconds=10, from_rps=50, to_rps=50),
-    )
-    traffic = even(Source(client=BASIC, method=METHOD, addresses=1, phases=phases))
-    assert result_of(PROD, traffic).total.admitted == 1000
-
-
 def test_progress_ends_with_the_run() -> None:
     reached: list[float] = []
     traffic = even(steady(BASIC, 1000, 250))
@@ -148,14 +131,6 @@ def test_progress_ends_with_the_run() -> None:
     assert len(reached) > 2
     assert reached == sorted(reached)
     assert reached[-1] == 250
-
-
-def test_an_unlimited_stack_admits_everything() -> None:
-    plan = UsagePlan(clients=("default",), throttle=None, quota=None)
-    limits = Limits(waf=None, usage_plans={"basic": plan}, stage=None, concurrency=None)
-    result = result_of(limits, poisson(steady(BASIC, 500, 60)))
-    assert result.total.admitted == result.total.sent > 0
-    assert result.clients[0].quota_left is None
 
 
 def test_requests_that_were_really_sent_are_decided_like_simulated_ones() -> None:

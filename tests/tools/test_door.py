@@ -71,16 +71,11 @@ def test_a_folder_without_a_project_is_one_error(
     assert "There is no Pulumi.yaml in " in capsys.readouterr().err
 
 
-def interrupted() -> None:
-    raise KeyboardInterrupt
+def raising(error: BaseException) -> Callable[[], object]:
+    def body() -> None:
+        raise error
 
-
-def aborted() -> None:
-    raise click.Abort
-
-
-def refused() -> None:
-    raise UserError("Read [this].")
+    return body
 
 
 @pytest.mark.parametrize(
@@ -88,20 +83,18 @@ def refused() -> None:
     [
         (lambda: None, 0),
         (lambda: Exit.FINDINGS, 1),
-        (refused, 2),
-        (interrupted, 130),
-        (aborted, 130),
+        (raising(UserError("Read [this].")), 2),
+        (raising(KeyboardInterrupt()), 130),
+        (raising(click.Abort()), 130),
     ],
 )
 def test_every_command_ends_with_the_same_statuses(
     body: Callable[[], object], status: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    command = click.Command("review", callback=body)
-    monkeypatch.setattr("tools.review.review", command)
+    monkeypatch.setattr("tools.review.review", click.Command("review", callback=body))
 
     assert main(["review"]) == status
-    if status == 2:
-        assert capsys.readouterr().err.startswith("error: Read [this].")
+    assert capsys.readouterr().err.startswith("error: Read [this]." if status == 2 else "")
 
 
 def python(code: str) -> "subprocess.Popen[str]":

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 import boto3
 from botocore import xform_name
@@ -23,6 +23,16 @@ _DENIED: Final = {
 _CONFIG: Final = Config(
     connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3}
 )
+
+
+class Answer(NamedTuple):
+    """What a check found, and what to do about it."""
+
+    severity: Literal["ok", "warning", "problem"]
+    """A problem makes the update fail, or what it creates not work."""
+    meaning: str
+    action: str = ""
+    """Words or commands."""
 
 
 class CallError(Exception):
@@ -44,7 +54,6 @@ class Account:
 
     @property
     def region(self) -> str:
-        """The Region that is asked."""
         return str(self.session.region_name)
 
     def fix(self, *path: str | int, value: str | None) -> str:

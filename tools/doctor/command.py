@@ -11,8 +11,7 @@ from settings import Settings, UserError, load_stack
 from tools.aws import connect, endpoint_option
 from tools.cli import Exit, console, format_option, print_json
 from tools.doctor import edge_checks, stack_checks
-from tools.doctor.account import Account, CallError
-from tools.doctor.answer import Answer
+from tools.doctor.account import Account, Answer, CallError
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 

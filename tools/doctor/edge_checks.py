@@ -5,8 +5,7 @@ from typing import Any, Final
 from components.edge_protection import web_acl
 from settings import Settings
 from throttling.account import MAX_API_KEYS, MAX_USAGE_PLANS, MAX_WCU, WCU_BEFORE_EXTRA_COST
-from tools.doctor.account import Account, CallError
-from tools.doctor.answer import Answer
+from tools.doctor.account import Account, Answer, CallError
 
 _QUOTAS_PAGE: Final = "https://console.aws.amazon.com/servicequotas/home/services/apigateway/quotas"
 

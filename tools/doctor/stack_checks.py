@@ -4,8 +4,7 @@ import math
 from ipaddress import IPv4Network
 from typing import Final
 
-from tools.doctor.account import Account, CallError
-from tools.doctor.answer import Answer
+from tools.doctor.account import Account, Answer, CallError
 
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 _UNRESERVED_MINIMUM: Final = 100

@@ -1,6 +1,5 @@
 """`python -m tools policy`: the policy pack's rules on every stack, without the Pulumi CLI."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import click
@@ -58,17 +57,12 @@ def violations_of(config: StackConfig) -> list[tuple[Rule, Violation]]:
     """
     seen: dict[tuple[str, str, str], tuple[Rule, Violation]] = {}
     for preview in (False, True):
-        for rule, violation in violations_in(recorded(config, preview=preview)):
-            key = (rule.name, violation.resource.urn, violation.what)
-            seen.setdefault(key, (rule, violation))
+        stack = recorded(config, preview=preview)
+        for rule in RULES:
+            for violation in rule.check(stack):
+                key = (rule.name, violation.resource.urn, violation.what)
+                seen.setdefault(key, (rule, violation))
     return list(seen.values())
-
-
-def violations_in(stack: Stack) -> Iterator[tuple[Rule, Violation]]:
-    """Yield each violation in a stack with the rule that it breaks."""
-    for rule in RULES:
-        for violation in rule.check(stack):
-            yield rule, violation
 
 
 def recorded(config: StackConfig, *, preview: bool) -> Stack:

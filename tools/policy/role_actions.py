@@ -53,10 +53,14 @@ _LOG_DELIVERY: Final = Grant(
 _PASS_ROLE: Final = Grant(Limit.PASSED, "iam:PassRole", _ROLES)
 
 
+def _named(actions: str, *on: str) -> tuple[Grant, ...]:
+    return (Grant(_NAMED, actions, on),)
+
+
 def _api_gateway(*paths: str) -> tuple[Grant, ...]:
     """API Gateway's actions are HTTP methods, and its resources are paths without an account."""
     verbs = "apigateway:DELETE apigateway:GET apigateway:PATCH apigateway:POST apigateway:PUT"
-    return (Grant(_NAMED, verbs, tuple(f"arn:aws:apigateway:*::/{path}" for path in paths)),)
+    return _named(verbs, *(f"arn:aws:apigateway:*::/{path}" for path in paths))
 
 
 def _ec2(anything: str, tagged: str = "") -> tuple[Grant, ...]:
@@ -74,12 +78,9 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
     "aws:apigateway/stage:Stage": _api_gateway("restapis/*", "tags/*"),
     "aws:apigateway/usagePlan:UsagePlan": _api_gateway("usageplans", "usageplans/*", "tags/*"),
     "aws:apigateway/usagePlanKey:UsagePlanKey": _api_gateway("usageplans/*"),
-    "aws:cloudwatch/dashboard:Dashboard": (
-        Grant(
-            _NAMED,
-            "cloudwatch:DeleteDashboards cloudwatch:GetDashboard cloudwatch:PutDashboard",
-            ("arn:aws:cloudwatch::*:dashboard/{project}-*",),
-        ),
+    "aws:cloudwatch/dashboard:Dashboard": _named(
+        "cloudwatch:DeleteDashboards cloudwatch:GetDashboard cloudwatch:PutDashboard",
+        "arn:aws:cloudwatch::*:dashboard/{project}-*",
     ),
     "aws:cloudwatch/logGroup:LogGroup": (
         Grant(
@@ -90,30 +91,21 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
         ),
         Grant(_ANY, "logs:DescribeLogGroups"),
     ),
-    "aws:cloudwatch/logMetricFilter:LogMetricFilter": (
-        Grant(
-            _NAMED,
-            "logs:DeleteMetricFilter logs:DescribeMetricFilters logs:PutMetricFilter",
-            _LOG_GROUPS,
-        ),
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": _named(
+        "logs:DeleteMetricFilter logs:DescribeMetricFilters logs:PutMetricFilter",
+        *_LOG_GROUPS,
     ),
-    "aws:cloudwatch/metricAlarm:MetricAlarm": (
-        Grant(
-            _NAMED,
-            "cloudwatch:DeleteAlarms cloudwatch:DescribeAlarms cloudwatch:ListTagsForResource "
-            "cloudwatch:PutMetricAlarm cloudwatch:TagResource cloudwatch:UntagResource",
-            ("arn:aws:cloudwatch:*:*:alarm:{project}-*",),
-        ),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": _named(
+        "cloudwatch:DeleteAlarms cloudwatch:DescribeAlarms cloudwatch:ListTagsForResource "
+        "cloudwatch:PutMetricAlarm cloudwatch:TagResource cloudwatch:UntagResource",
+        "arn:aws:cloudwatch:*:*:alarm:{project}-*",
     ),
-    "aws:dynamodb/table:Table": (
-        Grant(
-            _NAMED,
-            "dynamodb:CreateTable dynamodb:DeleteTable dynamodb:DescribeContinuousBackups "
-            "dynamodb:DescribeTable dynamodb:DescribeTimeToLive dynamodb:ListTagsOfResource "
-            "dynamodb:TagResource dynamodb:UntagResource dynamodb:UpdateContinuousBackups "
-            "dynamodb:UpdateTable",
-            ("arn:aws:dynamodb:*:*:table/{project}-*",),
-        ),
+    "aws:dynamodb/table:Table": _named(
+        "dynamodb:CreateTable dynamodb:DeleteTable dynamodb:DescribeContinuousBackups "
+        "dynamodb:DescribeTable dynamodb:DescribeTimeToLive dynamodb:ListTagsOfResource "
+        "dynamodb:TagResource dynamodb:UntagResource dynamodb:UpdateContinuousBackups "
+        "dynamodb:UpdateTable",
+        "arn:aws:dynamodb:*:*:table/{project}-*",
     ),
     # AWS creates this group, without a tag.
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _ec2(
@@ -166,12 +158,9 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
         Grant(Limit.ROLES, "iam:ListAttachedRolePolicies", _ROLES),
         Grant(Limit.MANAGED, "iam:AttachRolePolicy iam:DetachRolePolicy", _ROLES),
     ),
-    "aws:lambda/alias:Alias": (
-        Grant(
-            _NAMED,
-            "lambda:CreateAlias lambda:DeleteAlias lambda:GetAlias lambda:UpdateAlias",
-            _FUNCTIONS,
-        ),
+    "aws:lambda/alias:Alias": _named(
+        "lambda:CreateAlias lambda:DeleteAlias lambda:GetAlias lambda:UpdateAlias",
+        *_FUNCTIONS,
     ),
     "aws:lambda/function:Function": (
         Grant(
@@ -187,16 +176,13 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
         Grant(_ANY, "ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"),
         _PASS_ROLE,
     ),
-    "aws:lambda/permission:Permission": (
-        Grant(_NAMED, "lambda:AddPermission lambda:GetPolicy lambda:RemovePermission", _FUNCTIONS),
+    "aws:lambda/permission:Permission": _named(
+        "lambda:AddPermission lambda:GetPolicy lambda:RemovePermission", *_FUNCTIONS
     ),
-    "aws:sns/topic:Topic": (
-        Grant(
-            _NAMED,
-            "sns:CreateTopic sns:DeleteTopic sns:GetTopicAttributes sns:ListTagsForResource "
-            "sns:SetTopicAttributes sns:TagResource sns:UntagResource",
-            _TOPICS,
-        ),
+    "aws:sns/topic:Topic": _named(
+        "sns:CreateTopic sns:DeleteTopic sns:GetTopicAttributes sns:ListTagsForResource "
+        "sns:SetTopicAttributes sns:TagResource sns:UntagResource",
+        *_TOPICS,
     ),
     "aws:sns/topicSubscription:TopicSubscription": (
         Grant(_NAMED, "sns:Subscribe", _TOPICS),
@@ -206,22 +192,18 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
         "ec2:AuthorizeSecurityGroupEgress ec2:DescribeSecurityGroupRules "
         "ec2:ModifySecurityGroupRules ec2:RevokeSecurityGroupEgress"
     ),
-    "aws:wafv2/webAcl:WebAcl": (
-        Grant(
-            _NAMED,
-            "wafv2:CreateWebACL wafv2:DeleteWebACL wafv2:GetWebACL wafv2:ListTagsForResource "
-            "wafv2:TagResource wafv2:UntagResource wafv2:UpdateWebACL",
-            # A web ACL is checked together with the managed groups in it.
-            (_WEB_ACLS, "arn:aws:wafv2:*:*:regional/managedruleset/*"),
-        ),
+    "aws:wafv2/webAcl:WebAcl": _named(
+        "wafv2:CreateWebACL wafv2:DeleteWebACL wafv2:GetWebACL wafv2:ListTagsForResource "
+        "wafv2:TagResource wafv2:UntagResource wafv2:UpdateWebACL",
+        # A web ACL is checked together with the managed groups in it.
+        _WEB_ACLS,
+        "arn:aws:wafv2:*:*:regional/managedruleset/*",
     ),
-    "aws:wafv2/webAclAssociation:WebAclAssociation": (
-        Grant(
-            _NAMED,
-            "apigateway:SetWebACL wafv2:AssociateWebACL wafv2:DisassociateWebACL "
-            "wafv2:GetWebACLForResource",
-            (_WEB_ACLS, _API_STAGES),
-        ),
+    "aws:wafv2/webAclAssociation:WebAclAssociation": _named(
+        "apigateway:SetWebACL wafv2:AssociateWebACL wafv2:DisassociateWebACL "
+        "wafv2:GetWebACLForResource",
+        _WEB_ACLS,
+        _API_STAGES,
     ),
     "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": (
         Grant(

@@ -7,12 +7,13 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request
 
 import asyncio
 import base64
+import contextlib
+import socket
 import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -95,7 +96,7 @@ class Gateway:
         route = self.deployment.routes.get((request.verb, f"/{path}"))
         if route is None or stage != self.deployment.stage:
             return self._answer(_ROUTE, "MISSING_AUTHENTICATION_TOKEN", request_id)
-        client = self.deployment.clients.get(request.header(API_KEY_HEADER) or "")
+        client = self.deployment.clients.get(request.header.get(API_KEY_HEADER, ""))
         if route.key_required and client is None:
             return self._refuse(Refusal(Layer.API_KEY), request_id)
         # Read the body before taking any token, so that a slow caller holds none.
@@ -152,13 +153,12 @@ class Gateway:
         """
         now = self._clock()
         query = _grouped(parse_qsl(request.query, keep_blank_values=True))
-        headers = _grouped(request.headers)
         return {
             "resource": route.path,
             "path": route.path,
             "httpMethod": route.verb,
-            "headers": {name: values[-1] for name, values in headers.items()},
-            "multiValueHeaders": headers,
+            "headers": request.header,
+            "multiValueHeaders": _grouped(request.headers),
             "queryStringParameters": {n: values[-1] for n, values in query.items()} or None,
             "multiValueQueryStringParameters": query or None,
             "pathParameters": None,
@@ -166,9 +166,9 @@ class Gateway:
             "requestContext": {
                 "accountId": "000000000000",
                 "apiId": "sandbox",
-                "domainName": request.header("host") or "",
+                "domainName": request.header.get("host", ""),
                 "httpMethod": route.verb,
-                "identity": {"sourceIp": address, "userAgent": request.header("user-agent")},
+                "identity": {"sourceIp": address, "userAgent": request.header.get("user-agent")},
                 "path": request.path,
                 "protocol": "HTTP/1.1",
                 "requestId": request_id,
@@ -211,12 +211,14 @@ def _proxy_response(answer: object, request_id: str) -> Response:
 
 def _source_address(request: Request) -> str:
     """Return the first address in X-Forwarded-For, which stands for the caller's address here."""
-    first = (request.header("x-forwarded-for") or "").split(",", 1)[0].strip()
-    try:
+    forwarded = request.header.get("x-forwarded-for")
+    if forwarded:
         # Without an IPv6 scope ID, which may be any text.
-        return str(ip_address(first.partition("%")[0]))
-    except ValueError:
-        return request.peer
+        first = forwarded.partition(",")[0].partition("%")[0].strip()
+        for family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(OSError, ValueError):
+                return socket.inet_ntop(family, socket.inet_pton(family, first))
+    return request.peer
 
 
 def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from settings import UserError
 
+_VARIABLE: Final = re.compile(r"\$context\.([A-Za-z.]+[A-Za-z])")
 _FAILURE: Final = "InternalServerErrorException"
 _AWS_RESPONSES: Final = {
     "MISSING_AUTHENTICATION_TOKEN": (
@@ -51,16 +52,18 @@ class GatewayResponse:
 
     def body(self, request_id: str) -> bytes:
         """Return the body for one request."""
-        context = {
-            "error.message": self.message,
-            "error.messageString": json.dumps(self.message),
-            "error.responseType": self.type,
-            "requestId": request_id,
-        }
-        # API Gateway replaces an unknown variable with nothing.
-        return re.sub(
-            r"\$context\.([A-Za-z.]+[A-Za-z])", lambda m: context.get(m[1], ""), self.template
-        ).encode()
+
+        def value(found: re.Match[str]) -> str:
+            context = {
+                "error.message": self.message,
+                "error.messageString": json.dumps(self.message),
+                "error.responseType": self.type,
+                "requestId": request_id,
+            }
+            # API Gateway replaces an unknown variable with nothing.
+            return context.get(found[1], "")
+
+        return _VARIABLE.sub(value, self.template).encode()
 
 
 def read_gateway_responses(document: Mapping[str, Any]) -> dict[str, GatewayResponse]:

@@ -14,7 +14,6 @@ import socket
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,14 +51,12 @@ class Request:
     path: str
     query: str
     headers: list[tuple[str, str]]
+    header: dict[str, str]
+    """The last header of each name, which is what API Gateway passes on."""
     peer: str
     """Address that the connection comes from."""
     read_body: Callable[[int], Awaitable[bytes]]
     """Reads a body of at most that many bytes; raises BodyTooLarge."""
-
-    def header(self, name: str) -> str | None:
-        """Return the last header of that name, as API Gateway passes it on."""
-        return next((value for key, value in reversed(self.headers) if key == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +137,26 @@ class HttpServer(Server):
     async def _app(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         """The ASGI application between granian and the handler."""
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
-        async with AsyncExitStack() as held:
-            request = Request(
-                verb=scope["method"],
-                path=scope["path"],
-                query=scope["query_string"].decode("latin-1"),
-                headers=headers,
-                peer=scope["client"][0],
-                read_body=lambda most: self._read_body(request, receive, most, held),
-            )
-            try:
-                response = await self._handle(request)
-            except _BrokenBody as error:
-                response = error.answer
-            except Exception:  # a fault of the sandbox, which costs its caller a 500
-                traceback.print_exc()
-                response = message(500, "Internal server error")
+        header = dict(headers)
+        body = _Body(receive, header, self._large_bodies)
+        request = Request(
+            verb=scope["method"],
+            path=scope["path"],
+            query=scope["query_string"].decode("latin-1"),
+            headers=headers,
+            header=header,
+            peer=scope["client"][0],
+            read_body=body.read,
+        )
+        try:
+            response = await self._handle(request)
+        except _BrokenBody as error:
+            response = error.answer
+        except Exception:  # a fault of the sandbox, which costs its caller a 500
+            traceback.print_exc()
+            response = message(500, "Internal server error")
+        finally:
+            body.forget()
         lines = [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
             for name, value in response.headers
@@ -163,29 +164,46 @@ class HttpServer(Server):
         await send({"type": "http.response.start", "status": response.status, "headers": lines})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _read_body(
-        self, request: Request, receive: _Receive, most: int, held: AsyncExitStack
-    ) -> bytes:
-        """Read a whole body. A large one keeps its place in memory until `held` is closed."""
-        chunked = request.header("transfer-encoding") is not None
-        length = -1 if chunked else int(request.header("content-length") or 0)
+
+class _Body:
+    """The body of one request. A large one takes one of a few places from `read` to `forget`."""
+
+    __slots__ = ("_header", "_large", "_places", "_receive")
+
+    def __init__(
+        self, receive: _Receive, header: dict[str, str], places: asyncio.Semaphore
+    ) -> None:
+        self._receive = receive
+        self._header = header
+        self._places = places
+        self._large = False
+
+    async def read(self, most: int) -> bytes:
+        """Read the whole body.
+
+        Raises:
+            BodyTooLarge: it has more bytes than `most`.
+            _BrokenBody: it did not arrive in time, whole and well-formed.
+        """
+        chunked = "transfer-encoding" in self._header
+        length = -1 if chunked else int(self._header.get("content-length", 0))
         parts: list[bytes] = []
         size = 0
         more = length != 0
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while more:
-                    event = await receive()
+                    event = await self._receive()
                     if event["type"] == "http.disconnect":
                         raise _BrokenBody(message(400, "Bad Request"))
-                    part = event["body"]
-                    if size <= _LARGE_BODY_BYTES < size + len(part):
-                        await held.enter_async_context(self._large_bodies)
-                    size += len(part)
+                    size += len(event["body"])
+                    if size > _LARGE_BODY_BYTES and not self._large:
+                        await self._places.acquire()
+                        self._large = True
                     if size > most:
                         parts.clear()  # read the rest, so that the caller reads the answer
                     else:
-                        parts.append(part)
+                        parts.append(event["body"])
                     # granian says only in a message of its own that nothing follows.
                     more = event["more_body"] and size != length
         except TimeoutError:
@@ -195,6 +213,11 @@ class HttpServer(Server):
         if size > most:
             raise BodyTooLarge
         return b"".join(parts)
+
+    def forget(self) -> None:
+        """Make room for another large body."""
+        if self._large:
+            self._places.release()
 
 
 def message(status: int, text: str) -> Response:

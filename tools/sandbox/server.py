@@ -194,7 +194,7 @@ class SandboxServer:
 
     async def _obey(self, request: Request) -> Response:
         """Answer a request to the admin port."""
-        sent = (request.header("authorization") or "").encode()
+        sent = request.header.get("authorization", "").encode()
         if not hmac.compare_digest(sent, f"Bearer {self._token}".encode()):
             return message(401, "The token is missing or wrong.")
         try:

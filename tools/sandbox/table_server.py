@@ -261,10 +261,10 @@ async def serve(database: Database, port: int) -> None:
             region, _, table = request.path.strip("/").partition("/")
             status, answer = 200, json.dumps(contents(region, table))
         else:
-            region_found = _REGION.search(request.header("authorization") or "")
+            region_found = _REGION.search(request.header.get("authorization", ""))
             call = Call(
                 region=region_found[1] if region_found else "us-east-1",
-                target=request.header("x-amz-target") or "",
+                target=request.header.get("x-amz-target", ""),
                 body=(await request.read_body(_MAX_BODY_BYTES)).decode(),
             )
             status, answer = database.answer(call)

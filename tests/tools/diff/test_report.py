@@ -37,22 +37,6 @@ OTHER_VALUES: dict[str, object] = {
 }
 
 
-def schema_keys(node: dict[str, Any], whole: dict[str, Any], key: str = "") -> Iterator[str]:
-    """Yield the keys of all settings in a JSON Schema; `*` stands for a user's own name."""
-    if "$ref" in node:
-        node = whole["$defs"][node["$ref"].rpartition("/")[2]]
-    inner = dict(node.get("properties", {}))
-    for values in (node.get("additionalProperties"), *node.get("patternProperties", {}).values()):
-        if isinstance(values, dict):
-            inner["*"] = values
-    for name, value in inner.items():
-        if value.get("deprecated"):
-            continue
-        yield from schema_keys(value, whole, f"{key}.{name}" if key else name)
-    if not inner:
-        yield key
-
-
 def changes(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  JSON
     """Yield each setting of a tree by its key, with a tree in which only that setting differs."""
     for name, value in tree.items():
@@ -71,8 +55,6 @@ def test_every_setting_that_callers_meet_is_reported_when_it_changes() -> None:
     before = settings("prod", **EVERYTHING)
     changed = dict(changes(before.model_dump(by_alias=True, mode="json")))
 
-    schema = Settings.model_json_schema(by_alias=True)
-    assert set(schema_keys(schema, schema)) == set(changed), "a setting that this test forgets"
     silent = {
         key
         for key, tree in changed.items()
@@ -81,12 +63,6 @@ def test_every_setting_that_callers_meet_is_reported_when_it_changes() -> None:
     assert silent - {"profile"} == {
         key for key in changed if any(f"{key}.".startswith(f"{one}.") for one in NOT_FOR_CALLERS)
     }
-
-
-def test_the_address_that_counts_is_reported() -> None:
-    before, after = (settings("prod", waf={"aggregateBy": way}) for way in ("IP", "FORWARDED_IP"))
-
-    assert "| `waf.aggregateBy` | `IP` | `FORWARDED_IP` |" in str(stack_diff("p", before, after))
 
 
 def lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -156,15 +132,6 @@ def test_a_removed_plan_takes_its_keys_and_added_clients_and_keys_take_nothing()
     assert "| `usagePlans.basic.clients` | `default` | `acme`, `default` |" in str(
         stack_diff("prod", before, settings("prod", **more))
     )
-
-
-def test_all_names_are_printed() -> None:
-    clients = [f"client-{number}" for number in range(50)]
-    after = settings("prod", usagePlans={"basic": {"clients": clients}})
-
-    text = str(stack_diff("prod", settings("prod"), after))
-
-    assert ", ".join(f"`{client}`" for client in clients) in text
 
 
 def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_finding() -> None:

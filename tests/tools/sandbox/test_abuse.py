@@ -56,8 +56,8 @@ def post(key: str | None, body: bytes = RECORD, length: int | None = None) -> by
 
 
 def flood(connection: socket.socket, data: bytes, times: int) -> None:
-    """Send as much as the server takes, without waiting for it."""
-    connection.settimeout(0.2)
+    """Send as much as the server takes, hardly waiting for it."""
+    connection.settimeout(0.02)
     with contextlib.suppress(ConnectionError, TimeoutError):
         for _ in range(times):
             connection.sendall(data)

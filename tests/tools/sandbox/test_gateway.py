@@ -75,7 +75,7 @@ def request(
         return body
 
     sent = [*(headers or []), *([("x-api-key", key)] if key else [])]
-    return Request(verb, path, query, sent, "127.0.0.1", read_body)
+    return Request(verb, path, query, sent, dict(sent), "127.0.0.1", read_body)
 
 
 def send(gateway: Gateway, *requests: Request) -> list[Response]:
@@ -270,7 +270,7 @@ def test_tokens_come_back_with_time(deployment: Deployment, key: str) -> None:
 def test_a_body_larger_than_api_gateway_takes_is_refused_without_a_token(
     deployment: Deployment, key: str
 ) -> None:
-    gateway, function = gateway_of(deployment)
+    gateway, _ = gateway_of(deployment)
 
     refused, *others = send(gateway, request(key, body=BodyTooLarge()), *[request(key)] * 10)
 
