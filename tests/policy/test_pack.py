@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # published without types
+import grpc  # published without types
 import pytest
 import yaml
-from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]  # likewise
+from google.protobuf.empty_pb2 import Empty  # likewise
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 

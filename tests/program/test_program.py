@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+from google.protobuf.json_format import MessageToDict
 from hypothesis import Phase, given
 from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+from google.protobuf.json_format import MessageToDict
 
 from tests.program.conftest import EVERY_OPTION, Sent
 from tests.stacks import STACKS, run

@@ -94,8 +94,7 @@ class _Connection(asyncio.Protocol):
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self.transport = transport
+        self.transport = transport  # type: ignore[assignment]  # uvloop's have their own type
 
     def send(self, request: bytes, due: float) -> None:
         self._due = due

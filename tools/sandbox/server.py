@@ -142,6 +142,8 @@ class SandboxServer:
                 self._tasks.create_task(self._start_table_early())
             print(json.dumps(self._address()), flush=True)
             await self._stopping.wait()
+            # A deployment under way ends first, so that nothing of it is left. None follows it.
+            await self._changing.acquire()
             (self._folder / ADDRESS_FILE).unlink(missing_ok=True)
             if self._api:
                 await self._api.finish(_STOP_SECONDS)
