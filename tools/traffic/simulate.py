@@ -15,6 +15,7 @@ from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
 from tools.cli import console, format_option, print_json
+from tools.review import findings_json
 from tools.traffic.options import parsed, traffic_options
 from tools.traffic.profiles import parse_start, read_profile
 from tools.traffic.report import (
@@ -93,7 +94,7 @@ def simulate(
         addresses = {client: traffic.addresses(client) for client in traffic.clients}
         draw(result, chart, about, text, addresses)
     if output_format == "json":
-        print_json(_as_json(stack, traffic, results, reviews))
+        print_json(_as_json(stacks, traffic, results, reviews))
     else:
         console().print(text)
 
@@ -163,14 +164,14 @@ def _review_words(before: list[LimitFinding], after: list[LimitFinding]) -> list
 
 
 def _as_json(
-    stack: str,
+    stacks: Sequence[Settings],
     traffic: Traffic,
     results: Sequence[Result],
-    reviews: Sequence[Sequence[LimitFinding]],
+    reviews: Sequence[list[LimitFinding]],
 ) -> dict[str, Any]:
     runs = [
         {
-            "stack": stack,
+            "stack": stacks[0].stack,
             "arrivals": str(traffic.arrivals),
             "seed": traffic.seed,
             "durationMs": result.duration_seconds * 1000,
@@ -186,13 +187,8 @@ def _as_json(
     if len(runs) == 1:
         return runs[0]
     before, after = (
-        {
-            "simulation": run,
-            "review": [
-                {"level": one.level, "key": one.key, "message": one.message} for one in findings
-            ],
-        }
-        for run, findings in zip(runs, reviews, strict=True)
+        {"simulation": run, "review": findings_json(settings, findings)}
+        for run, settings, findings in zip(runs, stacks, reviews, strict=True)
     )
     change = [
         {"client": client_name(old.client), "admitted": new.admitted - old.admitted}

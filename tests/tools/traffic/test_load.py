@@ -76,6 +76,8 @@ def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A terminal sends Ctrl-C to a whole group of processes.
+        process_group=0,
         # pytest-xdist's workers ignore Ctrl-C, and with them what they start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -368,7 +370,7 @@ def test_ctrl_c_reports_what_came_back_and_leaves_nothing_behind(api: Api) -> No
     process = start("--deployed", "--profile", "seed", "--record")
     wait_for(lambda: len(api.received) > 100)
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
 
     assert process.returncode == Exit.INTERRUPTED, out + err

@@ -108,6 +108,7 @@ def test_a_comparison_says_who_gains_who_loses_and_what_the_review_says(capsys: 
         {"client": "basic/default", "admitted": -2_301},
     ]
     assert len(result["before"]["review"]) > len(result["after"]["review"])
+    assert result["after"]["review"][0]["command"].startswith("pulumi config set --path")
     same = text_of([*ONE_ADDRESS, "--set", "table.pointInTimeRecovery=true", "--compare"], capsys)
     assert "premium/default neither gains nor loses." in same
     assert "The review's findings do not change." in same
@@ -215,7 +216,7 @@ def test_a_short_simulation_imports_only_what_it_needs() -> None:
     code = (
         "import sys; from tools.__main__ import main; "
         "main(['simulate', '--profile', 'burst']); "
-        "print({'matplotlib', 'boto3', 'locust', 'gevent'} & set(sys.modules))"
+        "print({'matplotlib', 'boto3', 'locust', 'gevent', 'pulumi'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

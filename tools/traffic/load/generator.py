@@ -51,7 +51,7 @@ def generate(job: dict[str, Any], seconds: float) -> Generator[dict[str, Any], N
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            # Ctrl-C is for this process, which then closes the channel.
+            # Ctrl-C reaches this process only, which closes the channel and so stops workers too.
             start_new_session=True,
         )
         theirs.close()

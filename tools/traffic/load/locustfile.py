@@ -59,12 +59,12 @@ class Caller(FastHttpUser):
         share: dict[str, Any],
         zero: float,
         number: int,
-        client: int,
+        source: int,
         address: str | None,
         body_bytes: int,
     ) -> None:
         headers = {"Content-Type": "application/json"}
-        if key := share["keys"][client]:
+        if key := share["keys"][source]:
             headers["x-api-key"] = key
         if address:
             headers["X-Forwarded-For"] = address
