@@ -278,10 +278,8 @@ def test_a_blocked_address_passes_again_when_its_window_is_over(resources: Resou
     assert statuses == [403, 429, 429, 403]
 
 
-def test_a_web_acl_with_a_response_of_its_own_answers_in_json(deployment: Deployment) -> None:
-    gateway, _ = gateway_of(with_waf(deployment))
-
-    _, answer = send(gateway, request(), request())
+def test_a_web_acl_with_a_response_of_its_own_answers_in_json(resources: Resources) -> None:
+    _, answer = Api(resources, waf=ONE_A_MINUTE).send({}, {})
 
     assert answer.status == 429
     assert header(answer, "content-type") == "application/json"
