@@ -11,6 +11,8 @@ tools := $(python) -m tools
 # Packages are compiled to bytecode when they are first used. Without that, every command would
 # compile them again, which takes longer than all the rest.
 unexport PYTHONDONTWRITEBYTECODE
+# The others change which modules Python finds, or turn warnings into errors.
+unexport PYTHONPATH PYTHONSAFEPATH PYTHONWARNINGS
 
 .PHONY: help
 help: ## Show these commands; `.venv/bin/tools --help` shows the others

@@ -55,7 +55,7 @@ def _unknown_key(path: Path, value: object, schema: Node, given: Any) -> Problem
     commands: list[Command] = [(path, None)]
     if meant := _meant(path, schema):
         guess = f" (did you mean {config_key('', meant[len(above) :])[1:]}?)"
-        # A key with dots was set without --path: its owner wants this value in any case.
+        # A key with dots was typed without --path: this value wins over one that is there.
         if len(meant) > len(path) or meant[-1] not in _inside(given, above):
             commands += _set(meant, value, at(schema, meant))
     known = ", ".join(section(at(schema, above))["properties"])

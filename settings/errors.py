@@ -1,4 +1,8 @@
-"""What is wrong with a config: the key as one types it, why, and the commands that fix it."""
+"""How problems of a config are written: the key, the message, and the commands that fix it.
+
+`advice.py` words the message and finds the commands for a single value, `contradictions.py` for
+values that do not fit each other.
+"""
 
 import shlex
 from collections.abc import Sequence
@@ -26,7 +30,7 @@ class Problem:
     commands: Sequence[Command] = ()
     """By default, the one that removes what is at `path`."""
     namespace: str | None = None
-    """Whose setting it is, when it is not the project's."""
+    """Namespace of the setting, such as `aws`; None for the project's."""
 
     def __post_init__(self) -> None:
         self.commands = self.commands or [(self.path, None)]
@@ -49,7 +53,7 @@ class SettingsError(UserError):
 
 
 def _order(problem: Problem) -> tuple[bool, int]:
-    """Sort removals from lists to the end, the last item first: later items move up."""
+    """Sort removals from lists to the end, the last item first: each renumbers later ones."""
     path, value = problem.commands[-1]
     if value is None and isinstance(path[-1], int):
         return True, -path[-1]

@@ -16,7 +16,7 @@ without a request a bucket is full in any case.
 """
 
 REFUSED_REQUESTS_USE_QUOTA: Final = False
-"""Whether a request that passes the quota but is refused behind it still counts against it.
+"""Whether a request that passes the quota and is refused by a later layer still uses quota.
 
 That is a request refused by a throttle or by the function's concurrency. Requests refused by the
 WAF, for their API key or by the quota itself never count. Undocumented; the one public observation

@@ -77,7 +77,7 @@ class WafRateRule:
     """The rate windows of all source addresses.
 
     It forgets addresses whose requests have left the window, and of more than
-    `choices.MAX_ADDRESSES` those that it has not seen for the longest time.
+    `choices.MAX_ADDRESSES` the least recently seen.
     """
 
     def __init__(self, limit: int, window_seconds: float, lag_seconds: float = 0.0) -> None:

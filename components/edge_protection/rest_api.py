@@ -1,4 +1,4 @@
-"""The REST API, and the deployment that makes its current document reach callers."""
+"""The REST API, its deployment, and the permission of its stage to invoke the function."""
 
 import hashlib
 import json

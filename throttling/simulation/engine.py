@@ -160,7 +160,7 @@ def _layers(
             path[:] = quotas.index[client], *(index.get(owner, _NONE) for owner in owners)
             if method in limits.methods and not choices.STAGE_THROTTLE_IS_SHARED:
                 path[-1] = _NONE
-    # Never updated: until its first request, a bucket does not refill.
+    # Infinity marks a bucket without requests: it does not refill before its first one.
     rows = [(t.burst * choices.INITIAL_FILL, np.inf, t.rate, t.burst) for t in buckets.values()]
     return loops.Layers(
         paths=paths,

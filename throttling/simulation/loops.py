@@ -28,8 +28,8 @@ STREAM: Final = np.dtype(
         *((name, "f8") for name in ("due", "moment")),
     ]
 )
-"""The requests of one source. The next one comes at `moment`: then its phase will have had `due`
-requests on average."""
+"""The requests of one source. The next one comes at `moment`. `due` is the average number of
+requests of its phase up to then."""
 
 _WAF, _API_KEY, _QUOTA, _FIRST_BUCKET, _CONCURRENCY = 1, 2, 3, 4, 8
 """Codes of the layers. The four layers with buckets follow each other."""
@@ -78,7 +78,7 @@ def fill(
     streams: Records,
     order: Ints,  # sources as a heap by the moments of their next requests
     steps: Floats,  # average number of requests from each request to the next of its source
-    places: Floats,  # which address of its source sends each, from 0 to 1; empty if they take turns
+    places: Floats,  # from 0 to 1: picks each address of its source; empty if they take turns
     times: Floats,
     sources: Ints,
     addresses: Ints,
@@ -185,7 +185,7 @@ def admit(
     times: Floats,
     sources: Ints,
     ends: Floats,  # of the requests, if they are admitted
-    in_order: bool,  # neither `ends` nor `in_flight` decrease; else `in_flight` becomes a heap
+    in_order: bool,  # `ends` and `in_flight` are sorted; otherwise `in_flight` becomes a heap
     in_flight: Floats,  # ends of the requests in flight in order, then room for all others
     number: int,  # in flight
     peak: int,  # most requests that were in flight
@@ -256,7 +256,7 @@ def push(heap: Floats, size: int, item: float) -> int:
 
 @compiled
 def pop(heap: Floats, size: int) -> int:
-    """Remove the smallest item. Return the new size. Infinity must follow the items three times."""
+    """Remove the smallest item. Return the new size. Three infinities must follow it."""
     size -= 1
     item = heap[size]
     heap[size] = math.inf

@@ -39,7 +39,11 @@ def _check_url(context: click.Context, option: click.Parameter, value: str | Non
 @click.command(epilog="Example: python -m tools up --stack dev --port 8080")
 @click.option("--stack", default="dev", show_default=True, help="The stack whose config to use.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Of the API."
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    show_default=True,
+    help="Port of the API.",
 )
 @click.option(
     "--dynamodb-endpoint",

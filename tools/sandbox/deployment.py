@@ -1,8 +1,8 @@
 """Read the registered resources as one API: its routes, keys, limits and answers.
 
-References are followed as AWS does: the web ACL counts if an association names the stage, a key if
-a plan of the stage has it, a route if the OpenAPI body has it. What the program forgets is missing
-here too.
+References are followed as AWS does: a web ACL is used only if it is associated with the stage, a
+key only if a plan of the stage has it, a route only if the OpenAPI body has it. What the program
+forgets is missing here too.
 """
 
 import json

@@ -117,7 +117,7 @@ class SandboxServer:
         self._admin = HttpServer(self._obey, 0)
         self._api: HttpServer | None = None
         self._releases: list[Release] = []
-        """The last one serves; those before finish their requests."""
+        """The last one is current; earlier ones finish their requests."""
         self._table = TableProcess(folder / "table.journal", folder / "table.log")
         self._table_keeper: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()

@@ -1,10 +1,9 @@
 """What came back from a load test, beside what the engine says of the same requests.
 
 A request is decided at some moment between its sending and its answer. So the engine decides all
-requests twice: as if each had been decided when it was sent, and as if when it was answered. If the
-limits are as configured, a count that came back lies between the two, give or take the tolerance:
-it agrees. When the two are so far apart that a wrong limit would lie between them as well, it is
-unclear. Otherwise it is off.
+requests twice: once at their sending times, once at their answering times. If the limits are as
+configured, a count that came back lies between the two, within the tolerance: it agrees. If the two
+differ too much to expose a wrong limit, the count is unclear. Otherwise it is off.
 """
 
 from collections import Counter
@@ -74,7 +73,7 @@ class Row(NamedTuple):
     low: int
     high: int
     verdict: Verdict | None
-    """None where the row of all clients has it, because clients compete for a shared layer."""
+    """None where clients compete for a shared layer: only the row of all clients has a verdict."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +109,7 @@ class _Target(Engine):
     def decide(
         self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
     ) -> Codes:
-        """Return what came back. What is left of quotas is as the engine has it."""
+        """Return what came back. Quotas that are left come from the engine, not from the target."""
         super().decide(times, sources, addresses, durations)
         return self.came
 
@@ -132,9 +131,9 @@ def judge(
         requests: of the run.
         samples: what came back.
         start: of the run.
-        tolerance: how far off a limit may be, as a share of it. One request is never off.
+        tolerance: how far off a limit may be, as a share of it. A difference of one request agrees.
         machines: number of machines that send in turn to AWS, each from one address. 0 for the
-            sandbox, to which each request brings its address, and which names the layers.
+            sandbox: there each request carries its address, and answers name the layer.
         waf_lag_seconds: how far the WAF's view may be behind the requests.
     """
     code_of = {one: _code(one, int(requests.body_bytes[one.number])) for one in samples}
@@ -259,9 +258,8 @@ def _counts(client: ClientResult, deployed: bool) -> Ints:
 def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
     """Compare what came back from one client with what the engine says, by code of outcome.
 
-    A limit that is off by the tolerance lets that share of its requests more, or fewer, through,
-    which the layers behind it then decide. So each count may be off by the tolerance of the largest
-    number that a layer up to its own lets through.
+    An error of one limit changes what later layers see. So the margin of each count is the
+    tolerance of the largest number that any layer up to its own lets through.
 
     Args:
         came: requests by outcome.
