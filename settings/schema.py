@@ -56,8 +56,13 @@ _AWS_RULE_GROUP_WCU: Final = {
     "AWSManagedRulesAnonymousIpList": 50,
 }
 _RATE_RULE_WCU: Final = 2
+_SIZE_RULE_WCU: Final = 1
 RATE_RULE: Final = "rate-per-address"
 RATE_METRIC: Final = "rate"
+SOURCE_RULE: Final = "rate-per-source"
+NO_ADDRESS_RULE: Final = "no-address"
+OWN_RULES: Final = (RATE_RULE, RATE_METRIC, SOURCE_RULE, NO_ADDRESS_RULE)
+"""Names of the web ACL's own rules and their metrics."""
 
 
 class _Section(BaseModel):
@@ -167,7 +172,16 @@ class WafSettings(_Section):
     window_seconds: Annotated[Literal[60, 120, 300, 600], WHOLE] = 300
     """Length of the window in seconds."""
     aggregate_by: Literal["IP", "FORWARDED_IP"] = "IP"
-    """The address that counts. Behind a CDN use FORWARDED_IP, the first one of X-Forwarded-For."""
+    """The address that counts. Behind a CDN use FORWARDED_IP: the first one in forwardedHeader."""
+    forwarded_header: Annotated[
+        # The provider takes no longer name in a rule that looks for a header.
+        str, form("[A-Za-z0-9-]{1,40}", "1 to 40 letters, digits and -", "CF-Connecting-IP")
+    ] = "True-Client-IP"
+    """With FORWARDED_IP, the header with the caller's address. Requests without it are blocked. The
+    CDN must overwrite it: X-Forwarded-For begins with whatever the caller wrote there."""
+    source_rate_limit: Whole = Field(20_000, ge=10, le=2_000_000_000)
+    """With FORWARDED_IP, requests from one source address, such as a server of the CDN, in a
+    window."""
     managed_rule_groups: list[RuleGroup] = []
     """Managed rule groups to add."""
     logging: Switch = True
@@ -176,7 +190,9 @@ class WafSettings(_Section):
     @property
     def wcu(self) -> int:
         """Web ACL capacity units of all its rules."""
-        return _RATE_RULE_WCU + sum(group.wcu for group in self.managed_rule_groups)
+        forwarded = self.aggregate_by == "FORWARDED_IP"
+        own = _RATE_RULE_WCU + forwarded * (_RATE_RULE_WCU + _SIZE_RULE_WCU)
+        return own + sum(group.wcu for group in self.managed_rule_groups)
 
 
 class FunctionSettings(_Section):

@@ -210,6 +210,7 @@ limits = st.fixed_dictionaries(
                 "rateLimit": st.integers(10, 2_000_000_000),
                 "windowSeconds": st.sampled_from([60, 120, 300, 600]),
                 "aggregateBy": st.sampled_from(["IP", "FORWARDED_IP"]),
+                "sourceRateLimit": st.just(2_000_000_000),
             }
         ),
         "function": st.fixed_dictionaries(

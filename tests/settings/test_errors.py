@@ -77,6 +77,11 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
     "waf.rateLimit": ("a whole number from 10 to 2,000,000,000", {"9": "10", "1e12": "2000000000"}),
     "waf.windowSeconds": ("one of 60, 120, 300, 600", {"500": "600", "61": "60", "true": "300"}),
     "waf.aggregateBy": ("one of IP, FORWARDED_IP", {"ip": "IP", "Forwarded-IP": "FORWARDED_IP"}),
+    "waf.forwardedHeader": (
+        "1 to 40 letters, digits and -",
+        {"X.Real.IP": "X-Real-IP", "true": "True-Client-IP"},
+    ),
+    "waf.sourceRateLimit": ("a whole number from 10 to 2,000,000,000", {"9": "10"}),
     "waf.managedRuleGroups[0]": (
         GROUP,
         {"AWSManagedRulesCommon": "AWSManagedRulesCommonRuleSet"},
@@ -413,11 +418,14 @@ deletionProtection.
                     },
                 },
                 "waf": {
+                    "aggregateBy": "FORWARDED_IP",
+                    "sourceRateLimit": 1499,
+                    "rateLimit": 1500,
                     "managedRuleGroups": [
                         {"name": "rate", "vendorName": "F5", "wcu": 1},
                         *["AWSManagedRulesSQLiRuleSet"] * 2,
                         {"name": "rate-per-address", "wcu": 1},
-                    ]
+                    ],
                 },
                 "monitoring": {"alarmEmails": ["a@b.cd", "a@b.cd"]},
             },
@@ -435,12 +443,15 @@ Allowed: at most the stage's throttle.burstLimit, 100.
             throttle.methods["POST /data"].burstLimit: 101 can never be reached behind the stage's \
 100. Allowed: at most the stage's throttle.burstLimit, 100.
                 set 'throttle.methods["POST /data"].burstLimit' 100
+            waf.sourceRateLimit: 1,499 from one server of the CDN is less than waf.rateLimit lets \
+one caller send. Allowed: at least 1,500.
+                set waf.sourceRateLimit 1500
             usagePlans.premium.clients[5]: 'a' is listed twice.
                 rm 'usagePlans.premium.clients[5]'
             usagePlans.premium.clients[4]: 'b' is listed twice.
                 rm 'usagePlans.premium.clients[4]'
-            waf.managedRuleGroups[3]: 'rate-per-address' is the name of the web ACL's own rule or \
-its metric.
+            waf.managedRuleGroups[3]: 'rate-per-address' is the name of one of the web ACL's own \
+rules.
                 rm 'waf.managedRuleGroups[3]'
             usagePlans.premium.clients[2]: 'a' is listed twice.
                 rm 'usagePlans.premium.clients[2]'
@@ -450,7 +461,7 @@ its metric.
                 rm 'usagePlans.premium.keys.c[1]'
             monitoring.alarmEmails[1]: 'a@b.cd' is listed twice.
                 rm 'monitoring.alarmEmails[1]'
-            waf.managedRuleGroups[0]: 'rate' is the name of the web ACL's own rule or its metric.
+            waf.managedRuleGroups[0]: 'rate' is the name of one of the web ACL's own rules.
                 rm 'waf.managedRuleGroups[0]'
             """,
         ),
