@@ -1,5 +1,6 @@
 """The VPC the function runs in: no way in, and one way out, to the table."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -9,7 +10,7 @@ import pulumi_aws as aws
 
 from components import iam
 from components.component import Component
-from settings.schema import NetworkSettings
+from settings.schema import REGION, NetworkSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,11 @@ class Network(Component):
             filters=[{"name": "zone-type", "values": ["availability-zone"]}],
             opts=pulumi.InvokeOptions(parent=self),
         )
+        if not re.fullmatch(REGION, available.id):  # the AWS environment may decide
+            raise pulumi.RunError(
+                f"aws:region: {available.id} is not supported. Allowed: Regions outside of China, "
+                "GovCloud and isolated partitions."
+            )
         zones = enough_zones(available.names, settings.availability_zones)
         subnet_ids = []
         for index, cidr in enumerate(subnet_cidrs(settings.cidr, settings.availability_zones)):

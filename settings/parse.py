@@ -33,15 +33,22 @@ def parse_settings(given: StackConfig) -> Settings:
             continue
         if key not in given.secret_keys:
             trees[namespace][printable(name)] = value_of(text)
-        elif namespace == given.project or name in Provider.model_fields:
+        else:
             problems.append(Problem((name,), _HIDDEN, namespace=namespace))
     config = _checked(Config, trees[given.project], problems, stageName=given.stack)
     provider = _checked(Provider, trees["aws"], problems, namespace="aws")
+    if provider and provider.allowed_account_ids and provider.forbidden_account_ids:
+        both = "cannot be used together with allowedAccountIds."
+        problems.append(Problem(("forbiddenAccountIds",), both, namespace="aws"))
     if config and not problems:
         problems += contradictions(config)
     if problems or not config or not provider:
         raise SettingsError(problems, project=given.project, stack=given.stack)
-    values = dict(config) | {name: value or None for name, value in provider}
+    values = dict(config) | {
+        "region": provider.region or None,
+        "profile": provider.profile or None,
+        "provider": provider,
+    }
     if (old := config.table.old_deletion_protection) is not None:
         values["deletion_protection"] = old
     return Settings.model_construct(project=given.project, stack=given.stack, **values)

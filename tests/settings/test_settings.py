@@ -110,7 +110,7 @@ def test_each_client_has_the_keys_that_are_listed_or_the_first() -> None:
 
 
 def test_region_and_profile_come_from_the_namespace_of_the_provider() -> None:
-    settings = parsed(GOOD, region="eu-south-1", profile="ops", secretKey="x")
+    settings = parsed(GOOD, region="eu-south-1", profile="ops")
     assert (settings.region, settings.profile) == ("eu-south-1", "ops")
     assert parsed(GOOD, profile="").profile is None
 
