@@ -1,6 +1,7 @@
 """A stack's config checked and typed: all that is wrong in one error, or the settings."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -9,12 +10,14 @@ from pydantic_core import from_json
 
 from settings.advice import field_problems
 from settings.contradictions import contradictions
-from settings.errors import Problem, SettingsError
+from settings.errors import Problem, SettingsError, UserError, shown
 from settings.files import StackConfig
 from settings.paths import printable
 from settings.schema import Config, Provider, Settings
 from settings.words import json_schema
 
+# A role's name has up to 64 characters: this, `-gateway-logs-role-` and 7 that Pulumi adds.
+_PROJECT: Final = "[A-Za-z0-9_-]{1,38}"
 _HIDDEN: Final = "is stored as a secret, which a preview cannot show."
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -23,8 +26,15 @@ def parse_settings(given: StackConfig) -> Settings:
     """Return a stack's config, checked and typed.
 
     Raises:
+        UserError: the project has a name that does not fit into AWS's.
         SettingsError: listing every problem, each with the commands that fix it.
     """
+    if not re.fullmatch(_PROJECT, given.project):
+        raise UserError(
+            f"Pulumi.yaml: the project's name {shown(given.project)} is not allowed: the names of "
+            "its roles and functions in AWS begin with it. Allowed: 1 to 38 letters, digits, - and "
+            "_."
+        )
     trees: dict[str, dict[str, Any]] = {given.project: {}, "aws": {}}
     problems: list[Problem] = []
     for key, text in given.values.items():

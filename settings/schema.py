@@ -57,6 +57,8 @@ _AWS_RULE_GROUP_WCU: Final = {
 }
 _RATE_RULE_WCU: Final = 2
 _SIZE_RULE_WCU: Final = 1
+# https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
+LONGEST_METRIC_NAME: Final = 128
 RATE_RULE: Final = "rate-per-address"
 RATE_METRIC: Final = "rate"
 SOURCE_RULE: Final = "rate-per-source"
@@ -415,12 +417,16 @@ class Settings(Config):
 
     @property
     def label(self) -> str:
-        """Project and stack in characters that every AWS name may have; no other stack has it."""
+        """Project and stack, in characters and a length that every AWS name may have.
+
+        No other stack has it.
+        """
         label = f"{self.project}-{self.stack}"
         plain = label.replace(".", "-")
-        if plain == label:
+        if plain == label and len(label) <= LONGEST_METRIC_NAME:
             return label
-        return f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+        digest = hashlib.sha256(label.encode()).hexdigest()[:6]
+        return f"{plain[: LONGEST_METRIC_NAME - 7]}-{digest}"
 
     def limits(self) -> Limits:
         """Return the limits that callers meet."""

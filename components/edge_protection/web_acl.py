@@ -16,6 +16,7 @@ from pulumi_aws.wafv2 import (
 from components.component import Component
 from components.edge_protection.openapi import API_KEY_HEADER
 from settings.schema import (
+    LONGEST_METRIC_NAME,
     NO_ADDRESS_RULE,
     RATE_METRIC,
     RATE_RULE,
@@ -25,8 +26,6 @@ from settings.schema import (
     WafSettings,
 )
 
-# https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
-_LONGEST_METRIC_NAME: Final = 128
 _TOO_MANY_REQUESTS: Final = "too-many-requests"
 """Key of the body that a blocked caller gets."""
 _BLOCK: Final[WebAclRuleActionArgsDict] = {"block": {}}
@@ -38,7 +37,7 @@ def create_web_acl(
     """Create the web ACL, put it in front of the stage, and log its verdicts if configured."""
     acl = aws.wafv2.WebAcl(
         f"{name}-web-acl",
-        description=f"In front of stage {settings.stage_name} of {settings.label}",
+        description=f"In front of a stage of {settings.label}",
         scope="REGIONAL",
         default_action={"allow": {}},
         custom_response_bodies=[
@@ -140,10 +139,10 @@ def _visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
 def _metric_name(prefix: str, name: str) -> str:
     """Return a rule's metric name, shortened to the length that AWS WAF allows."""
     whole = f"{prefix}-{name}"
-    if len(whole) <= _LONGEST_METRIC_NAME:
+    if len(whole) <= LONGEST_METRIC_NAME:
         return whole
     digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-    return f"{whole[: _LONGEST_METRIC_NAME - 9]}-{digest}"
+    return f"{whole[: LONGEST_METRIC_NAME - 9]}-{digest}"
 
 
 def _per_address(settings: WafSettings) -> WebAclRuleStatementArgsDict:

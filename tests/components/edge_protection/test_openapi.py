@@ -90,7 +90,8 @@ RECORDS = _Validator(DOCUMENT["components"]["schemas"]["Record"])
 
 texts = st.builds(
     lambda text, times: text * times,
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+    # Unescaped, the last is what API Gateway puts in place of bytes that are not UTF-8.
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=4),
     st.sampled_from([1, 2, 3, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025]),
 )
 whole = st.integers() | st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 0])

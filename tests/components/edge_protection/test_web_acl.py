@@ -48,7 +48,7 @@ def test_the_web_acl_lets_through_what_its_rules_do_not_block() -> None:
     program = deploy("dev")
     acl = only(program, WEB_ACL)
     assert acl.inputs == {
-        "description": f"In front of stage dev of {LABEL}",
+        "description": f"In front of a stage of {LABEL}",
         "scope": "REGIONAL",
         "defaultAction": {"allow": {}},
         # In the shape of the API's own refusals.
