@@ -33,7 +33,7 @@ _BLOCK: Final[WebAclRuleActionArgsDict] = {"block": {}}
 
 def create_web_acl(
     component: Component, name: str, settings: Settings, stage: aws.apigateway.Stage
-) -> aws.wafv2.WebAcl:
+) -> tuple[aws.wafv2.WebAcl, aws.wafv2.WebAclAssociation]:
     """Create the web ACL, put it in front of the stage, and log its verdicts if configured."""
     acl = aws.wafv2.WebAcl(
         f"{name}-web-acl",
@@ -67,7 +67,7 @@ def create_web_acl(
         opts=component.child(),
     )
     # Never rename this: deleting the old association would remove the new one.
-    aws.wafv2.WebAclAssociation(
+    association = aws.wafv2.WebAclAssociation(
         f"{name}-web-acl-association",
         resource_arn=stage.arn,
         web_acl_arn=acl.arn,
@@ -88,7 +88,7 @@ def create_web_acl(
             redacted_fields=[{"single_header": {"name": API_KEY_HEADER}}],
             opts=component.child(),
         )
-    return acl
+    return acl, association
 
 
 def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]:

@@ -55,6 +55,13 @@ def test_the_vpc_has_no_way_in_and_one_way_out() -> None:
     assert default_group.inputs == {"vpcId": vpc.id}, "no rules"
 
 
+def test_lambda_may_delete_its_network_interfaces_while_subnets_wait_for_that() -> None:
+    """A resource is deleted before those that it depends on."""
+    program = deploy("dev")
+    policy = only(program, "iam/rolePolicy:RolePolicy", "function-policy")
+    assert all(policy.urn in subnet.depends_on for subnet in find(program, "ec2/subnet:Subnet"))
+
+
 @pytest.mark.parametrize("zones", [1, 3])
 def test_each_zone_has_a_subnet_with_the_route_to_the_table(zones: int) -> None:
     program = deploy(network={"availabilityZones": zones})
