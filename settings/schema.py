@@ -83,6 +83,11 @@ class ThrottleSettings(_Section):
     burst_limit: Burst = Field(examples=[20])
     """Requests that may arrive at once after a pause."""
 
+    @property
+    def rate_text(self) -> str:
+        """The rate as it was configured: 1,000,000 or 0.5, not 1e+06."""
+        return f"{self.rate_limit:,}".removesuffix(".0")
+
     def limit(self) -> Throttle:
         """Return this bucket as the throttling model has it."""
         return Throttle(rate=self.rate_limit, burst=self.burst_limit)
@@ -188,6 +193,8 @@ class WafSettings(_Section):
     """Managed rule groups to add."""
     logging: Switch = True
     """Whether the web ACL logs requests."""
+    log_only: Literal["ALL", "ALLOWED", "BLOCKED"] = "ALL"
+    """Requests that it logs. AWS bills each line: in a flood, the blocked ones are many."""
 
     @property
     def wcu(self) -> int:

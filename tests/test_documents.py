@@ -71,9 +71,9 @@ def test_the_limits_table_is_that_of_the_stacks(column: int, stack: str) -> None
     for name, plan in settings.usage_plans.items():
         quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
         assert row(f"plan {name}, each client: quota")[column] == quota
-        rate = f"{plan.rate_limit:g}/s, {plan.burst_limit:,}"
+        rate = f"{plan.rate_limit:.10g}/s, {plan.burst_limit:,}"
         assert row(f"plan {name}, each client: rate")[column] == rate
-    assert row("stage, all")[column] == f"{stage.rate_limit:,g}/s, {stage.burst_limit:,}"
+    assert row("stage, all")[column] == f"{stage.rate_limit:,.10g}/s, {stage.burst_limit:,}"
     assert row("function: executions")[column] == str(function.reserved_concurrency)
     assert row("function: time")[column] == f"{function.timeout_seconds} s"
     cap = settings.table.max_write_request_units
