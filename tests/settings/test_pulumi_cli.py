@@ -15,7 +15,7 @@ import pytest
 from settings import read_stack
 from tests.settings.configs import PROJECT
 from tests.settings.test_files import VALUES
-from tests.settings.test_stacks import NOT_PATHS, REFUSED, SET
+from tests.settings.test_paths import NOT_PATHS, REFUSED, SET
 
 pytestmark = pytest.mark.skipif(not shutil.which("pulumi"), reason="no `pulumi` on PATH")
 
