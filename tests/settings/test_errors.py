@@ -56,7 +56,10 @@ GROUP = (
 
 VALUES: dict[str, tuple[str, dict[str, str]]] = {
     "stageName": ("1 to 128 letters, digits, - and _", {"a/b": "a-b", "??": "live"}),
-    "throttle.rateLimit": (RATE, {"fast": "1000", "1_000": "1000", "2,5": "2.5", "1,500": "1500", "0": "0.001"}),
+    "throttle.rateLimit": (
+        RATE,
+        {"fast": "1000", "1_000": "1000", "2,5": "2.5", "1,500": "1500", "0": "0.001"},
+    ),
     "throttle.burstLimit": (BURST, {"0": "1", "1000001": "1000000", "1e3": "1000"}),
     "usagePlans.basic.rateLimit": (RATE, {"fast": "10", "true": "10", "1000001": "1000000"}),
     "usagePlans.basic.burstLimit": (
