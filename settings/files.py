@@ -8,7 +8,6 @@ import logging
 import math
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Any, Final
 import yaml
 
 from settings.errors import UserError
-from settings.paths import parse_path, put
 
 _STACK_NAME: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
+_SECRET: Final = re.compile(r'\{"secure": "[^"]*"\}')
+"""An encrypted value, anywhere in a top-level value."""
 _DECLARATION: Final = {"type", "items", "description", "secret", "default", "value"}
 _MAX_BYTES: Final = 1_000_000
 _MAX_VALUES: Final = 200_000
@@ -135,8 +135,7 @@ def _number(text: str) -> int | float:
 def project_root(start: Path | None = None) -> Path:
     """Return the project's folder: the nearest with a `Pulumi.yaml`, as the Pulumi CLI finds it.
 
-    Args:
-        start: the folder to look in first, then in those above; None for the current one.
+    The search begins in `start`, by default the current folder, and goes up from there.
 
     Raises:
         UserError: when there is none.
@@ -176,9 +175,7 @@ def check_stack_name(stack: str) -> None:
 def read_stack(stack: str, root: Path | None = None) -> StackConfig:
     """Read a stack's config from its file, and what it does not set from `Pulumi.yaml`.
 
-    Args:
-        stack: name of the stack.
-        root: the project's folder; None for the one that holds the current folder.
+    `root` is the project's folder, by default the one that holds the current folder.
 
     Raises:
         UserError: when a file is missing, is not YAML, or holds no `config` mapping.
@@ -197,7 +194,9 @@ def read_stack(stack: str, root: Path | None = None) -> StackConfig:
         )
     config = _entries(path.name, project["name"], content.get("config"))
     declarations = _entries("Pulumi.yaml", project["name"], project.get("config"))
-    for key, declared in sorted(declarations.items()):
+    for key, declared in declarations.items():
+        if not re.fullmatch("[^.[]+", key):
+            raise UserError(f"Pulumi.yaml: {key} is a path. Write a mapping below `value` instead.")
         if not isinstance(declared, dict):
             declared = {"value": declared}
         if unknown := sorted(declared.keys() - _DECLARATION):
@@ -205,37 +204,13 @@ def read_stack(stack: str, root: Path | None = None) -> StackConfig:
                 f"Pulumi.yaml: {key} has {unknown[0]!r} beside or instead of `value`. "
                 "Write a mapping of settings below `value`."
             )
-        value = declared.get("default", declared.get("value"))
-        if not _fill(config, key, value):
+        if config.setdefault(key, declared.get("default", declared.get("value"))) is None:
             raise UserError(
                 f"{path.name}: {key} is missing, and Pulumi.yaml gives no value for it."
             )
-    return StackConfig(
-        project=project["name"],
-        stack=stack,
-        values={key: _passed(value) for key, value in config.items()},
-        secret_keys=frozenset(key for key, value in config.items() if _is_secret(value)),
-    )
-
-
-def _fill(config: dict[str, Any], key: str, value: object) -> bool:
-    """Set what the project declares unless the stack sets it; return whether it is set then.
-
-    In the project's file a key may be a path.
-    """
-    namespace, _, name = key.partition(":")
-    first, *rest = parse_path(name) or (name,)
-    steps = (f"{namespace}:{first}", *rest)
-    there: Any = config
-    try:
-        for step in steps:
-            there = there[step]
-    except (LookupError, TypeError):
-        if value is not None:
-            with suppress(LookupError):  # the stack's own value has no place for it
-                put(config, steps, value)
-        return value is not None
-    return True
+    values = {key: _passed(value) for key, value in config.items()}
+    secret = frozenset(key for key, text in values.items() if _SECRET.search(text))
+    return StackConfig(project=project["name"], stack=stack, values=values, secret_keys=secret)
 
 
 def _project(root: Path) -> dict[str, Any]:
@@ -271,18 +246,6 @@ def _entries(file: str, project: str, config: object) -> dict[str, Any]:
             raise UserError(f"{file}: {full!r} comes twice, once in another form.")
         entries[full] = value
     return entries
-
-
-def _is_secret(value: object) -> bool:
-    """Return whether a value is, or contains, an encrypted one."""
-    match value:
-        case {"secure": _, **others} if not others:
-            return True
-        case dict():
-            return any(map(_is_secret, value.values()))
-        case list():
-            return any(map(_is_secret, value))
-    return False
 
 
 def _passed(value: object) -> str:

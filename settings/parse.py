@@ -1,5 +1,6 @@
 """The settings of a stack, checked and typed, or all that is wrong with them in one error."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from settings.contradictions import contradictions
-from settings.errors import Problem, SettingsError, UserError, wrong_values
+from settings.errors import Problem, SettingsError, UserError, shown, wrong_values
 from settings.files import StackConfig, read_stack
 from settings.json_schema import json_schema
 from settings.paths import parse_path, printable, set_path, value_of
 from settings.schema import Config, Provider, Settings
 
+# A role's name has up to 64 characters: this, `-gateway-logs-role-` and 7 that Pulumi adds.
+_PROJECT: Final = "[A-Za-z0-9_-]{1,38}"
 _HIDDEN: Final = "is stored as a secret, which a preview cannot show."
 _MAX_STEPS: Final = 10
 """Steps of a path; no setting has more than six."""
@@ -21,12 +24,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load_stack(stack: str, changes: Sequence[str] = (), root: Path | None = None) -> Settings:
-    """Return the settings of a stack.
+    """Return the settings of a stack with changes to try: `usagePlans.basic.rateLimit=150`.
 
-    Args:
-        stack: name of the stack.
-        changes: settings to try, such as `usagePlans.basic.rateLimit=150`.
-        root: the project's folder; None for the one that holds the current folder.
+    `root` is the project's folder, by default the one that holds the current folder.
 
     Raises:
         UserError: when there is no such stack, or its settings or a change are wrong.
@@ -58,8 +58,15 @@ def parse_settings(given: StackConfig) -> Settings:
     """Return a stack's config, checked and typed.
 
     Raises:
+        UserError: the project has a name that does not fit into AWS's.
         SettingsError: listing every problem, each with the commands that fix it.
     """
+    if not re.fullmatch(_PROJECT, given.project):
+        raise UserError(
+            f"Pulumi.yaml: the project's name {shown(given.project)} is not allowed: the names of "
+            "its roles and functions in AWS begin with it. Allowed: 1 to 38 letters, digits, - and "
+            "_."
+        )
     trees: dict[str, dict[str, Any]] = {given.project: {}, "aws": {}}
     problems: list[Problem] = []
     for key, text in given.values.items():
@@ -68,15 +75,22 @@ def parse_settings(given: StackConfig) -> Settings:
             continue
         if key not in given.secret_keys:
             trees[namespace][printable(name)] = value_of(text)
-        elif namespace == given.project or name in Provider.model_fields:
+        else:
             problems.append(Problem((name,), _HIDDEN, namespace=namespace))
     config = _checked(Config, trees[given.project], problems, stageName=given.stack)
     provider = _checked(Provider, trees["aws"], problems, namespace="aws")
+    if provider and provider.allowed_account_ids and provider.forbidden_account_ids:
+        both = "cannot be used together with allowedAccountIds."
+        problems.append(Problem(("forbiddenAccountIds",), both, namespace="aws"))
     if config and not problems:
         problems += contradictions(config)
     if problems or not config or not provider:
         raise SettingsError(problems, project=given.project, stack=given.stack)
-    values = dict(config) | {name: value or None for name, value in provider}
+    values = dict(config) | {
+        "region": provider.region or None,
+        "profile": provider.profile or None,
+        "provider": provider,
+    }
     if (old := config.table.old_deletion_protection) is not None:
         values["deletion_protection"] = old
     return Settings.model_construct(project=given.project, stack=given.stack, **values)

@@ -65,12 +65,8 @@ def value_of(text: str) -> Any:  # noqa: ANN401  JSON
 def set_path(there: str | None, steps: Path, value: str) -> str:
     """Return a top-level value after `pulumi config set --path`.
 
+    `there` is the value before, as the engine passes it, and `value` the new one, as one types it.
     https://github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/config/object.go
-
-    Args:
-        there: the value as the engine passes it; None when there is none.
-        steps: where to set `value` within it.
-        value: as one types it.
 
     Raises:
         LookupError: when Pulumi refuses the path.
@@ -78,24 +74,19 @@ def set_path(there: str | None, steps: Path, value: str) -> str:
     if not steps:
         return value
     tree = value_of(there or "")
-    return json.dumps(put(None if isinstance(tree, str) else tree, steps, _typed(value)))
+    return json.dumps(_put(None if isinstance(tree, str) else tree, steps, _typed(value)))
 
 
-def put(tree: Any, steps: Path, value: object) -> Any:  # noqa: ANN401  JSON
-    """Set `value` within a tree, in place if it can be, and return the tree.
-
-    Raises:
-        LookupError: when Pulumi refuses the path.
-    """
+def _put(tree: Any, steps: Path, value: object) -> Any:  # noqa: ANN401  JSON
     if not steps:
         return value
     step, rest = steps[0], steps[1:]
     if tree is None:
         tree = {} if isinstance(step, str) else [None] * min(step + 1, _MAX_INDEX)
     if isinstance(tree, dict) and isinstance(step, str):
-        tree[step] = put(tree.get(step), rest, value)
+        tree[step] = _put(tree.get(step), rest, value)
     elif isinstance(tree, list) and isinstance(step, int) and step <= len(tree):
-        tree[step : step + 1] = [put(next(iter(tree[step:]), None), rest, value)]
+        tree[step : step + 1] = [_put(next(iter(tree[step:]), None), rest, value)]
     else:
         raise LookupError
     return tree

@@ -130,8 +130,6 @@ def test_each_form_of_a_value_is_read_as_the_engine_reads_it(handed: Read) -> No
         "{fixture-api:waf: {value: {rateLimit: 10, on: no}}, aws:tags: {value: [1, {a: b}]}}",
         "{a: {type: integer, default: 5}, b: {default: {c: [1]}}, throttle: {type: object}}",
         "{throttle: {value: {burstLimit: 1, rateLimit: 1}}, other: 2}",
-        "{waf.rateLimit: 10, throttle.rateLimit: 1, throttle.burstLimit: 1, 'l[0]': x}",
-        "{waf: {value: {a: 1}}, waf.on: true}",
     ],
 )
 def test_the_projects_config_is_read_as_the_engine_reads_it(handed: Read, declared: str) -> None:

@@ -155,14 +155,6 @@ def test_secrets_are_found_however_deep(read: Read) -> None:
         ),
         ("list: [1, {b: no}], rate: {default: 0.5}", {"list": [1, {"b": "no"}], "rate": "0.5"}),
         ("a: {type: integer, default: 5}, other: {type: string}", {"a": "5"}),
-        (
-            "waf.rateLimit: 10, 'list[0]': x, throttle.burstLimit: 1, throttle.rateLimit: 5",
-            {
-                **{"waf": {"rateLimit": 10}, "list": ["x"]},
-                "throttle": {"burstLimit": 7, "rateLimit": 5},
-            },
-        ),
-        ("other.x: 5", {}),
         ("throttle: {value: {burstLimit: 1, rateLimit: 1}}", {}),
     ],
 )
@@ -245,6 +237,7 @@ def test_a_missing_stack_lists_those_that_are_there(
         ("runtime: python\n", "Pulumi.yaml has no `name`."),
         ("name: 5\n", "Pulumi.yaml has no `name`."),
         ("name: a\nconfig: 5\n", "Pulumi.yaml: `config` is not a mapping of settings."),
+        ("name: a\nconfig: {waf.rateLimit: 10}\n", "Pulumi.yaml: a:waf.rateLimit is a path."),
         (
             "name: a\nconfig: {waf: {rateLimit: 10}}\n",
             "Pulumi.yaml: a:waf has 'rateLimit' beside or instead of `value`.",

@@ -110,7 +110,7 @@ def test_each_client_has_the_keys_that_are_listed_or_the_first() -> None:
 
 
 def test_region_and_profile_come_from_the_namespace_of_the_provider() -> None:
-    settings = parsed(GOOD, region="eu-south-1", profile="ops", secretKey="x")
+    settings = parsed(GOOD, region="eu-south-1", profile="ops")
     assert (settings.region, settings.profile) == ("eu-south-1", "ops")
     assert parsed(GOOD, profile="").profile is None
 
@@ -124,6 +124,8 @@ def test_the_label_has_only_characters_that_every_aws_name_may_have() -> None:
     def label(stack: str) -> str:
         return parse_settings(stack_config({"stageName": "a"}, stack)).label
 
+    long = parse_settings(stack_config({}, "s" * 100, project="p" * 38)).label
+    assert re.fullmatch("p{38}-s{82}-[0-9a-f]{6}", long), "AWS WAF takes 128 as a metric's name"
     assert label("jane_doe-2") == "fixture-api-jane_doe-2"
     assert re.fullmatch("fixture-api-jane-doe-2-[0-9a-f]{6}", label("jane.doe-2"))
     stacks = ["jane.doe", "jane-doe", "jane_doe", "Jane-doe", "jane..doe", "jane.-doe"]

@@ -149,6 +149,8 @@ def waf_rules(settings: Settings) -> list[dict[str, Any]]:
 
 def _pascal(value: Any) -> Any:  # noqa: ANN401  JSON
     """Return a statement with WAF's keys: `RateBasedStatement` for `rate_based_statement`."""
+    if isinstance(value, list):
+        return [_pascal(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {

@@ -270,7 +270,7 @@ class _Reader:
                 if statement is None or "block" not in rule.get("action", {}):
                     not_enforced.append(f"web ACL rule {rule['name']}")
                     continue
-                rate = WafRateLimit(
+                rate = rate or WafRateLimit(
                     limit=int(statement["limit"]),
                     window_seconds=int(statement.get("evaluationWindowSec", 300)),
                 )

@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from throttling import Gate, Layer, Refusal
+from throttling.choices import FUNCTION_FAILURE_RESPONSE
 from tools.sandbox.deployment import API_KEY_HEADER, Deployment, Route
 from tools.sandbox.http_server import BodyTooLarge, Request, Response
 from tools.sandbox.lambda_service import FunctionFailed
@@ -33,7 +34,7 @@ _RESPONSE_OF_LAYER: Final = {
     Layer.USAGE_PLAN: "THROTTLED",
     Layer.METHOD: "THROTTLED",
     Layer.STAGE: "THROTTLED",
-    Layer.CONCURRENCY: "INTEGRATION_FAILURE",
+    Layer.CONCURRENCY: FUNCTION_FAILURE_RESPONSE,
 }
 _ROUTE: Final = "route"
 """Counts the answers to requests that match no method of the API."""

@@ -27,6 +27,7 @@ OTHER_VALUES: dict[str, object] = {
     "default": [2],
     "windowSeconds": 60,
     "aggregateBy": "FORWARDED_IP",
+    "forwardedHeader": "X-Real-IP",
     "managedRuleGroups": [],
     "architecture": "x86_64",
     "runtime": "python3.12",
