@@ -10,7 +10,9 @@ import pytest
 
 from settings import SettingsError, StackConfig, parse_settings
 from settings.errors import shown
+from settings.json_schema import at, json_schema, section
 from settings.paths import parse_path
+from settings.schema import Config
 from tests.settings.configs import (
     GOOD,
     PLAN,
@@ -37,15 +39,16 @@ RETENTION = (
     "one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, "
     "2922, 3288, 3653"
 )
-SECTIONS = (
-    "Allowed: stageName, deletionProtection, throttle, usagePlans, waf, function, table, network, "
-    "monitoring, manageApiGatewayLogging."
-)
-FUNCTION = (
-    "Allowed: memoryMb, timeoutSeconds, reservedConcurrency, expectedDurationMs, architecture, "
-    "runtime, snapStart."
-)
-OF_A_PLAN = "rateLimit, burstLimit, quota, clients, keys."
+
+
+def names(*path: str) -> str:
+    """Return the names of the settings in a section, as an error lists them."""
+    return ", ".join(section(at(json_schema(Config), path))["properties"]) + "."
+
+
+SECTIONS = f"Allowed: {names()}"
+FUNCTION = f"Allowed: {names('function')}"
+OF_A_PLAN = names("usagePlans", "basic")
 GROUP = (
     "one of AWSManagedRulesCommonRuleSet, AWSManagedRulesAdminProtectionRuleSet, "
     "AWSManagedRulesKnownBadInputsRuleSet, AWSManagedRulesSQLiRuleSet, "
@@ -252,7 +255,7 @@ OTHER_GROUP = "AWSManagedRulesBotControlRuleSet"  # its capacity is not known
         (
             {"throttle": "50", "usagePlans": {}, "waf": {"managedRuleGroups": [5, OTHER_GROUP]}},
             f"""
-            throttle: '50' is not allowed. Allowed: a mapping of rateLimit, burstLimit, methods.
+            throttle: '50' is not allowed. Allowed: a mapping of {names("throttle")}
                 rm throttle
             usagePlans: {{}} is not allowed. Allowed: a mapping of at least one item.
                 rm usagePlans
@@ -409,8 +412,7 @@ throttle.methods["POST /data"].rateLimit?). {SECTIONS}
                 set usagePlans.basic.quota.limit 1
             function.timeoutSeconds: 60 is not allowed. Allowed: a whole number from 1 to 29.
                 set function.timeoutSeconds 29
-            table.ttl: is not a setting. Allowed: maxWriteRequestUnits, pointInTimeRecovery, \
-deletionProtection.
+            table.ttl: is not a setting. Allowed: {names("table")}
                 rm table.ttl
             network.flowLogs: 'on' is not allowed. Allowed: true or false.
                 set network.flowLogs true

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from settings import (
     read_stack,
     stack_names,
 )
-from tests.settings.configs import FIXTURES, PROJECT
+from tests.settings.configs import PROJECT
 
 Read = Callable[..., StackConfig]
 
@@ -329,20 +329,3 @@ def test_names_from_a_file_are_those_that_the_engine_reads(read: Read) -> None:
         **{"Basic": ["default"], "basic": ["A", "a", "A_", "A-"]},
         **{"no": ["A", "a", "A_", "A-"], "1": ["default"]},
     }
-
-
-def test_both_stacks_of_the_tests_spell_every_setting_out() -> None:
-    def keys(config: dict[str, Any], above: str = "") -> Iterator[str]:
-        for key, value in config.items():
-            yield above + key
-            if isinstance(value, dict):
-                yield from keys(value, f"{above}{key}.")
-
-    assert stack_names(FIXTURES) == ["dev", "prod"]
-    defaults = parse_settings(StackConfig(project="a", stack="b", values={}))
-    outside = {"project", "stack", "region", "profile"}
-    settable = {*keys(defaults.model_dump(by_alias=True, mode="json", exclude=outside))}
-    optional = {"throttle.methods", "usagePlans.basic.keys", "usagePlans.premium.keys"}
-    for stack in ("dev", "prod"):
-        written = {*keys(values(read_stack(stack, FIXTURES)))}
-        assert written == settable - optional | {"aws:region"}
