@@ -6,6 +6,7 @@ docs/settings.md.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -15,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from routes import METHODS
 from settings.errors import Problem, written
+from settings.paths import Path
 from settings.values import (
     NO_LIMIT,
     NUMBER_TOO,
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     Method = str
 else:
     Method = Literal[METHODS]
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+_SECONDS_PER_PLAN: Final = 20
+_MANY_PLANS: Final = 20
 KeyNumber = Annotated[int, Field(strict=True, ge=1, le=9999, examples=[1]), WHOLE]
 # SNS takes ASCII addresses only.
 _EMAIL: Final = form(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
@@ -82,6 +87,11 @@ class ThrottleSettings(_Section):
     """Requests per second over the long run."""
     burst_limit: Burst = Field(examples=[20])
     """Requests that may arrive at once after a pause."""
+
+    @property
+    def rate_text(self) -> str:
+        """The rate as it was configured: 1,000,000 or 0.5, not 1e+06."""
+        return f"{self.rate_limit:,}".removesuffix(".0")
 
     def limit(self) -> Throttle:
         """Return this bucket as the throttling model has it."""
@@ -188,6 +198,8 @@ class WafSettings(_Section):
     """Managed rule groups to add."""
     logging: Switch = True
     """Whether the web ACL logs requests."""
+    log_only: Literal["ALL", "ALLOWED", "BLOCKED"] = "ALL"
+    """Requests that it logs. AWS bills each line: in a flood, the blocked ones are many."""
 
     @property
     def wcu(self) -> int:
@@ -463,6 +475,14 @@ class Settings(Config):
             for finding in review(self.limits(), self.expectations())
             if finding.level == "warning"
         ]
+        if (count := len(self.usage_plans)) > _MANY_PLANS:
+            minutes = math.ceil(count * _SECONDS_PER_PLAN / 60)
+            message = (
+                f"a change of all {count} plans takes at least {minutes} minutes: AWS takes one "
+                f"change of a plan in {_SECONDS_PER_PLAN} seconds from an account."
+            )
+            path: Path = ("usagePlans",)
+            problems.append(Problem(path, message, [((*path, [*self.usage_plans][-1]), None)]))
         if (old := self.table.old_deletion_protection) is not None:
             path = ("table", "deletionProtection")
             commands = [(("deletionProtection",), written(old)), (path, None)]

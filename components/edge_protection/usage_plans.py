@@ -36,7 +36,7 @@ def create_usage_plans(
     for plan_name, plan in settings.items():
         usage_plan = aws.apigateway.UsagePlan(
             f"{name}-plan-{plan_name}",
-            description=f"{plan_name}: {plan.rate_limit:g} requests per second for each client",
+            description=f"{plan_name}: {plan.rate_text} requests per second for each client",
             api_stages=[{"api_id": stage.rest_api, "stage": stage.stage_name}],
             throttle_settings={"rate_limit": plan.rate_limit, "burst_limit": plan.burst_limit},
             quota_settings={"limit": plan.quota.limit, "period": plan.quota.period.value},

@@ -6,6 +6,7 @@ from typing import Final
 
 import pulumi_aws as aws
 from pulumi_aws.wafv2 import (
+    WebAclLoggingConfigurationLoggingFilterArgsDict,
     WebAclRuleActionArgsDict,
     WebAclRuleArgsDict,
     WebAclRuleStatementArgsDict,
@@ -86,6 +87,7 @@ def create_web_acl(
             resource_arn=acl.arn,
             log_destination_configs=[logs.arn],
             redacted_fields=[{"single_header": {"name": API_KEY_HEADER}}],
+            logging_filter=_log_filter(settings.waf),
             opts=component.child(),
         )
     return acl, association
@@ -125,6 +127,22 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]
         for priority, group in enumerate(settings.managed_rule_groups, start=len(own))
     )
     return made
+
+
+def _log_filter(settings: WafSettings) -> WebAclLoggingConfigurationLoggingFilterArgsDict | None:
+    if settings.log_only == "ALL":
+        return None
+    action = settings.log_only.removesuffix("ED")  # ALLOW or BLOCK
+    return {
+        "default_behavior": "DROP",
+        "filters": [
+            {
+                "behavior": "KEEP",
+                "requirement": "MEETS_ANY",
+                "conditions": [{"action_condition": {"action": action}}],
+            }
+        ],
+    }
 
 
 def _visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:

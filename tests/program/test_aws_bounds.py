@@ -174,6 +174,8 @@ def extremes(node: Node) -> st.SearchStrategy[Any]:
             return st.one_of(*(extremes(form) for form in forms if form != {"type": "null"}))
         case {"enum": choices}:
             return st.sampled_from(choices)
+        case {"const": choice}:
+            return st.just(choice)
         case {"minimum": low, "maximum": high}:
             return st.sampled_from([low, high])
         case {"format": "ipv4network"}:

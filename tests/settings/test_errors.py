@@ -89,6 +89,7 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
         {"X.Real.IP": "X-Real-IP", "true": "True-Client-IP"},
     ),
     "waf.sourceRateLimit": ("a whole number from 10 to 2,000,000,000", {"9": "10"}),
+    "waf.logOnly": ("one of ALL, ALLOWED, BLOCKED", {"blocked": "BLOCKED", "none": "ALL"}),
     "waf.managedRuleGroups[0]": (
         GROUP,
         {"AWSManagedRulesCommon": "AWSManagedRulesCommonRuleSet"},

@@ -226,6 +226,16 @@ def test_limits_that_contradict_each_other_are_warned_of_with_a_fix(
     assert warnings(tree, region) == [], "the command takes the warning away"
 
 
+def test_many_plans_are_warned_of_because_aws_changes_one_in_twenty_seconds() -> None:
+    def warned(count: int) -> list[str]:
+        return parsed({**GOOD, "usagePlans": {f"p{i}": PLAN for i in range(count)}}).warnings()
+
+    many = [warning for warning in warned(21) if warning not in warned(20)]
+    [words] = [warning for warning in many if "takes at least 7 minutes" in warning]
+    assert words.endswith("pulumi config rm --path fixture-api:usagePlans.p20 --stack dev")
+    assert not any("minutes" in warning for warning in warned(20))
+
+
 def test_a_burst_that_fits_a_large_region_is_not_warned_of_there() -> None:
     assert warnings(changed("throttle.burstLimit 1251"), "eu-central-1") == []
 

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from components.edge_protection import web_acl
 from settings.schema import WafSettings
 from tests.stacks import PROJECT, deploy
@@ -154,4 +156,14 @@ def test_the_log_of_the_web_acl_holds_no_api_key() -> None:
         "resourceArn": only(program, WEB_ACL).outputs["arn"],
         "logDestinationConfigs": [logs.outputs["arn"]],
         "redactedFields": [{"singleHeader": {"name": "x-api-key"}}],
+    }
+
+
+@pytest.mark.parametrize(("log_only", "action"), [("ALLOWED", "ALLOW"), ("BLOCKED", "BLOCK")])
+def test_the_web_acl_logs_only_what_the_config_asks_for(log_only: str, action: str) -> None:
+    token = "wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration"
+    kept = {"behavior": "KEEP", "requirement": "MEETS_ANY"}
+    assert only(deploy(waf={"logOnly": log_only}), token).inputs["loggingFilter"] == {
+        "defaultBehavior": "DROP",
+        "filters": [kept | {"conditions": [{"actionCondition": {"action": action}}]}],
     }
