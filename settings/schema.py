@@ -106,7 +106,7 @@ class StageThrottleSettings(ThrottleSettings):
     burst_limit: Burst = 2000
     """Requests at once of all clients together."""
     methods: dict[Method, ThrottleSettings] = {}
-    """Buckets of single methods, within the stage's."""
+    """Buckets of single methods. A method's own bucket replaces the stage's for its requests."""
 
 
 class QuotaSettings(_Section):
