@@ -91,6 +91,18 @@ def test_a_rate_rule_without_a_window_has_aws_default(resources: Resources) -> N
     assert waf == WafRateLimit(limit=10, window_seconds=300)
 
 
+def test_rules_are_read_by_their_priorities(resources: Resources) -> None:
+    (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
+    rules = [
+        acl.inputs["rules"][0] | {"name": name, "priority": at}
+        for name, at in (("b", 10), ("a", 9))
+    ]
+
+    deployment = read_deployment(changed(resources, acl.type, rules=rules))
+
+    assert [rule.name for rule in deployment.web_acl] == ["a", "b"]
+
+
 def test_a_stage_without_method_settings_is_not_throttled(resources: Resources) -> None:
     assert read_deployment(without(resources, METHOD_SETTINGS)).limits.stage is None
 
