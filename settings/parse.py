@@ -1,6 +1,7 @@
 """A stack's config checked and typed: all that is wrong in one error, or the settings."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -9,12 +10,14 @@ from pydantic_core import from_json
 
 from settings.advice import field_problems
 from settings.contradictions import contradictions
-from settings.errors import Problem, SettingsError
+from settings.errors import Problem, SettingsError, UserError, shown
 from settings.files import StackConfig
 from settings.paths import printable
 from settings.schema import Config, Provider, Settings
 from settings.words import json_schema
 
+# A role's name has up to 64 characters: this, `-gateway-logs-role-` and 7 that Pulumi adds.
+_PROJECT: Final = "[A-Za-z0-9_-]{1,38}"
 _HIDDEN: Final = "is stored as a secret, which a preview cannot show."
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -23,8 +26,15 @@ def parse_settings(given: StackConfig) -> Settings:
     """Return a stack's config, checked and typed.
 
     Raises:
+        UserError: the project has a name that does not fit into AWS's.
         SettingsError: listing every problem, each with the commands that fix it.
     """
+    if not re.fullmatch(_PROJECT, given.project):
+        raise UserError(
+            f"Pulumi.yaml: the project's name {shown(given.project)} is not allowed: the names of "
+            "its roles and functions in AWS begin with it. Allowed: 1 to 38 letters, digits, - and "
+            "_."
+        )
     trees: dict[str, dict[str, Any]] = {given.project: {}, "aws": {}}
     problems: list[Problem] = []
     for key, text in given.values.items():
@@ -33,15 +43,22 @@ def parse_settings(given: StackConfig) -> Settings:
             continue
         if key not in given.secret_keys:
             trees[namespace][printable(name)] = value_of(text)
-        elif namespace == given.project or name in Provider.model_fields:
+        else:
             problems.append(Problem((name,), _HIDDEN, namespace=namespace))
     config = _checked(Config, trees[given.project], problems, stageName=given.stack)
     provider = _checked(Provider, trees["aws"], problems, namespace="aws")
+    if provider and provider.allowed_account_ids and provider.forbidden_account_ids:
+        both = "cannot be used together with allowedAccountIds."
+        problems.append(Problem(("forbiddenAccountIds",), both, namespace="aws"))
     if config and not problems:
         problems += contradictions(config)
     if problems or not config or not provider:
         raise SettingsError(problems, project=given.project, stack=given.stack)
-    values = dict(config) | {name: value or None for name, value in provider}
+    values = dict(config) | {
+        "region": provider.region or None,
+        "profile": provider.profile or None,
+        "provider": provider,
+    }
     if (old := config.table.old_deletion_protection) is not None:
         values["deletion_protection"] = old
     return Settings.model_construct(project=given.project, stack=given.stack, **values)

@@ -61,7 +61,7 @@ def stack_file_schema(project: str) -> str:
                 "type": ["object", "null"],
                 "properties": settings,
                 # Keys of other namespaces are not the project's.
-                "patternProperties": {f"^(?!{project.replace('.', '[.]')}:)[^:]+:": {}},
+                "patternProperties": {f"^(?!({project.replace('.', '[.]')}|aws):)[^:]+:": {}},
                 "additionalProperties": False,
             }
         },
@@ -107,7 +107,7 @@ def _rows(name: str, node: Node, *, required: bool = False) -> Iterator[str]:
     if "deprecated" in node:
         return
     inner = section(node)
-    if "properties" not in inner:
+    if "properties" not in inner and "description" in node:
         default = "required" if required else _default(node)
         what = " ".join(node["description"].split())
         yield f"| `{name}` | {what} | {allowed(node)} | {default} |\n"

@@ -1,5 +1,7 @@
 """The stage that callers reach: its logs, and the throttles that all clients share."""
 
+from collections.abc import Iterator
+
 import pulumi
 import pulumi_aws as aws
 
@@ -76,7 +78,7 @@ def _account_logging(component: Component, name: str) -> aws.apigateway.Account:
 
 def create_throttles(
     component: Component, name: str, throttle: StageThrottleSettings, stage: aws.apigateway.Stage
-) -> None:
+) -> Iterator[aws.apigateway.MethodSettings]:
     """Set throttles, metrics and execution logs of the whole stage, and of single methods."""
     buckets: list[tuple[str, ThrottleSettings]] = [("*/*", throttle)]
     for method, bucket in throttle.methods.items():
@@ -84,7 +86,7 @@ def create_throttles(
         buckets.append((f"{path.removeprefix('/')}/{verb}", bucket))
     for path, bucket in buckets:
         suffix = "" if path == "*/*" else "-" + path.replace("/", "-").lower()
-        aws.apigateway.MethodSettings(
+        yield aws.apigateway.MethodSettings(
             f"{name}-throttle{suffix}",
             rest_api=stage.rest_api,
             stage_name=stage.stage_name,

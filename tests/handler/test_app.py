@@ -84,7 +84,7 @@ def test_an_event_of_another_shape_is_a_request_without_a_body(call: Caller, eve
 
 STORED = {"level": "INFO", "message": "Stored the item", "outcome": "stored", "status": 200}
 REFUSED = {"level": "INFO", "message": "Refused the request", "outcome": "invalid", "status": 400}
-BUSY = {"level": "WARNING", "message": "The table did not take the item", "status": 503}
+BUSY = {"level": "WARN", "message": "The table did not take the item", "status": 503}
 BROKEN = {"level": "ERROR", "message": "Unexpected error", "outcome": "error", "status": 500}
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "SECRET"}}, "PutItem")
 

@@ -98,7 +98,7 @@ def test_what_the_program_refuses_does_not_fit(key: str, value: object) -> None:
 def test_keys_of_other_namespaces_fit_and_unknown_ones_of_the_project_do_not() -> None:
     assert VALIDATOR.is_valid({"config": {"aws:region": "eu-south-1", "gcp:zone": {"a": 1}}})
     assert VALIDATOR.is_valid({"config": None, "encryptionsalt": "v1:abc"})
-    for key in (f"{PROJECT}:wav", "waf", "aws:region"):
+    for key in (f"{PROJECT}:wav", "waf", "aws:region", "aws:accessKey"):
         assert not VALIDATOR.is_valid({"config": {key: "x"}})
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from throttling import Gate, Layer, Refusal
+from throttling.choices import FUNCTION_FAILURE_RESPONSE
 from tools.sandbox.deployment import API_KEY_HEADER, Deployment, Route
 from tools.sandbox.gateway_responses import NO_STAGE, GatewayResponse
 from tools.sandbox.http_server import BodyTooLarge, Request, Response
@@ -32,7 +33,7 @@ _RESPONSE_OF_LAYER: Final = {
     Layer.USAGE_PLAN: "THROTTLED",
     Layer.METHOD: "THROTTLED",
     Layer.STAGE: "THROTTLED",
-    Layer.CONCURRENCY: "INTEGRATION_FAILURE:concurrency",
+    Layer.CONCURRENCY: f"{FUNCTION_FAILURE_RESPONSE}:concurrency",
 }
 _ROUTE: Final = "route"
 """Counts the answers to requests that match no method of the API."""
@@ -130,7 +131,7 @@ class Gateway:
         except TimeoutError:
             return self._answer(_FUNCTION, "INTEGRATION_TIMEOUT", request_id)
         except FunctionFailed:
-            return self._answer(_FUNCTION, "INTEGRATION_FAILURE", request_id)
+            return self._answer(_FUNCTION, FUNCTION_FAILURE_RESPONSE, request_id)
         except _MalformedAnswer:
             return self._answer(_FUNCTION, "DEFAULT_5XX", request_id)
         finally:
