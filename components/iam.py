@@ -35,13 +35,13 @@ def trust(service: str, account_id: str | None = None) -> Policy:
     return _policy(statement)
 
 
-def table_endpoint(table_arn: str) -> Policy:
-    """Return the policy of the VPC's DynamoDB endpoint: only writes of items to this table pass.
+def table_endpoint(table_arn: str, actions: list[str]) -> Policy:
+    """Return the policy of the VPC's DynamoDB endpoint: only these actions on this table pass.
 
     The principal is everyone, because an endpoint policy grants nothing: it narrows what the
     callers' own policies allow. AWS's default policy lets them reach any table in any account.
     """
-    return _policy(_allow(["dynamodb:PutItem"], table_arn, Principal="*"))
+    return _policy(_allow(actions, table_arn, Principal="*"))
 
 
 def flow_logs(log_group_arn: str) -> Policy:
@@ -63,14 +63,14 @@ def flow_logs(log_group_arn: str) -> Policy:
     )
 
 
-def function(table_arn: str, log_group_arn: str) -> Policy:
+def function(table_arn: str, log_group_arn: str, table_actions: list[str]) -> Policy:
     """Return what the function's role may do.
 
-    It may write items to its table, write logs to its group, send traces, and attach the function
-    to the VPC.
+    It may take these actions on its table, write logs to its group, send traces, and attach the
+    function to the VPC.
     """
     return _policy(
-        _allow(["dynamodb:PutItem"], table_arn),
+        _allow(table_actions, table_arn),
         # Without CreateLogGroup: Lambda would create a group that keeps its logs forever.
         _allow(["logs:CreateLogStream", "logs:PutLogEvents"], f"{log_group_arn}:*"),
         # `*`, because X-Ray has no resource type for these actions.

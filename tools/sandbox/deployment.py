@@ -6,6 +6,7 @@ forgets is missing here too.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -96,6 +97,10 @@ def read_deployment(resources: Resources) -> Deployment:
     plans, clients = reader.usage_plans()
     rate, block, not_enforced = reader.web_acl()
     throttles = reader.throttles()
+    routes = {
+        (verb, path): reader.route(verb, path, operation, function)
+        for (verb, path), operation in reader.operations.items()
+    }
     return Deployment(
         stage=reader.stage.inputs["stageName"],
         region=reader.stage.outputs["arn"].split(":")[3],
@@ -105,12 +110,10 @@ def read_deployment(resources: Resources) -> Deployment:
             usage_plans=plans,
             stage=throttles.pop("*/*", None),
             methods={_method(path): throttle for path, throttle in throttles.items()},
+            keyless=tuple(sorted(one.method for one in routes.values() if not one.key_required)),
             concurrency=function.concurrency,
         ),
-        routes={
-            (verb, path): reader.route(verb, path, operation, function)
-            for (verb, path), operation in reader.operations.items()
-        },
+        routes=routes,
         clients=clients,
         responses=read_gateway_responses(reader.document) | block,
         function=function,
@@ -185,7 +188,8 @@ class _Reader:
             "aws:lambda/permission:Permission",
             function=function.name,
             principal="apigateway.amazonaws.com",
-            sourceArn=f"{self._api.outputs['executionArn']}/{self._stage_name}/{verb}{path}",
+            sourceArn=f"{self._api.outputs['executionArn']}/{self._stage_name}/{verb}"
+            + re.sub(r"\{[^}]+\}", "*", path),
         )
         integration = operation["x-amazon-apigateway-integration"]
         required = (document | operation).get("security", [])
@@ -313,9 +317,9 @@ def _throttle(
 
 
 def _method(path: str) -> str:
-    """Return `POST /data` for `data/POST`."""
+    """Return `POST /data` for `data/POST`, and `GET /data/{id}` for `~1data~1{id}/GET`."""
     resource, _, verb = path.rpartition("/")
-    return f"{verb} /{resource}"
+    return f"{verb} /{resource.replace('~1', '/').removeprefix('/')}"
 
 
 def _block(acl: Resource, response: Properties) -> GatewayResponse:
