@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project whose tools note how they are called, and fail if FAIL names their third argument."""
+    """A project whose tools note their arguments, and fail if FAIL names the third one."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     for name in ("python", "lint-imports", "zizmor"):

@@ -96,6 +96,13 @@ class Gate:
         self.in_flight = 0
         """Number of admitted requests that were not released."""
 
+    def keep_usage(self, before: "Gate") -> None:
+        """Count quotas on from another gate, for each client of both whose period is the same."""
+        for client, key in self._keys.items():
+            old = before._keys.get(client)
+            if key.quota and old and old.quota:
+                key.quota.keep_usage(old.quota)
+
     def quota_left(self, now: float, client: Client) -> int | None:
         """Return how many requests `client` has left in this period; None without a quota."""
         with self._lock:

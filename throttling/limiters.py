@@ -153,6 +153,11 @@ class QuotaCounter:
             self._ends = period_end(self._period, now).timestamp()
         return self._limit - self._used
 
+    def keep_usage(self, before: "QuotaCounter") -> None:
+        """Count on from another counter, if its period is the same."""
+        if before._period is self._period:
+            self._used, self._ends = before._used, before._ends
+
     def use(self) -> None:
         """Count one request in the period of the last call of `left`."""
         self._used += 1
