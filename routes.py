@@ -97,3 +97,5 @@ METHODS: Final = tuple(route.method for route in ROUTES)
 """Verb and path of every route, as the config, the limits and the tools write them."""
 TABLE_ACTIONS: Final = sorted({action for route in ROUTES for action in route.table_actions})
 """IAM actions on the table, of all routes together."""
+READS: Final = any(re.match("dynamodb:(BatchGet|Get|Query|Scan)", one) for one in TABLE_ACTIONS)
+"""Whether a route reads the table."""
