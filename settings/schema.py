@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from routes import METHODS
+from routes import METHODS, ROUTES
 from settings.errors import Problem, written
 from settings.paths import Path
 from settings.values import (
@@ -455,6 +455,7 @@ class Settings(Config):
             },
             stage=self.throttle.limit(),
             methods={name: method.limit() for name, method in self.throttle.methods.items()},
+            keyless=tuple(sorted(route.method for route in ROUTES if not route.needs_key)),
             concurrency=self.function.reserved_concurrency,
         )
 
