@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from settings.files import project_name
 from tests.edits import edit
 from tests.stacks import PROJECT
 from tests.stacks import ROOT as STACKS
@@ -124,3 +125,40 @@ def test_routes_with_a_parameter_and_without_a_key_work_in_the_whole_product(
         answers = [httpx.get(f"{base}/health") for _ in range(20)]
         assert answers[0].json() == {"message": "Hello"}
         assert answers[-1].headers["x-throttled-by"] == "method:GET /health"
+
+
+def test_after_changes_of_a_user_the_tests_of_shipped_files_pass_or_name_what_to_edit(
+    tmp_path: Path,
+) -> None:
+    for name in (*CODE, "README.md", "Makefile", *(path.name for path in ROOT.glob("[Ppr]*.*"))):
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored, dirs_exist_ok=True)
+        else:
+            shutil.copy(ROOT / name, tmp_path)
+    old = project_name(tmp_path)
+    for file in tmp_path.glob("Pulumi*.yaml"):
+        text = file.read_text("utf-8").replace(old, "my-records")
+        # Twice all limits, so that they still agree with each other.
+        text = re.sub(r"(imit|Concurrency): (\d+)", lambda m: f"{m[1]}: {int(m[2]) * 2}", text)
+        plan = "    more: {rateLimit: 2, burstLimit: 4, quota: {limit: 9000}}\n"
+        file.write_text(text.replace("usagePlans:\n", f"usagePlans:\n{plan}"), "utf-8")
+    first = min(tmp_path.glob("Pulumi.*.yaml"))
+    shutil.copy(first, tmp_path / "Pulumi.another.yaml")
+
+    commands = [["-m", "tools", one] for one in ("roles", "schema")]
+    tests = ["tests/test_documents.py", "tests/test_workflows.py", "tests/tools/test_schema.py"]
+    for words in (*commands, ["-m", "pytest", "-p", "no:cacheprovider", *tests]):
+        usual = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env={**usual, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        failures = re.findall(r"^E +AssertionError: (.*)$", done.stdout, re.MULTILINE)
+        assert done.returncode == bool(failures), done.stdout + done.stderr
+        for failure in failures:
+            assert re.match(r"(README\.md says .*; write|\.github/\S+: name all stacks)", failure)
