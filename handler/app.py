@@ -59,7 +59,7 @@ def handle(event: object, context: object) -> Response:
         return _response(refused.status, {"message": refused.message})
     except NotStored as not_stored:
         log["errorCode"] = not_stored.cause
-        _log("WARNING", "The table did not take the item", log, not_stored.outcome, 503)
+        _log("WARN", "The table did not take the item", log, not_stored.outcome, 503)
         return _response(503, {"message": "Service Unavailable"}, {"Retry-After": "1"})
     except Exception as error:
         # Not str(error): messages of botocore and of Python quote the data that they reject.
@@ -140,7 +140,8 @@ def _response(status: int, body: dict[str, Any], headers: dict[str, str] | None 
 def _log(level: str, message: str, log: Log, outcome: str, status: int) -> None:
     """Write the event's log line.
 
-    Lambda leaves a line alone if it is a JSON object with a timestamp and a level:
+    Lambda leaves a line alone if it is a JSON object with a timestamp and a level. Levels are
+    Lambda's, not Python's: an unknown one, such as WARNING, counts as INFO.
     https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html.
     Its formatter for Python's logging would use Lambda's request id in place of API Gateway's.
     JSON escapes line breaks, so no field can start a log line of its own.

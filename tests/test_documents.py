@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from settings import Settings, load_stack
+from throttling import choices
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "tools/bench/README.md"]
@@ -70,7 +71,7 @@ def test_the_limits_table_is_that_of_the_stacks(column: int, stack: str) -> None
     cap = settings.table.max_write_request_units
     values = {
         "each address": f"{waf.rate_limit:,} per {waf.window_seconds} s",
-        "stage, all": f"{stage.rate_limit:,g}/s, {stage.burst_limit:,}",
+        "stage, all": f"{stage.rate_limit:,.10g}/s, {stage.burst_limit:,}",
         "function: executions": str(function.reserved_concurrency),
         "function: time": f"{function.timeout_seconds} s",
         "table: writes": "none" if cap is None else str(cap),
@@ -78,7 +79,8 @@ def test_the_limits_table_is_that_of_the_stacks(column: int, stack: str) -> None
     for name, plan in settings.usage_plans.items():
         quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
         values[f"plan {name}, each client: quota"] = quota
-        values[f"plan {name}, each client: rate"] = f"{plan.rate_limit:g}/s, {plan.burst_limit:,}"
+        rate = f"{plan.rate_limit:.10g}/s, {plan.burst_limit:,}"
+        values[f"plan {name}, each client: rate"] = rate
     for limit, value in values.items():
         check(limit, column, value)
 
@@ -101,3 +103,12 @@ def test_every_layer_of_the_threat_model_names_tests_that_exist() -> None:
         for name, link in named:
             tree = ast.parse((ROOT / "docs" / link).read_text("utf-8"))
             assert name in {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}, name
+
+
+def test_what_only_an_account_can_tell_names_choices_and_files_that_exist() -> None:
+    text = (ROOT / "docs/verify-on-aws.md").read_text("utf-8")
+    named = re.findall(r"`(?:choices\.)?([A-Z]+_[A-Z_]+)`", text.replace("INTEGRATION_FAILURE", ""))
+    assert {*named} - {"DEFAULT_4XX", "FORWARDED_IP"} <= vars(choices).keys()
+    assert named
+    names = {path.name for folder in ("components", "tools") for path in (ROOT / folder).rglob("*")}
+    assert {*re.findall(r"`(\w+\.py)`", text)} <= names

@@ -65,6 +65,7 @@ def openapi(
         retry_after_seconds: how long a throttled caller should wait.
         routes: of the API.
     """
+    unavailable = _gateway_response(503, "Service Unavailable")
     paths: Document = {}
     schemas = {name: dict(schema) for name, schema in _SCHEMAS.items()}
     for route in routes:
@@ -72,9 +73,6 @@ def openapi(
         if route.body:
             schemas[route.body]["example"] = dict(route.example_body)
     keys = " Every caller needs an API key." if all(route.needs_key for route in routes) else ""
-    unavailable = _gateway_response(
-        503, "Service Unavailable", retry_after_seconds=retry_after_seconds
-    )
     return {
         "openapi": "3.0.1",
         "info": {
@@ -90,12 +88,21 @@ def openapi(
             "schemas": schemas,
         },
         "x-amazon-apigateway-api-key-source": "HEADER",
+        # TLS 1.2 and 1.3; API Gateway's default takes 1.0 too. A policy whose name begins with
+        # SecurityPolicy_ needs an access mode, TLS_1_0 and TLS_1_2 take none, and names that end
+        # with EDGE are for edge-optimized APIs. STRICT would also refuse callers whose TLS
+        # handshake names another host, such as those of another endpoint's domain name.
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies.html
+        "x-amazon-apigateway-security-policy": "SecurityPolicy_TLS13_1_2_2021_06",
+        "x-amazon-apigateway-endpoint-access-mode": "BASIC",
         "x-amazon-apigateway-gateway-responses": {
             "MISSING_AUTHENTICATION_TOKEN": _gateway_response(404, "Not Found"),
-            # Also an unknown route, but with an Authorization header in the request. AWS's own
-            # answer would quote that header.
-            "INVALID_SIGNATURE": _gateway_response(404, "Not Found"),
             "INVALID_API_KEY": _gateway_response(403, "Forbidden"),
+            "WAF_FILTERED": _gateway_response(403, "Forbidden"),
+            "REQUEST_TOO_LARGE": _gateway_response(413, "Request Too Long"),
+            # All others, each with its own status. To an unknown route with an Authorization
+            # header, AWS's own answer would quote that header.
+            "DEFAULT_4XX": _gateway_response(None, "Bad Request"),
             "THROTTLED": _gateway_response(
                 429,
                 "Too Many Requests",
@@ -105,8 +112,13 @@ def openapi(
             "QUOTA_EXCEEDED": _gateway_response(
                 429, "Limit Exceeded", reason="the API key's quota is used up until its period ends"
             ),
-            # One of these two is the answer when Lambda throttles the function. AWS does not
-            # document which, and public reports differ.
+            # Access logs of others have INTEGRATION_FAILURE when Lambda throttles the function,
+            # when the function crashes or reaches its timeout, and when its answer is too large.
+            # Older reports have API_CONFIGURATION_ERROR for the first. AWS documents none of it.
+            # There is no Retry-After: a record that crashes the function will do so again.
+            # https://github.com/DataBiosphere/azul/pull/6624
+            # https://github.com/DataBiosphere/azul/issues/8258
+            # https://repost.aws/questions/QUL-z6rJbmR4meafB7MzYXxw
             "API_CONFIGURATION_ERROR": unavailable,
             "INTEGRATION_FAILURE": unavailable,
         },
@@ -134,8 +146,8 @@ def _operation(route: Route, invoke_arn: str) -> Document:
     answers |= {
         429: _answer("Over a rate, a burst or a quota", may_retry=True),
         500: _answer("Something inside failed"),
-        502: _answer("The function crashed"),
-        503: _answer("Too busy just now", may_retry=True),
+        502: _answer("The function's answer has a wrong form"),
+        503: _answer("Too busy, or the function failed", may_retry=True),
         504: _answer("The function took too long"),
     }
     first, *words = route.operation.split("_")
@@ -175,7 +187,7 @@ def _answer(description: str, *, may_retry: bool = False) -> Document:
     answer: Document = {"description": description, "content": _content("Message")}
     if may_retry:
         seconds = {
-            "description": "Seconds to wait before trying again; absent when a quota is used up",
+            "description": "Seconds to wait before trying again; absent when waiting may not help",
             "schema": {"type": "integer"},
         }
         answer["headers"] = {"Retry-After": seconds}
@@ -183,7 +195,7 @@ def _answer(description: str, *, may_retry: bool = False) -> Document:
 
 
 def _gateway_response(
-    status: int,
+    status: int | None,
     message: str,
     *,
     reason: str | None = None,
@@ -191,9 +203,10 @@ def _gateway_response(
 ) -> Document:
     because = f', "reason": "{reason}"' if reason else ""
     response: Document = {
-        "statusCode": str(status),
         "responseTemplates": {JSON: f'{{"message": "{message}"{because}}}'},
     }
+    if status is not None:
+        response["statusCode"] = str(status)
     if retry_after_seconds is not None:
         # The inner quotes make it a literal value.
         response["responseParameters"] = {

@@ -1,5 +1,7 @@
 """The stage that callers reach: its logs, and the throttles that all clients share."""
 
+from collections.abc import Iterator
+
 import pulumi
 import pulumi_aws as aws
 
@@ -77,7 +79,7 @@ def _account_logging(component: Component, name: str) -> aws.apigateway.Account:
 
 def create_throttles(
     component: Component, name: str, throttle: StageThrottleSettings, stage: aws.apigateway.Stage
-) -> None:
+) -> Iterator[aws.apigateway.MethodSettings]:
     """Set throttles, metrics and execution logs of the whole stage, and of single methods."""
     buckets: list[tuple[str, str, ThrottleSettings]] = [("", "*/*", throttle)]
     for route in ROUTES:
@@ -85,7 +87,7 @@ def create_throttles(
             suffix = f"-{route.path_label}-{route.verb.lower()}"
             buckets.append((suffix, route.stage_path, bucket))
     for suffix, path, bucket in buckets:
-        aws.apigateway.MethodSettings(
+        yield aws.apigateway.MethodSettings(
             f"{name}-throttle{suffix}",
             rest_api=stage.rest_api,
             stage_name=stage.stage_name,

@@ -93,6 +93,8 @@ def alarms(settings: Settings, names: Names) -> Iterator[Alarm]:
         threshold=thresholds.latency_p99_ms,
         periods=3,
     )
+    # Counts calls of all versions and aliases, also of SnapStart's.
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
     function = {"FunctionName": names.function}
     yield Alarm(
         name="function-throttles",

@@ -41,6 +41,12 @@ def test_the_function() -> None:
         "publish": False,
     }
     assert policy.urn in function.depends_on, "Lambda checks what the role may do"
+    way_out = [
+        *find(program, "ec2/routeTableAssociation:RouteTableAssociation"),
+        only(program, "ec2/vpcEndpoint:VpcEndpoint"),
+        only(program, "vpc/securityGroupEgressRule:SecurityGroupEgressRule"),
+    ]
+    assert {one.urn for one in way_out} <= {*function.depends_on}, "its first write would fail"
     assert document(role, "assumeRolePolicy") == iam.trust("lambda.amazonaws.com")
     assert policy.inputs["role"] == role.id
     assert document(policy, "policy") == iam.function(

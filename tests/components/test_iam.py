@@ -57,4 +57,11 @@ def test_the_function_reaches_table_logs_traces_and_network_and_nothing_else() -
         {"Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": f"{LOGS}:*"},
         {"Action": ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "Resource": "*"},
         {"Action": [f"ec2:{action}" for action in network], "Resource": "*"},
+        # Lambda may do it, with the role. The code of the function may not.
+        {
+            "Effect": "Deny",
+            "Action": [f"ec2:{action}" for action in network],
+            "Resource": "*",
+            "Condition": {"ArnLike": {"lambda:SourceFunctionArn": "arn:aws:lambda:*:*:function:*"}},
+        },
     )

@@ -90,7 +90,7 @@ def test_a_route_that_the_api_does_not_have_is_not_found(call: Caller, changes: 
 
 STORED = {"level": "INFO", "message": "Stored the item", "outcome": "stored", "status": 200}
 REFUSED = {"level": "INFO", "message": "Refused the request", "outcome": "invalid", "status": 400}
-BUSY = {"level": "WARNING", "message": "The table did not take the item", "status": 503}
+BUSY = {"level": "WARN", "message": "The table did not take the item", "status": 503}
 BROKEN = {"level": "ERROR", "message": "Unexpected error", "outcome": "error", "status": 500}
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "SECRET"}}, "PutItem")
 

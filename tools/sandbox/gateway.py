@@ -16,8 +16,9 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from throttling import Gate, Layer, Refusal
+from throttling.choices import FUNCTION_FAILURE_RESPONSE
 from tools.sandbox.deployment import API_KEY_HEADER, Deployment, Route
-from tools.sandbox.gateway_responses import FORBIDDEN, GatewayResponse
+from tools.sandbox.gateway_responses import NO_STAGE, GatewayResponse
 from tools.sandbox.http_server import BodyTooLarge, Request, Response
 from tools.sandbox.lambda_service import FunctionFailed
 from tools.sandbox.web_acl import WebAcl
@@ -32,7 +33,7 @@ _RESPONSE_OF_LAYER: Final = {
     Layer.USAGE_PLAN: "THROTTLED",
     Layer.METHOD: "THROTTLED",
     Layer.STAGE: "THROTTLED",
-    Layer.CONCURRENCY: "INTEGRATION_FAILURE:concurrency",
+    Layer.CONCURRENCY: f"{FUNCTION_FAILURE_RESPONSE}:concurrency",
 }
 _ROUTE: Final = "route"
 """Counts the answers to requests that match no method of the API."""
@@ -100,7 +101,7 @@ class Gateway:
         request_id = str(uuid.uuid4())
         stage, *segments = [part for part in request.path.split("/") if part] or [""]
         if stage != self.deployment.stage:
-            return self._no_stage(request_id)
+            return self._answer(_ROUTE, NO_STAGE, request_id)
         address = self._web_acl.source_address(request)
         if rule := self._web_acl.blocks(self._clock(), request, address):
             return self._refuse(Refusal(Layer.WAF, rule.name), request_id, rule.response)
@@ -128,18 +129,13 @@ class Gateway:
         except TimeoutError:
             return self._answer(_FUNCTION, "INTEGRATION_TIMEOUT", request_id)
         except FunctionFailed:
-            return self._answer(_FUNCTION, "INTEGRATION_FAILURE", request_id)
+            return self._answer(_FUNCTION, FUNCTION_FAILURE_RESPONSE, request_id)
         except _MalformedAnswer:
             return self._answer(_FUNCTION, "DEFAULT_5XX", request_id)
         finally:
             self.gate.release()
         self._answers[_FUNCTION, "", response.status] += 1
         return response
-
-    def _no_stage(self, request_id: str) -> Response:
-        self._answers[_ROUTE, "", 403] += 1
-        kind = ("content-type", "application/json"), ("x-amzn-errortype", "ForbiddenException")
-        return Response(403, [*kind, ("x-amzn-requestid", request_id)], FORBIDDEN)
 
     def _refuse(
         self, refusal: Refusal, request_id: str, own: GatewayResponse | None = None
@@ -249,24 +245,23 @@ def _proxy_response(answer: object, request_id: str) -> Response:
     if type(status) is not int or not 200 <= status <= 599:
         raise _MalformedAnswer
     # Encoded bodies are decoded only for an API that names binary media types.
-    if not isinstance(body, str | None) or not isinstance(
-        answer.get("isBase64Encoded"), bool | None
-    ):
+    encoded = answer.get("isBase64Encoded")
+    if not isinstance(body, str | None) or not isinstance(encoded, bool | None):
         raise _MalformedAnswer
     try:
-        several = [
+        single = {n: [value] for n, value in (answer.get("headers") or {}).items()}
+        several = (answer.get("multiValueHeaders") or {}).items()
+        if not all(isinstance(values, list) for _, values in several):
+            raise _MalformedAnswer
+        # A pair that is in both counts once.
+        headers = dict.fromkeys(
             (name.lower(), _header_value(value))
-            for name, values in (answer.get("multiValueHeaders") or {}).items()
-            for value in _list(values)
-        ]
-        single = [
-            (name.lower(), _header_value(value))
-            for name, value in (answer.get("headers") or {}).items()
-        ]
+            for name, values in [*single.items(), *several]
+            for value in values
+        )
         content = (body or "").encode()
     except (AttributeError, UnicodeError):
         raise _MalformedAnswer from None
-    headers = [line for line in single if line not in several] + several
     if not all(_HEADER_NAME.fullmatch(name) for name, _ in headers):
         raise _MalformedAnswer
     if sum(len(name) + len(value) for name, value in headers) > MAX_ANSWER_HEADER_BYTES:
@@ -275,12 +270,6 @@ def _proxy_response(answer: object, request_id: str) -> Response:
     if "content-type" not in dict(kept):
         kept.append(("content-type", "application/json"))
     return Response(status, [("x-amzn-requestid", request_id), *kept], content)
-
-
-def _list(values: object) -> list[object]:
-    if not isinstance(values, list):
-        raise _MalformedAnswer
-    return values
 
 
 def _header_value(value: object) -> str:

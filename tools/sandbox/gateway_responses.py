@@ -38,8 +38,6 @@ _AWS_RESPONSES: Final = {
 
 Which types the integration's failures have is not documented; `throttling/choices.py` has sources.
 """
-FORBIDDEN: Final = b'{"message":"Forbidden"}'
-"""What API Gateway answers when a URL leads to no stage. No API can change this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +69,12 @@ class GatewayResponse:
             return context.get(found[1], "")
 
         return _VARIABLE.sub(value, self.template).encode()
+
+
+NO_STAGE: Final = GatewayResponse(
+    type="", status=403, error_type="ForbiddenException", message="Forbidden"
+)
+"""API Gateway's answer when a URL leads to no stage. No API can change it."""
 
 
 def read_gateway_responses(document: Mapping[str, Any]) -> dict[str, GatewayResponse]:

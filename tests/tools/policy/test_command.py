@@ -46,8 +46,8 @@ EDITS = {
     ),
     "no-wildcard-actions": (
         "components/iam.py",
-        '_allow(actions, table_arn, Principal="*")',
-        '_allow(["dynamodb:*"], table_arn, Principal="*")',
+        '_statement(actions, table_arn, Principal="*")',
+        '_statement(["dynamodb:*"], table_arn, Principal="*")',
     ),
 }
 """Edits of the program that open the API, by the rule that finds them."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from settings import UserError
+from tests.stacks import deploy
 from throttling import Client, Period, Quota, Throttle, WafRateLimit
 from tools.recorder.resources import Properties, Resource, Resources
 from tools.sandbox.deployment import read_deployment
@@ -89,6 +90,27 @@ def test_a_rate_rule_without_a_window_has_aws_default(resources: Resources) -> N
     waf = read_deployment(changed(resources, acl.type, rules=[rule])).limits.waf
 
     assert waf == WafRateLimit(limit=10, window_seconds=300)
+
+
+def test_rules_are_read_by_their_priorities(resources: Resources) -> None:
+    (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
+    rules = [
+        acl.inputs["rules"][0] | {"name": name, "priority": at}
+        for name, at in (("b", 10), ("a", 9))
+    ]
+
+    deployment = read_deployment(changed(resources, acl.type, rules=rules))
+
+    assert [rule.name for rule in deployment.web_acl] == ["a", "b"]
+
+
+def test_behind_a_cdn_every_rule_of_the_web_acl_is_enforced() -> None:
+    deployment = read_deployment(deploy(waf={"aggregateBy": "FORWARDED_IP"}).resources)
+
+    names = ["no-address", "rate-per-address", "rate-per-source"]
+    assert [rule.name for rule in deployment.web_acl] == names
+    assert [rule.response.status for rule in deployment.web_acl] == [403, 429, 429]
+    assert deployment.not_enforced == ()
 
 
 def test_a_stage_without_method_settings_is_not_throttled(resources: Resources) -> None:

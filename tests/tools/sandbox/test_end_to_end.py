@@ -144,7 +144,7 @@ def test_more_in_flight_than_the_reserved_concurrency_is_unavailable(
         assert [answer.result().status_code for answer in in_flight] == [200, 200]
     assert refused.status_code == 503
     assert refused.json() == {"message": "Service Unavailable"}
-    assert refused.headers["retry-after"] == "1"
+    assert "retry-after" not in refused.headers, "a crash has the same answer on AWS"
     assert refused.headers["x-throttled-by"] == "concurrency"
     project.edit("function.reservedConcurrency", 25)
 

@@ -203,7 +203,7 @@ MALFORMED_ANSWERS: list[Any] = [
                 "headers": {"X-A": "1", "X-B": True, "Connection": "close", "Content-Length": "7"},
                 "multiValueHeaders": {"x-a": ["1", "2"], "X-C": ["c"]},
             },
-            (200, b"", [("x-b", "true"), ("x-a", "1"), ("x-a", "2"), ("x-c", "c"), JSON]),
+            (200, b"", [("x-a", "1"), ("x-b", "true"), ("x-a", "2"), ("x-c", "c"), JSON]),
         ),
         # The API names no binary media types.
         ({"body": "AP8=", "isBase64Encoded": True}, (200, b"AP8=", [JSON])),
