@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import Settings, load_stack, stack_names
+from settings import Settings, load_stack
 from throttling import choices
 
 ROOT = Path(__file__).parents[1]
@@ -90,12 +90,6 @@ def test_the_variables_and_secrets_of_the_workflows_are_in_the_table() -> None:
     table = re.findall(r"^\| `([A-Z_]+)` \| (variable|secret) \|", CI, re.MULTILINE)
 
     assert {("vars" if kind == "variable" else "secrets", name) for name, kind in table} == used
-
-
-def test_the_environments_of_all_stacks_are_named() -> None:
-    for stack in stack_names(ROOT):
-        assert f"`preview-{stack}`" in CI
-        assert f"`{stack}`" in CI
 
 
 def test_every_layer_of_the_threat_model_names_tests_that_exist() -> None:
