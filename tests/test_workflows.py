@@ -59,7 +59,7 @@ def test_every_push_and_pull_request_is_checked_tested_and_compared() -> None:
     runs = [command for job in PARSED["check"]["jobs"].values() for command in commands(job)]
 
     assert set(PARSED["check"]["on"]) == {"push", "pull_request"}
-    assert {"make check", "make test"} <= set(runs)
+    assert {"make check", "make test", "make engine"} <= set(runs)
     assert any('python -m tools diff --base "$BASE"' in run for run in runs)
     # The job that may comment runs nothing of the pull request.
     (commenting,) = [

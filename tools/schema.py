@@ -10,9 +10,9 @@ import click
 from settings import project_root
 from settings.errors import written
 from settings.files import project_name
+from settings.json_schema import Node, allowed, json_schema, section
 from settings.schema import Config, Provider
 from settings.values import DECIMAL, DIGITS
-from settings.words import Node, allowed, json_schema, section
 
 SCHEMA: Final = Path("docs/settings.schema.json")
 TABLE: Final = Path("docs/settings.md")

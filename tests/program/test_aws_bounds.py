@@ -15,8 +15,8 @@ from hypothesis import Phase, example, given
 from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
 
+from settings.json_schema import Node, json_schema
 from settings.schema import Config
-from settings.words import Node, json_schema
 from tests.fuzzing import examples
 from tests.settings.configs import Tree, stack_config
 from tools.recorder.program import Program, ProgramError, run_program

@@ -9,8 +9,7 @@ from typing import Any, Final
 import pytest
 
 from settings import Settings, SettingsError, StackConfig, parse_settings, paths, read_stack
-from settings.parse import value_of
-from settings.stacks import set_path
+from settings.paths import set_path, value_of
 
 PROJECT: Final = "fixture-api"
 STACK: Final = "dev"

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from settings import SettingsError, parse_settings
 from settings.files import project_name
 from settings.schema import Config
-from settings.words import json_schema
+from settings.json_schema import json_schema
 from tests.fuzzing import examples
 from tests.settings.configs import FIXTURES, GOOD, PROJECT, Tree, stack_config, text
-from tests.settings.test_advice import broken_configs
+from tests.settings.test_fixes import broken_configs
 from tools.schema import SCHEMA, TABLE, schema, settings_table, stack_file_schema
 
 ROOT = Path(__file__).parents[2]
