@@ -285,6 +285,9 @@ class SandboxServer:
 
     def _status(self) -> dict[str, Any]:
         release, gateway = self._live, self._live.gateway
+        not_enforced = list(release.deployment.not_enforced)
+        if release.dynamodb != self._table.endpoint:
+            not_enforced.append("the function's permissions")
         return {
             "stack": self._folder.name,
             "pid": os.getpid(),
@@ -300,10 +303,7 @@ class SandboxServer:
             "refusedCalls": [
                 {"reason": reason, "calls": calls} for reason, calls in self._refusals.most_common()
             ],
-            "notEnforced": [
-                *release.deployment.not_enforced,
-                *([] if release.dynamodb == self._table.endpoint else ["the function's role"]),
-            ],
+            "notEnforced": not_enforced,
         }
 
     def _items(self) -> dict[str, dict[str, Any]]:
