@@ -10,10 +10,17 @@ import pulumi_aws as aws
 from components import iam
 from components.component import Component
 from components.network import Network
+from routes import TABLE_ACTIONS
 from settings.schema import FunctionSettings
 
 _ROOT: Final = Path(__file__).parent.parent
-FILES: Final = ("handler/__init__.py", "handler/app.py", "handler/record.py", "handler/table.py")
+FILES: Final = (
+    "handler/__init__.py",
+    "handler/app.py",
+    "handler/record.py",
+    "handler/table.py",
+    "routes.py",
+)
 """The deployment package. A whole folder would include `__pycache__`, which differs by machine."""
 
 
@@ -60,7 +67,7 @@ class Compute(Component):
             role=role.id,
             policy=pulumi.Output.json_dumps(
                 pulumi.Output.all(args.table_arn, log_group.arn).apply(
-                    lambda arns: iam.function(*arns)
+                    lambda arns: iam.function(arns[0], arns[1], TABLE_ACTIONS)
                 )
             ),
             opts=self.child(),

@@ -36,13 +36,13 @@ def trust(service: str, account_id: str | None = None) -> Policy:
     return _policy(statement)
 
 
-def table_endpoint(table_arn: str) -> Policy:
-    """Return the policy of the VPC's DynamoDB endpoint: only writes of items to this table pass.
+def table_endpoint(table_arn: str, actions: list[str]) -> Policy:
+    """Return the policy of the VPC's DynamoDB endpoint: only these actions on this table pass.
 
     The principal is everyone, because an endpoint policy grants nothing: it narrows what the
     callers' own policies allow. AWS's default policy lets them reach any table in any account.
     """
-    return _policy(_statement(["dynamodb:PutItem"], table_arn, Principal="*"))
+    return _policy(_statement(actions, table_arn, Principal="*"))
 
 
 def flow_logs(log_group_arn: str) -> Policy:
@@ -64,11 +64,11 @@ def flow_logs(log_group_arn: str) -> Policy:
     )
 
 
-def function(table_arn: str, log_group_arn: str) -> Policy:
+def function(table_arn: str, log_group_arn: str, table_actions: list[str]) -> Policy:
     """Return what the function's role may do.
 
-    It may write items to its table, write logs to its group, send traces, and attach the function
-    to the VPC. The last is for Lambda itself: the function's code may not do it.
+    It may take these actions on its table, write logs to its group, send traces, and attach the
+    function to the VPC. The last is for Lambda itself: the function's code may not do it.
     """
     network = [
         "ec2:AssignPrivateIpAddresses",
@@ -79,7 +79,7 @@ def function(table_arn: str, log_group_arn: str) -> Policy:
         "ec2:UnassignPrivateIpAddresses",
     ]
     return _policy(
-        _statement(["dynamodb:PutItem"], table_arn),
+        _statement(table_actions, table_arn),
         # Without CreateLogGroup: Lambda would create a group that keeps its logs forever.
         _statement(["logs:CreateLogStream", "logs:PutLogEvents"], f"{log_group_arn}:*"),
         # `*`, because X-Ray has no resource type for these actions.

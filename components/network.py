@@ -10,6 +10,7 @@ import pulumi_aws as aws
 
 from components import iam
 from components.component import Component
+from routes import TABLE_ACTIONS
 from settings.schema import REGION, NetworkSettings
 
 
@@ -133,7 +134,9 @@ class Network(Component):
             vpc_endpoint_type="Gateway",
             route_table_ids=[route_table.id],
             policy=pulumi.Output.json_dumps(
-                pulumi.Output.from_input(table_arn).apply(iam.table_endpoint)
+                pulumi.Output.from_input(table_arn).apply(
+                    lambda arn: iam.table_endpoint(arn, TABLE_ACTIONS)
+                )
             ),
             tags={"Name": f"{name}-dynamodb"},
             opts=self.child(),

@@ -213,19 +213,15 @@ def _closest(value: object, node: Node) -> str | None:
     text = "" if isinstance(value, dict | list) else written(value).strip()
     word, number = text.lower(), _number(text)
     match node:
-        case {"anyOf": [first, *others]}:
-            return (
-                "none"
-                if {"type": "null"} in others and word in _NOTHING
-                else _closest(value, first)
-            )
+        case {"anyOf": [_, {"type": "null"}]} if word in _NOTHING:
+            return "none"
+        case {"anyOf": [first, *_]}:
+            return _closest(value, first)
         case {"enum": choices} if number is not None and node["type"] == "integer":
             return str(min(choices, key=lambda choice: abs(choice - number)))
         case {"enum": choices}:
             known = {str(choice).lower(): str(choice) for choice in choices}
-            alike = [
-                name for name in known if word and (name.startswith(word) or word.startswith(name))
-            ]
+            alike = [x for x in known if word and (x.startswith(word) or word.startswith(x))]
             close = [word] if word in known else alike or get_close_matches(word, known, 1, 0.85)
             return known[close[0]] if close else None
         case {"type": "boolean"}:

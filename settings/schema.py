@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from routes import METHODS
+from routes import METHODS, ROUTES
 from settings.errors import Problem, written
 from settings.paths import Path
 from settings.values import (
@@ -106,7 +106,7 @@ class StageThrottleSettings(ThrottleSettings):
     burst_limit: Burst = 2000
     """Requests at once of all clients together."""
     methods: dict[Method, ThrottleSettings] = {}
-    """Buckets of single methods, within the stage's."""
+    """Buckets of single methods. A method's own bucket replaces the stage's for its requests."""
 
 
 class QuotaSettings(_Section):
@@ -455,6 +455,7 @@ class Settings(Config):
             },
             stage=self.throttle.limit(),
             methods={name: method.limit() for name, method in self.throttle.methods.items()},
+            keyless=tuple(sorted(route.method for route in ROUTES if not route.needs_key)),
             concurrency=self.function.reserved_concurrency,
         )
 

@@ -91,6 +91,7 @@ class Gate:
         }
         self._methods = {method: TokenBucket(t) for method, t in limits.methods.items()}
         self._stage = _bucket(limits.stage)
+        self._keyless = limits.keyless
         self._concurrency = limits.concurrency
         self.in_flight = 0
         """Number of admitted requests that were not released."""
@@ -121,23 +122,19 @@ class Gate:
                 return Refusal(Layer.WAF)
         return None
 
-    def admit(
-        self, now: float, client: Client | None, method: str, *, key_required: bool = True
-    ) -> Refusal | None:
+    def admit(self, now: float, client: Client | None, method: str) -> Refusal | None:
         """Ask the layers after the WAF.
 
         Args:
             now: POSIX seconds.
             client: holder of the request's API key; None without a key or for an unknown one.
             method: the request's method and path, as `Limits` names it.
-            key_required: whether the method needs an API key. Requests of methods that need none
-                do not count toward the limits of a plan.
 
         Returns:
             The refusal; None if the request is admitted.
         """
         with self._lock:
-            if not key_required:
+            if method in self._keyless:
                 return self._take(now, None, method)
             key = self._keys.get(client) if client else None
             if key is None:

@@ -9,7 +9,7 @@ from components.edge_protection.rest_api import create_rest_api, deploy, permit_
 from components.edge_protection.stage import create_stage, create_throttles
 from components.edge_protection.usage_plans import create_usage_plans
 from components.edge_protection.web_acl import create_web_acl
-from routes import STORE_RECORD
+from routes import ROUTES
 from settings.schema import Settings
 
 
@@ -31,6 +31,7 @@ class EdgeProtection(Component):
     api_name: pulumi.Output[str]
     api_url: pulumi.Output[str]
     data_url: pulumi.Output[str]
+    """URL of the first route."""
     stage_name: pulumi.Output[str]
     access_log_group_name: pulumi.Output[str]
     usage_plan_ids: dict[str, pulumi.Output[str]]
@@ -63,7 +64,7 @@ class EdgeProtection(Component):
 
         self.api_name = api.name
         self.api_url = stage.invoke_url
-        self.data_url = pulumi.Output.concat(stage.invoke_url, STORE_RECORD.split()[1])
+        self.data_url = pulumi.Output.concat(stage.invoke_url, ROUTES[0].path)
         self.stage_name = stage.stage_name
         self.access_log_group_name = access_logs.name
         self.usage_plan_ids = plans.ids

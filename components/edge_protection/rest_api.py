@@ -10,7 +10,7 @@ import pulumi_aws as aws
 
 from components.component import Component
 from components.edge_protection.openapi import openapi, retry_after_seconds
-from routes import METHODS
+from routes import ROUTES
 from settings.schema import Settings
 
 _ENDPOINT_TYPE: Final = "REGIONAL"
@@ -47,16 +47,16 @@ def permit_invocations(
     alias_name: pulumi.Input[str] | None,
 ) -> Iterator[aws.lambda_.Permission]:
     """Allow the routes of this stage, and nothing else, to invoke the function."""
-    for method in METHODS:
-        verb, path = method.split()
+    for route in ROUTES:
         yield aws.lambda_.Permission(
-            f"{name}-may-invoke-{verb.lower()}{path.replace('/', '-')}",
+            # It becomes the statement's id, which takes no dots.
+            f"{name}-may-invoke-{route.verb.lower()}-{route.path_label}".replace(".", "-"),
             action="lambda:InvokeFunction",
             function=function_name,
             qualifier=alias_name,
             principal="apigateway.amazonaws.com",
             source_arn=pulumi.Output.concat(
-                api.execution_arn, "/", settings.stage_name, "/", verb, path
+                api.execution_arn, "/", settings.stage_name, "/", route.verb, route.path_pattern
             ),
             opts=component.child(),
         )

@@ -8,6 +8,7 @@ import pulumi_aws as aws
 from components import iam
 from components.component import Component
 from components.edge_protection.access_log import access_log_format
+from routes import ROUTES
 from settings.schema import Settings, StageThrottleSettings, ThrottleSettings
 
 
@@ -80,12 +81,12 @@ def create_throttles(
     component: Component, name: str, throttle: StageThrottleSettings, stage: aws.apigateway.Stage
 ) -> Iterator[aws.apigateway.MethodSettings]:
     """Set throttles, metrics and execution logs of the whole stage, and of single methods."""
-    buckets: list[tuple[str, ThrottleSettings]] = [("*/*", throttle)]
-    for method, bucket in throttle.methods.items():
-        verb, path = method.split()
-        buckets.append((f"{path.removeprefix('/')}/{verb}", bucket))
-    for path, bucket in buckets:
-        suffix = "" if path == "*/*" else "-" + path.replace("/", "-").lower()
+    buckets: list[tuple[str, str, ThrottleSettings]] = [("", "*/*", throttle)]
+    for route in ROUTES:
+        if bucket := throttle.methods.get(route.method):
+            suffix = f"-{route.path_label}-{route.verb.lower()}"
+            buckets.append((suffix, route.stage_path, bucket))
+    for suffix, path, bucket in buckets:
         yield aws.apigateway.MethodSettings(
             f"{name}-throttle{suffix}",
             rest_api=stage.rest_api,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from components import iam
 from components.network import subnet_cidrs
+from routes import TABLE_ACTIONS
 from tests.fuzzing import examples
 from tests.stacks import PROJECT, deploy, run
 from tests.stacks.resources import FUNCTION, LOG_GROUP, TABLE, document, find, only
@@ -34,7 +35,7 @@ def test_the_vpc_has_no_way_in_and_one_way_out() -> None:
         "serviceName": "com.amazonaws.eu-central-1.dynamodb",
         "vpcEndpointType": "Gateway",
         "routeTableIds": [routes.id],
-        "policy": iam.table_endpoint(only(program, TABLE).outputs["arn"]),
+        "policy": iam.table_endpoint(only(program, TABLE).outputs["arn"], TABLE_ACTIONS),
         "tags": {"Name": f"{PROJECT}-dynamodb"},
     }
     group = only(program, "ec2/securityGroup:SecurityGroup")

@@ -10,6 +10,8 @@ from hypothesis import Phase, given
 from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
 
+from routes import READS, ROUTES
+from settings.schema import ThresholdSettings
 from tests.fuzzing import examples
 from tests.program.conftest import EVERY_OPTION, Sent
 from tests.stacks import BASE_URL, PROJECT, STACKS, config, deploy, run, settings
@@ -40,7 +42,7 @@ def test_every_resource_of_the_architecture_is_there(stack: str) -> None:
         "aws:lambda/function:Function": 1,
         # EdgeProtection
         "aws:apigateway/restApi:RestApi": 1,
-        "aws:lambda/permission:Permission": 1,
+        "aws:lambda/permission:Permission": len(ROUTES),
         "aws:apigateway/deployment:Deployment": 1,
         "aws:apigateway/stage:Stage": 1,
         "aws:apigateway/methodSettings:MethodSettings": 1,
@@ -54,7 +56,8 @@ def test_every_resource_of_the_architecture_is_there(stack: str) -> None:
         # Monitoring
         "aws:sns/topic:Topic": 1,
         "aws:cloudwatch/logMetricFilter:LogMetricFilter": 6,
-        "aws:cloudwatch/metricAlarm:MetricAlarm": 10,
+        # An alarm for each threshold, and one more for routes that read
+        "aws:cloudwatch/metricAlarm:MetricAlarm": len(ThresholdSettings.model_fields) + READS,
         "aws:cloudwatch/dashboard:Dashboard": 1,
         # Logs of the flows, the function, the API's accesses and executions, and the web ACL
         "aws:cloudwatch/logGroup:LogGroup": 5,

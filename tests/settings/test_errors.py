@@ -424,7 +424,7 @@ throttle.methods["POST /data"].rateLimit?). {SECTIONS}
         # Contradictions; from the last to the first item, as those behind a removed one move up
         (
             {
-                **changed('throttle.methods["POST /data"].burstLimit 101'),
+                **GOOD,
                 "table": {"deletionProtection": True},
                 "usagePlans": {
                     "basic": {**PLAN, "rateLimit": 50.5, "burstLimit": 1101, "keys": {"x": [1]}},
@@ -456,9 +456,6 @@ Allowed: at most the stage's throttle.burstLimit, 100.
                 set usagePlans.basic.burstLimit 100
             usagePlans.basic.keys.x: the plan has no client 'x'. Allowed: clients of the plan.
                 rm usagePlans.basic.keys.x
-            throttle.methods["POST /data"].burstLimit: 101 can never be reached behind the stage's \
-100. Allowed: at most the stage's throttle.burstLimit, 100.
-                set 'throttle.methods["POST /data"].burstLimit' 100
             waf.sourceRateLimit: 1,499 from one server of the CDN is less than waf.rateLimit lets \
 one caller send. Allowed: at least 1,500.
                 set waf.sourceRateLimit 1500
@@ -534,6 +531,15 @@ def test_the_largest_config_is_accepted() -> None:
 def test_a_plan_as_fast_as_its_stage_is_accepted() -> None:
     fast = changed("usagePlans.basic.rateLimit 50", "usagePlans.basic.burstLimit 100")
     assert parsed(fast).usage_plans["basic"].rate_limit == 50
+
+
+def test_a_method_may_be_faster_than_its_stage_and_a_plan_as_fast_as_the_method() -> None:
+    method = 'throttle.methods["POST /data"]'
+    fast = changed(f"{method}.rateLimit 70", f"{method}.burstLimit 170")
+    fast["usagePlans"]["basic"] = {**PLAN, "rateLimit": 70, "burstLimit": 170}
+    assert parsed(fast).usage_plans["basic"].rate_limit == 70
+    fast["usagePlans"]["basic"]["rateLimit"] = 71
+    assert "Allowed: at most the stage's throttle.rateLimit, 70." in refusal(fast)
 
 
 # What is shown, and how

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from settings import SettingsError, parse_settings
 from settings.files import project_name
-from settings.schema import Config
 from settings.json_schema import json_schema
+from settings.schema import Config
 from tests.fuzzing import examples
 from tests.settings.configs import FIXTURES, GOOD, PROJECT, Tree, stack_config, text
 from tests.settings.test_fixes import broken_configs

@@ -56,7 +56,9 @@ class Engine:
             for name in plan.clients
         }
         self._waf = _RateWindows(limits.waf, waf_lag_seconds) if limits.waf else None
-        self._quotas = _Quotas({client: plan.quota for client, plan in plans.items()}, epoch)
+        quotas = {client: plan.quota for client, plan in plans.items()}
+        # Requests of methods that need no key have no holder, and no quota.
+        self._quotas = _Quotas({**quotas, None: None}, epoch)
         self._layers = _layers(limits, plans, sources, self._quotas)
         self._in_flight = np.empty(0)
         """When the requests that may be in flight end, in order."""
@@ -155,9 +157,13 @@ def _layers(
     index = {owner: index for index, owner in enumerate(buckets)}
     paths = np.full((len(sources), 5), _NONE, np.int64)
     for path, (client, method) in zip(paths, sources, strict=True):
-        if client in plans:
+        keyless = method in limits.keyless
+        if keyless or client in plans:
+            holder = None if keyless else client
             owners = [(client, method), (client, _ALL), (None, method), (None, _ALL)]
-            path[:] = quotas.index[client], *(index.get(owner, _NONE) for owner in owners)
+            path[:] = quotas.index[holder], *(index.get(owner, _NONE) for owner in owners)
+            if keyless:
+                path[1:3] = _NONE
             if method in limits.methods and not choices.STAGE_THROTTLE_IS_SHARED:
                 path[-1] = _NONE
     # Infinity marks a bucket without requests: it does not refill before its first one.

@@ -165,6 +165,10 @@ def read_deployment(resources: Resources) -> Deployment:
     plans, clients, key_ids = reader.usage_plans()
     rules, not_enforced = reader.web_acl()
     throttles = reader.throttles()
+    routes = {
+        (verb, path): reader.route(verb, path, operation, function)
+        for (verb, path), operation in reader.operations.items()
+    }
     return Deployment(
         stage=reader.stage.inputs["stageName"],
         id=reader.stage.inputs["deployment"],
@@ -178,12 +182,10 @@ def read_deployment(resources: Resources) -> Deployment:
             usage_plans=plans,
             stage=throttles.pop("*/*", None),
             methods={_method(path): throttle for path, throttle in throttles.items()},
+            keyless=tuple(sorted(one.method for one in routes.values() if not one.key_required)),
             concurrency=function.concurrency,
         ),
-        routes={
-            (verb, path): reader.route(verb, path, operation, function)
-            for (verb, path), operation in reader.operations.items()
-        },
+        routes=routes,
         clients=clients,
         key_ids=key_ids,
         web_acl=rules,
@@ -462,9 +464,9 @@ def _rate_limit(rules: Sequence[Rule]) -> WafRateLimit | None:
 
 
 def _method(path: str) -> str:
-    """Return `POST /data` for `data/POST`."""
+    """Return `POST /data` for `data/POST`, and `GET /data/{id}` for `~1data~1{id}/GET`."""
     resource, _, verb = path.rpartition("/")
-    return f"{verb} /{resource}"
+    return f"{verb} /{resource.replace('~1', '/').removeprefix('/')}"
 
 
 def _block(acl: Resource, response: Properties) -> GatewayResponse:

@@ -118,9 +118,7 @@ class Gateway:
             body = await request.read_body(MAX_BODY_BYTES)
         except BodyTooLarge:
             return self._answer(_ROUTE, "REQUEST_TOO_LARGE", request_id)
-        if refusal := self.gate.admit(
-            self._clock(), client, route.method, key_required=route.key_required
-        ):
+        if refusal := self.gate.admit(self._clock(), client, route.method):
             return self._refuse(refusal, request_id)
         try:
             if not route.may_invoke:

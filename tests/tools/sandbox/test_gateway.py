@@ -408,7 +408,9 @@ def test_a_web_acl_without_a_response_of_its_own_forbids(resources: Resources) -
 
 
 def test_a_route_without_key_counts_toward_the_stage_only(resources: Resources) -> None:
-    api = Api(resources, {"key_required": False}, stage=Throttle(rate=1, burst=20))
+    keyless = ("POST /data",)
+    stage = Throttle(rate=1, burst=20)
+    api = Api(resources, {"key_required": False}, keyless=keyless, stage=stage)
 
     assert api.statuses(*[{}] * 21) == [200] * 20 + [429]
 
