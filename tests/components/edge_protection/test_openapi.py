@@ -15,11 +15,10 @@ from jsonschema.validators import extend
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 
-from components.edge_protection.openapi import JSON, openapi, retry_after_seconds
+from components.edge_protection.openapi import openapi, retry_after_seconds
 from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS, to_item
 from routes import METHODS
 from tests.fuzzing import examples
-from throttling import choices
 from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
 
 DOCUMENT = openapi(
@@ -72,17 +71,6 @@ def test_no_answer_of_api_gateway_quotes_the_request() -> None:
     assert "DEFAULT_4XX" in answers, "AWS's own quotes an Authorization header"
     assert "$" not in json.dumps(answers)
     assert "statusCode" not in answers["DEFAULT_4XX"], "each type has its own"
-
-
-def test_a_failure_of_the_function_promises_no_success_later() -> None:
-    """It has the same response type as a throttled function, for which waiting helps."""
-    answers = DOCUMENT["x-amazon-apigateway-gateway-responses"]
-    failure = {
-        "statusCode": "503",
-        "responseTemplates": {JSON: '{"message": "Service Unavailable"}'},
-    }
-    assert answers[choices.FUNCTION_FAILURE_RESPONSE] == failure
-    assert answers["API_CONFIGURATION_ERROR"] == failure, "older reports have this type"
 
 
 @pytest.mark.parametrize(
