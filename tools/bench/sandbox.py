@@ -51,6 +51,7 @@ def figures() -> Iterator[Figure]:
         project.edit("throttle", {"rateLimit": 10_000, "burstLimit": 5000})
         project.edit("usagePlans.basic", _NO_LIMIT)
         project.edit("waf.rateLimit", 2_000_000_000)
+        project.edit("function.reservedConcurrency", 200)
         yield from _stored(project)
 
 
