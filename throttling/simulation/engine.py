@@ -167,9 +167,8 @@ def _layers(
         }
         if method in limits.methods and choices.METHOD_THROTTLE_OVERRIDES_STAGE:
             del places[Layer.STAGE]
-        met = [layer for layer in order() if places.get(layer) is not None]
-        paths[source, : len(met)] = [places[layer] for layer in met]
-        codes[source, : len(met)] = [CODES[layer] for layer in met]
+        met = [(CODES[one], place) for one in order() if (place := places.get(one)) is not None]
+        codes[source, : len(met)], paths[source, : len(met)] = zip(*met, strict=True)
     # Infinity marks a bucket without requests: it does not refill before its first one.
     rows = [
         *((left, np.inf, 0, left) for left in quotas.left),
