@@ -47,18 +47,14 @@ class Layer(StrEnum):
     CONCURRENCY = "concurrency"
 
 
-PLAN_BUCKETS: Final = (Layer.USAGE_PLAN_METHOD, Layer.USAGE_PLAN)
-STAGE_BUCKETS: Final = (Layer.METHOD, Layer.STAGE)
+_PLAN_BUCKETS: Final = (Layer.USAGE_PLAN_METHOD, Layer.USAGE_PLAN)
 
 
 def order() -> tuple[Layer, ...]:
     """Return the layers in the order in which they are asked."""
-    plan = (
-        (Layer.QUOTA, *PLAN_BUCKETS)
-        if choices.QUOTA_BEFORE_THROTTLES
-        else (*PLAN_BUCKETS, Layer.QUOTA)
-    )
-    return Layer.WAF, Layer.API_KEY, *plan, *STAGE_BUCKETS, Layer.CONCURRENCY
+    plan = [*_PLAN_BUCKETS]
+    plan.insert(0 if choices.QUOTA_BEFORE_THROTTLES else len(plan), Layer.QUOTA)
+    return Layer.WAF, Layer.API_KEY, *plan, Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY
 
 
 def function_rate(concurrency: int | None) -> Throttle | None:
@@ -218,7 +214,7 @@ class Gate:
 
 def _subject(layer: Layer, key: _Key | None, method: str) -> str:
     """Return the plan or the method whose limit a layer has."""
-    if key and layer in (Layer.QUOTA, *PLAN_BUCKETS):
+    if key and layer in (Layer.QUOTA, *_PLAN_BUCKETS):
         return key.plan
     return method if layer is Layer.METHOD else ""
 

@@ -30,9 +30,8 @@ class Figure:
     @property
     def targets(self) -> str:
         """The targets in words."""
-        most = None if self.at_most is None else f"at most {self.at_most:,g} {self.unit}"
-        least = None if self.at_least is None else f"at least {self.at_least:,g} {self.unit}"
-        return ", ".join(one for one in (most, least) if one)
+        targets = (("at most", self.at_most), ("at least", self.at_least))
+        return ", ".join(f"{word} {x:,g} {self.unit}" for word, x in targets if x is not None)
 
     @property
     def met(self) -> bool | None:
