@@ -7,6 +7,7 @@ FUZZ ?= 50
 
 python := .venv/bin/python
 tools := $(python) -m tools
+jsonschema := $(python) -m check_jsonschema --builtin-schema
 
 # Packages are compiled to bytecode when they are first used. Without that, every command would
 # compile them again, which takes longer than all the rest.
@@ -61,17 +62,25 @@ fuzz: .venv/ready ## Run the property tests with FUZZ times as many random examp
 
 .PHONY: check
 check: .venv/ready ## Check format, lint, types, imports, policies, limits, workflows
-	@$(python) -m ruff format --check .
-	@$(python) -m ruff check .
-	@$(python) -m mypy .
-	@.venv/bin/lint-imports --no-logo
-	@.venv/bin/zizmor --offline --quiet .github
-	@$(python) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	@$(python) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
-	@$(python) -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
-	@$(tools) policy
-	@$(tools) roles --check
-	@$(tools) review
+	@failed=; status=0; \
+	part() { \
+		name=$$1; shift; "$$@"; code=$$?; \
+		[ $$code = 0 ] && return; \
+		[ $$code -le $$status ] || status=$$code; \
+		failed="$$failed$$(printf '  %-10s %s' "$$name" "$$*")\n"; \
+	}; \
+	part format $(python) -m ruff format --check .; \
+	part lint $(python) -m ruff check .; \
+	part types $(python) -m mypy .; \
+	part imports .venv/bin/lint-imports --no-logo; \
+	part workflows .venv/bin/zizmor --offline --quiet .github; \
+	part workflows $(jsonschema) vendor.github-workflows .github/workflows/*.yml; \
+	part workflows $(jsonschema) vendor.github-actions .github/actions/*/action.yml; \
+	part workflows $(jsonschema) vendor.dependabot .github/dependabot.yml; \
+	part policy $(tools) policy; \
+	part roles $(tools) roles --check; \
+	part limits $(tools) review; \
+	[ $$status = 0 ] || { printf "\nFailed:\n$$failed"; exit $$status; }
 
 .PHONY: review
 review: .venv/ready ## Find limits that contradict each other, in all stacks

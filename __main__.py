@@ -8,7 +8,7 @@
                      Monitoring watches all of them
 
 A request goes from left to right. The components are created from right to left, because each one
-needs outputs of the component behind it.
+needs outputs of the component behind it. Only the function's role comes before its network.
 """
 
 import pulumi
@@ -31,31 +31,30 @@ data = Data(
     opts,
 )
 
-network = Network(
-    name,
-    NetworkArgs(
-        settings=settings.network,
-        table_arn=data.table_arn,
-        log_retention_days=settings.monitoring.log_retention_days,
-        protect=settings.deletion_protection,
-    ),
-    opts,
-)
-
 compute = Compute(
     name,
     ComputeArgs(
         settings=settings.function,
         table_name=data.table_name,
         table_arn=data.table_arn,
-        subnet_ids=network.subnet_ids,
-        security_group_id=network.function_security_group_id,
-        # Takes the function's place in the network while the stack is destroyed.
-        default_security_group_id=network.default_security_group_id,
         log_retention_days=settings.monitoring.log_retention_days,
     ),
     opts,
 )
+
+network = Network(
+    name,
+    NetworkArgs(
+        settings=settings.network,
+        table_arn=data.table_arn,
+        function_policy=compute.policy,
+        log_retention_days=settings.monitoring.log_retention_days,
+        protect=settings.deletion_protection,
+    ),
+    opts,
+)
+
+compute.create_function(network)
 
 edge = EdgeProtection(
     name,

@@ -1,6 +1,5 @@
 """The function that stores records."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,29 +9,39 @@ import pulumi_aws as aws
 
 from components import iam
 from components.component import Component
+from components.network import Network
+from routes import TABLE_ACTIONS
 from settings.schema import FunctionSettings
 
 _ROOT: Final = Path(__file__).parent.parent
-FILES: Final = ("handler/__init__.py", "handler/app.py", "handler/record.py", "handler/table.py")
+FILES: Final = (
+    "handler/__init__.py",
+    "handler/app.py",
+    "handler/record.py",
+    "handler/table.py",
+    "routes.py",
+)
 """The deployment package. A whole folder would include `__pycache__`, which differs by machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeArgs:
-    """The function's settings, its table, and its place in the network."""
+    """The function's settings and its table."""
 
     settings: FunctionSettings
     table_name: pulumi.Input[str]
     table_arn: pulumi.Input[str]
-    subnet_ids: Sequence[pulumi.Input[str]]
-    security_group_id: pulumi.Input[str]
-    default_security_group_id: pulumi.Input[str]
     log_retention_days: int
 
 
 class Compute(Component):
-    """A Lambda function in the isolated subnets, with its own log group and role."""
+    """A Lambda function in the isolated subnets, with its own log group and role.
 
+    The log group and the role come first, because the network depends on the role's policy.
+    """
+
+    policy: aws.iam.RolePolicy
+    """What the function's role may do."""
     function_name: pulumi.Output[str]
     invoke_arn: pulumi.Output[str]
     """URI by which API Gateway invokes the function; with SnapStart, its alias."""
@@ -43,26 +52,30 @@ class Compute(Component):
         self, name: str, args: ComputeArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
-        settings = args.settings
+        self._name, self._args = name, args
         # Created before the function: Lambda would create a group that keeps its logs forever.
-        log_group = aws.cloudwatch.LogGroup(
+        self._log_group = log_group = aws.cloudwatch.LogGroup(
             f"{name}-function-logs", retention_in_days=args.log_retention_days, opts=self.child()
         )
-        role = aws.iam.Role(
+        self._role = role = aws.iam.Role(
             f"{name}-function-role",
             assume_role_policy=pulumi.Output.json_dumps(iam.trust("lambda.amazonaws.com")),
             opts=self.child(),
         )
-        policy = aws.iam.RolePolicy(
+        self.policy = aws.iam.RolePolicy(
             f"{name}-function-policy",
             role=role.id,
             policy=pulumi.Output.json_dumps(
                 pulumi.Output.all(args.table_arn, log_group.arn).apply(
-                    lambda arns: iam.function(*arns)
+                    lambda arns: iam.function(arns[0], arns[1], TABLE_ACTIONS)
                 )
             ),
             opts=self.child(),
         )
+
+    def create_function(self, network: Network) -> None:
+        """Create the function in its network."""
+        name, args, settings = self._name, self._args, self._args.settings
         function = aws.lambda_.Function(
             f"{name}-function",
             description="Stores a record in the table",
@@ -73,28 +86,29 @@ class Compute(Component):
             memory_size=settings.memory_mb,
             timeout=settings.timeout_seconds,
             reserved_concurrent_executions=settings.reserved_concurrency,
-            role=role.arn,
+            role=self._role.arn,
             environment={
                 "variables": {
                     "TABLE_NAME": args.table_name,
                     "FUNCTION_TIMEOUT_SECONDS": str(settings.timeout_seconds),
                 }
             },
-            logging_config={"log_format": "JSON", "log_group": log_group.name},
+            logging_config={"log_format": "JSON", "log_group": self._log_group.name},
             tracing_config={"mode": "Active"},
             vpc_config={
-                "subnet_ids": args.subnet_ids,
-                "security_group_ids": [args.security_group_id],
+                "subnet_ids": network.subnet_ids,
+                "security_group_ids": [network.function_security_group_id],
             },
             # Lambda keeps its network interfaces for up to 45 minutes after the function is
-            # deleted, and a security group in use cannot be deleted. The VPC's default group takes
-            # this one's place, so that a destroy does not wait.
+            # deleted, and what they use cannot be deleted. The VPC's default group takes this
+            # one's place, so that only the subnets wait.
             replace_security_groups_on_destroy=True,
-            replacement_security_group_ids=[args.default_security_group_id],
+            replacement_security_group_ids=[network.default_security_group_id],
             snap_start={"apply_on": "PublishedVersions"} if settings.snap_start else None,
             publish=settings.snap_start,
             # Lambda refuses to create the function until the role may create network interfaces.
-            opts=self.child(depends_on=[policy]),
+            # Without the way out, its first requests would fail, also in a new subnet.
+            opts=self.child(depends_on=[self.policy, *network.way_out]),
         )
         self.function_name = function.name
         self.invoke_arn = function.invoke_arn

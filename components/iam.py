@@ -4,16 +4,17 @@ Actions are exact. Resources are exact too, except where AWS has no ARN to name:
 have `*`, with the reason beside it.
 """
 
-from typing import Any
+from typing import Any, Final
 
 Policy = dict[str, Any]
+_BY_CODE: Final = {"ArnLike": {"lambda:SourceFunctionArn": "arn:aws:lambda:*:*:function:*"}}
 
 
 def _policy(*statements: Policy) -> Policy:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def _allow(actions: list[str], resource: str | list[str], **more: object) -> Policy:
+def _statement(actions: list[str], resource: str | list[str], **more: object) -> Policy:
     return {"Effect": "Allow", "Action": actions, "Resource": resource, **more}
 
 
@@ -35,13 +36,13 @@ def trust(service: str, account_id: str | None = None) -> Policy:
     return _policy(statement)
 
 
-def table_endpoint(table_arn: str) -> Policy:
-    """Return the policy of the VPC's DynamoDB endpoint: only writes of items to this table pass.
+def table_endpoint(table_arn: str, actions: list[str]) -> Policy:
+    """Return the policy of the VPC's DynamoDB endpoint: only these actions on this table pass.
 
     The principal is everyone, because an endpoint policy grants nothing: it narrows what the
     callers' own policies allow. AWS's default policy lets them reach any table in any account.
     """
-    return _policy(_allow(["dynamodb:PutItem"], table_arn, Principal="*"))
+    return _policy(_statement(actions, table_arn, Principal="*"))
 
 
 def flow_logs(log_group_arn: str) -> Policy:
@@ -50,7 +51,7 @@ def flow_logs(log_group_arn: str) -> Policy:
     https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
     """
     return _policy(
-        _allow(
+        _statement(
             [
                 "logs:CreateLogStream",
                 "logs:DescribeLogGroups",
@@ -63,31 +64,33 @@ def flow_logs(log_group_arn: str) -> Policy:
     )
 
 
-def function(table_arn: str, log_group_arn: str) -> Policy:
+def function(table_arn: str, log_group_arn: str, table_actions: list[str]) -> Policy:
     """Return what the function's role may do.
 
-    It may write items to its table, write logs to its group, send traces, and attach the function
-    to the VPC.
+    It may take these actions on its table, write logs to its group, send traces, and attach the
+    function to the VPC. The last is for Lambda itself: the function's code may not do it.
     """
+    network = [
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:UnassignPrivateIpAddresses",
+    ]
     return _policy(
-        _allow(["dynamodb:PutItem"], table_arn),
+        _statement(table_actions, table_arn),
         # Without CreateLogGroup: Lambda would create a group that keeps its logs forever.
-        _allow(["logs:CreateLogStream", "logs:PutLogEvents"], f"{log_group_arn}:*"),
+        _statement(["logs:CreateLogStream", "logs:PutLogEvents"], f"{log_group_arn}:*"),
         # `*`, because X-Ray has no resource type for these actions.
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
-        _allow(["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*"),
+        _statement(["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*"),
         # `*`, because Lambda creates the network interfaces itself, with this role: their ARNs are
         # not known beforehand. The Describe actions take no ARN at all.
         # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
-        _allow(
-            [
-                "ec2:AssignPrivateIpAddresses",
-                "ec2:CreateNetworkInterface",
-                "ec2:DeleteNetworkInterface",
-                "ec2:DescribeNetworkInterfaces",
-                "ec2:DescribeSubnets",
-                "ec2:UnassignPrivateIpAddresses",
-            ],
-            "*",
-        ),
+        _statement(network, "*"),
+        # Only calls by the code of a function have this key. Which function does not matter, and
+        # this one's ARN is not known: it is created after its role's policy.
+        # https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+        _statement(network, "*", Effect="Deny", Condition=_BY_CODE),
     )

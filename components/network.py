@@ -1,5 +1,6 @@
 """The VPC the function runs in: no way in, and one way out, to the table."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -9,7 +10,8 @@ import pulumi_aws as aws
 
 from components import iam
 from components.component import Component
-from settings.schema import NetworkSettings
+from routes import TABLE_ACTIONS
+from settings.schema import REGION, NetworkSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,11 @@ class NetworkArgs:
 
     settings: NetworkSettings
     table_arn: pulumi.Input[str]
+    function_policy: pulumi.Resource
+    """Lets Lambda delete the function's network interfaces, on which the subnets' deletion waits.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-enis
+    """
     log_retention_days: int
     protect: bool
     """Whether Pulumi refuses to delete or replace the VPC."""
@@ -30,6 +37,8 @@ class Network(Component):
     subnet_ids: list[pulumi.Output[str]]
     function_security_group_id: pulumi.Output[str]
     default_security_group_id: pulumi.Output[str]
+    way_out: list[pulumi.Resource]
+    """What must exist before the function can reach the table."""
 
     def __init__(
         self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None
@@ -55,7 +64,8 @@ class Network(Component):
             f"{name}-route-table", vpc_id=vpc.id, tags={"Name": name}, opts=self.child()
         )
         self.vpc_id = vpc.id
-        self.subnet_ids = self._subnets(name, settings, route_table)
+        self.way_out = []
+        self.subnet_ids = self._subnets(name, args, route_table)
         self.function_security_group_id = self._way_out(name, args.table_arn, route_table)
         self.default_security_group_id = default_group.id
         if settings.flow_logs:
@@ -70,8 +80,9 @@ class Network(Component):
         )
 
     def _subnets(
-        self, name: str, settings: NetworkSettings, route_table: aws.ec2.RouteTable
+        self, name: str, args: NetworkArgs, route_table: aws.ec2.RouteTable
     ) -> list[pulumi.Output[str]]:
+        settings = args.settings
         # The program waits for this answer instead of using an Output: an error raised inside
         # `apply` is reported once for every dependent resource, each time with a traceback.
         available = aws.get_availability_zones(
@@ -80,6 +91,11 @@ class Network(Component):
             filters=[{"name": "zone-type", "values": ["availability-zone"]}],
             opts=pulumi.InvokeOptions(parent=self),
         )
+        if not re.fullmatch(REGION, available.id):  # the AWS environment may decide
+            raise pulumi.RunError(
+                f"aws:region: {available.id} is not supported. Allowed: Regions outside of China, "
+                "GovCloud and isolated partitions."
+            )
         zones = enough_zones(available.names, settings.availability_zones)
         subnet_ids = []
         for index, cidr in enumerate(subnet_cidrs(settings.cidr, settings.availability_zones)):
@@ -89,14 +105,20 @@ class Network(Component):
                 cidr_block=str(cidr),
                 availability_zone=zones[index],
                 tags={"Name": f"{name}-isolated-{index}"},
-                opts=self.child(),
+                opts=self.child(
+                    # Deleted before it: without the policy, Lambda's interfaces would stay.
+                    depends_on=[args.function_policy],
+                    # Lambda deletes them up to 45 minutes after the function.
+                    custom_timeouts=pulumi.CustomTimeouts(delete="60m"),
+                ),
             )
-            aws.ec2.RouteTableAssociation(
+            routes = aws.ec2.RouteTableAssociation(
                 f"{name}-subnet-{index}-routes",
                 subnet_id=subnet.id,
                 route_table_id=route_table.id,
                 opts=self.child(),
             )
+            self.way_out.append(routes)
             subnet_ids.append(subnet.id)
         return subnet_ids
 
@@ -112,7 +134,9 @@ class Network(Component):
             vpc_endpoint_type="Gateway",
             route_table_ids=[route_table.id],
             policy=pulumi.Output.json_dumps(
-                pulumi.Output.from_input(table_arn).apply(iam.table_endpoint)
+                pulumi.Output.from_input(table_arn).apply(
+                    lambda arn: iam.table_endpoint(arn, TABLE_ACTIONS)
+                )
             ),
             tags={"Name": f"{name}-dynamodb"},
             opts=self.child(),
@@ -124,7 +148,7 @@ class Network(Component):
             tags={"Name": f"{name}-function"},
             opts=self.child(),
         )
-        aws.vpc.SecurityGroupEgressRule(
+        egress = aws.vpc.SecurityGroupEgressRule(
             f"{name}-function-to-dynamodb",
             security_group_id=group.id,
             description="HTTPS to DynamoDB",
@@ -134,6 +158,7 @@ class Network(Component):
             to_port=443,
             opts=self.child(),
         )
+        self.way_out += [endpoint, egress]
         return group.id
 
     def _log_flows(self, name: str, retention_days: int) -> None:

@@ -3,12 +3,13 @@
     api = ThrottledApi("https://.../prod/data", api_key)
     api.store({"id": "12", "title": "Test Movie", "year": "2023"})
 
-It retries when waiting helps: after a throttle (429 "Too Many Requests"), when the function or the
-table is busy (503), and when a connection breaks. It never retries when a quota is used up (429
-"Limit Exceeded"), because that lasts until the period ends, or when the same request would be
-refused again (400, 403). Waits grow exponentially with full jitter, so that clients that were
-refused together do not come back together. No wait is shorter than a Retry-After, and the number of
-attempts is bounded.
+It retries when waiting helps: after a throttle (429 "Too Many Requests"), when the table is busy
+(503 with Retry-After), and when a connection breaks. It sends a record three times at most when the
+function is busy or fails (502, 503 or 504 without Retry-After), because it may fail on this very
+record. It never retries when a quota is used up (429 "Limit Exceeded"), because that lasts until
+the period ends, or when the same request would be refused again (400, 403, 500). Waits grow
+exponentially with full jitter, so that clients that were refused together do not come back
+together. No wait is shorter than a Retry-After, and the number of attempts is bounded.
 
 A retry is safe because a record is stored under its id: sent twice, it is stored once. Retry at one
 layer only: three tries of three tries are nine requests.
@@ -23,6 +24,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
+
+FAILURES = 3
+"""How often a record is sent at most when the function fails on it."""
 
 
 class ApiError(Exception):
@@ -95,15 +99,17 @@ class ThrottledApi:
             GaveUp: when it was still throttled at the last attempt.
         """
         body = json.dumps(record).encode()
+        failures = 0
         for attempt in range(1, self._attempts + 1):
             status, message, retry_after = self._send(body)
             if status == 200:
                 return
             if status == 429 and message == "Limit Exceeded":
                 raise QuotaUsedUp(status, message)
-            if status not in (0, 429, 503):
+            if status not in (0, 429, 502, 503, 504):
                 raise Refused(status, message)
-            if attempt == self._attempts:
+            failures += status >= 502 and not retry_after
+            if attempt == self._attempts or failures == FAILURES:
                 raise GaveUp(status, f"{message}, {attempt} times")
             self._sleep(retry_after + self._backoff(attempt))
 

@@ -9,15 +9,27 @@ import os
 import sys
 import traceback
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from handler.record import Refused, to_item
 from handler.table import NotStored, Table, error_code
+from routes import ROUTES
 
 _MAX_FRAMES: Final = 12
 _MAX_REQUEST_ID_LENGTH: Final = 128
 
+Event = dict[str, Any]
 Response = dict[str, Any]
+Log = dict[str, object]
+
+
+class Done(NamedTuple):
+    """What an operation did: the body of its 200, and what the log says of it."""
+
+    body: dict[str, Any]
+    outcome: str
+    message: str
+
 
 # The SDK keeps everything that it builds here. So the garbage collector is off meanwhile, which
 # saves a tenth of a cold start's work, and ignores these objects in all later collections.
@@ -30,41 +42,53 @@ finally:
 
 
 def handle(event: object, context: object) -> Response:
-    """Store the record in the event's body. Never raises.
+    """Run the operation of the event's route. Never raises.
 
-    Status 200 means that the table confirmed the item. After 400, 413 or 415 nothing was written.
-    After 500 or 503 the item may be stored or not, and sending the same record again is safe.
+    After 400, 404, 413 or 415 nothing was written. After 500 or 503 an item may be stored or not,
+    and sending the same request again is safe.
     """
-    log: dict[str, object] = {"requestId": _request_id(event, context)}
+    log: Log = {"requestId": _request_id(event, context)}
+    event = event if isinstance(event, dict) else {}
     try:
-        item = to_item(_json_text(event))
-        log["itemId"] = item["id"]["S"]
-        _table.put(item)
+        operation = _OPERATIONS.get(f"{event.get('httpMethod')} {event.get('resource')}")
+        if operation is None:
+            raise Refused(404, "Not Found")
+        done = operation(event, log)
     except Refused as refused:
         _log("INFO", "Refused the request", log, "invalid", refused.status)
-        return _response(refused.status, refused.message)
+        return _response(refused.status, {"message": refused.message})
     except NotStored as not_stored:
         log["errorCode"] = not_stored.cause
-        _log("WARNING", "The table did not take the item", log, not_stored.outcome, 503)
-        return _response(503, "Service Unavailable", {"Retry-After": "1"})
+        _log("WARN", "The table did not take the item", log, not_stored.outcome, 503)
+        return _response(503, {"message": "Service Unavailable"}, {"Retry-After": "1"})
     except Exception as error:
         # Not str(error): messages of botocore and of Python quote the data that they reject.
         log["errorType"] = type(error).__name__
         log["errorCode"] = error_code(error)
         log["stackTrace"] = _frames(error)
         _log("ERROR", "Unexpected error", log, "error", 500)
-        return _response(500, "Internal server error")
-    _log("INFO", "Stored the item", log, "stored", 200)
-    return _response(200, "Successfully inserted data!")
+        return _response(500, {"message": "Internal server error"})
+    _log("INFO", done.message, log, done.outcome, 200)
+    return _response(200, done.body)
 
 
-def _json_text(event: object) -> str:
+def store_record(event: Event, log: Log) -> Done:
+    """Store the record in the event's body. The 200 means that the table confirmed the item."""
+    item = to_item(_json_text(event))
+    log["itemId"] = item["id"]["S"]
+    _table.put(item)
+    return Done({"message": "Successfully inserted data!"}, "stored", "Stored the item")
+
+
+_OPERATIONS: Final = {route.method: globals()[route.operation] for route in ROUTES}
+
+
+def _json_text(event: Event) -> str:
     """Return the body of a request whose content type is JSON.
 
     Raises:
         Refused: there is no body, or it is of another type.
     """
-    event = event if isinstance(event, dict) else {}
     body = event.get("body")
     if not isinstance(body, str) or not body:
         raise Refused(400, "body: is missing")
@@ -76,7 +100,7 @@ def _json_text(event: object) -> str:
     return body
 
 
-def _content_type(event: dict[str, Any]) -> str:
+def _content_type(event: Event) -> str:
     """Return the media type of the body in lower case, without parameters; empty if unknown."""
     for part in ("headers", "multiValueHeaders"):
         headers = event.get(part)
@@ -104,19 +128,20 @@ def _frames(error: Exception) -> list[str]:
     return [f"{frame.f_code.co_filename}:{line}" for frame, line in frames][-_MAX_FRAMES:]
 
 
-def _response(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+def _response(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json", **(headers or {})},
-        "body": json.dumps({"message": message}),
+        "body": json.dumps(body),
         "isBase64Encoded": False,
     }
 
 
-def _log(level: str, message: str, log: dict[str, object], outcome: str, status: int) -> None:
+def _log(level: str, message: str, log: Log, outcome: str, status: int) -> None:
     """Write the event's log line.
 
-    Lambda leaves a line alone if it is a JSON object with a timestamp and a level:
+    Lambda leaves a line alone if it is a JSON object with a timestamp and a level. Levels are
+    Lambda's, not Python's: an unknown one, such as WARNING, counts as INFO.
     https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html.
     Its formatter for Python's logging would use Lambda's request id in place of API Gateway's.
     JSON escapes line breaks, so no field can start a log line of its own.

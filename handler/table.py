@@ -126,7 +126,7 @@ class Table:
                 parameter_validation=False,  # `record.py` has done that
             ),
         )
-        self._client.meta.events.register("after-call.dynamodb.PutItem", _require_whole)
+        self._client.meta.events.register("after-call.dynamodb", _require_whole)
         # At level DEBUG, which the function's log level may be, botocore logs whole requests.
         logging.getLogger("botocore").setLevel(logging.WARNING)
 
@@ -156,8 +156,15 @@ class Table:
                 may be stored or not; a retry by the caller writes the same item again.
             Exception: any other error of botocore.
         """
+        self._call("put_item", Item=item)
+
+    def _call(self, operation: str, **arguments: object) -> dict[str, Any]:
+        """Call the table, with the errors of `put`."""
         try:
-            self._client.put_item(TableName=self._name, Item=item)
+            answer: dict[str, Any] = getattr(self._client, operation)(
+                TableName=self._name, **arguments
+            )
+            return answer
         except ClientError as error:
             code = error_code(error) or ""
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -8,9 +8,8 @@ from settings.files import (
     read_stack,
     stack_names,
 )
-from settings.parse import parse_settings
+from settings.parse import load_stack, parse_settings
 from settings.schema import Settings
-from settings.stacks import load_stack
 
 __all__ = [
     "Settings",

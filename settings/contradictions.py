@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from settings.errors import Problem, shown, written
 from settings.paths import Path
-from settings.schema import RATE_METRIC, RATE_RULE, Config, ThrottleSettings
+from settings.schema import OWN_RULES, Config, StageThrottleSettings, ThrottleSettings
 from throttling.account import MAX_API_KEYS, MAX_USAGE_PLANS, MAX_WCU
 
 
@@ -23,24 +23,32 @@ def contradictions(config: Config) -> Iterator[Problem]:
             if client not in plan.clients:
                 message = f"the plan has no client {shown(client)}. Allowed: clients of the plan."
                 yield Problem((*path, "keys", client), message)
-    for name, method in config.throttle.methods.items():
-        yield from _faster_than_stage(("throttle", "methods", name), method, config.throttle)
     yield from _listed_twice(("monitoring", "alarmEmails"), config.monitoring.alarm_emails)
     path, groups = ("waf", "managedRuleGroups"), config.waf.managed_rule_groups
     yield from _listed_twice(path, [group.name for group in groups])
     for index, group in enumerate(groups):
-        if group.name in (RATE_RULE, RATE_METRIC):
-            message = f"{shown(group.name)} is the name of the web ACL's own rule or its metric."
+        if group.name in OWN_RULES:
+            message = f"{shown(group.name)} is the name of one of the web ACL's own rules."
             yield Problem((*path, index), message)
+    least, most = config.waf.rate_limit, config.waf.source_rate_limit
+    if config.waf.aggregate_by == "FORWARDED_IP" and most < least:
+        message = (
+            f"{most:,} from one server of the CDN is less than waf.rateLimit lets one caller send. "
+            f"Allowed: at least {least:,}."
+        )
+        path = ("waf", "sourceRateLimit")
+        yield Problem(path, message, [(path, written(least))])
     yield from _too_many(config)
 
 
 def _faster_than_stage(
-    path: Path, bucket: ThrottleSettings, stage: ThrottleSettings
+    path: Path, plan: ThrottleSettings, stage: StageThrottleSettings
 ) -> Iterator[Problem]:
+    # A method's throttle replaces the stage's for that method.
+    buckets = (stage, *stage.methods.values())
     for name, value, most in (
-        ("rateLimit", bucket.rate_limit, stage.rate_limit),
-        ("burstLimit", bucket.burst_limit, stage.burst_limit),
+        ("rateLimit", plan.rate_limit, max(bucket.rate_limit for bucket in buckets)),
+        ("burstLimit", plan.burst_limit, max(bucket.burst_limit for bucket in buckets)),
     ):
         if value > most:
             message = (

@@ -1,20 +1,33 @@
-"""How problems of a config are written: the key, the message, and the commands that fix it.
+"""What is wrong with a config: each problem in words, with the commands that fix it.
 
-`advice.py` words the message and finds the commands for a single value, `contradictions.py` for
-values that do not fit each other.
+`wrong_values` explains single values, from what pydantic found and the settings' JSON Schema.
+contradictions.py explains values that do not fit each other.
 """
 
+import math
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from difflib import get_close_matches
+from ipaddress import IPv4Network
+from typing import Any, Final
 
-from settings.paths import Path, config_key
+from pydantic import ValidationError
+
+from settings.json_schema import Node, allowed, at, section
+from settings.paths import Path, config_key, parse_path
 
 Command = tuple[Path, str | None]
 """A `pulumi config` command: a path, and the value to set there or None to remove it."""
 
 _LONGEST_VALUE_SHOWN: Final = 60
+_SWITCHES: Final = {
+    **dict.fromkeys(("true", "yes", "on", "y", "1", "enabled"), "true"),
+    **dict.fromkeys(("false", "no", "off", "n", "0", "disabled"), "false"),
+}
+_NOTHING: Final = ("", "none", "null", "unlimited", "unreserved", "off", "no", "false", "-1")
+"""Texts that mean no limit. AWS writes -1 for it."""
 
 
 class UserError(Exception):
@@ -82,3 +95,157 @@ def shown(value: object) -> str:
     if len(quoted) > _LONGEST_VALUE_SHOWN:
         return quoted[: _LONGEST_VALUE_SHOWN - 1] + "…"
     return quoted
+
+
+def wrong_values(error: ValidationError, schema: Node, given: Any) -> list[Problem]:  # noqa: ANN401  JSON
+    """Return what pydantic found wrong in a config, which is `given`, as problems."""
+    errors = {details["loc"]: details for details in error.errors()}
+    keys = {}
+    for path, details in errors.items():
+        if path[-1] == "[key]" and "propertyNames" in at(schema, path[:-2]):
+            keys[path] = _wrong_key(path[:-1], schema, given)
+        elif details["type"] == "extra_forbidden":
+            keys[path] = _wrong_key(path, schema, given)
+    wrong = {problem.path for problem in keys.values()}
+    moved = [path for problem in keys.values() for path, value in problem.commands if value]
+    problems = []
+    for path, details in errors.items():
+        problem = keys.get(path)
+        place = problem.path if problem else path
+        if any(place[:end] in wrong for end in range(len(place))):
+            continue  # the commands for that key move or remove this too
+        if details["type"] != "missing":
+            problems.append(problem or _wrong_value(path, details["input"], schema))
+        elif not any(target[: len(path)] == path for target in moved):
+            node = at(schema, path)
+            message = f"is missing. Allowed: {allowed(node)}."
+            problems.append(Problem(path, message, _samples(path, node)))
+    return problems
+
+
+def _wrong_key(path: Path, schema: Node, given: Any) -> Problem:  # noqa: ANN401  JSON
+    """Explain a key that is not a setting, or a name that is not allowed."""
+    above, key = path[:-1], str(path[-1])
+    for step in above:
+        given = given[step]
+    if names := at(schema, above).get("propertyNames"):
+        meant = _closest(key, names)
+        target = (*above, meant) if meant else ()
+        message = f"the name {shown(key)} is not allowed. Allowed: {allowed(names)}."
+    else:
+        target = _meant(path, schema)
+        guess = config_key("", target[len(above) :])[1:]
+        message = f"is not a setting{f' (did you mean {guess}?)' if target else ''}. Allowed: "
+        message += ", ".join(section(at(schema, above))["properties"]) + "."
+    commands: list[Command] = [(path, None)]
+    # A key with dots was typed without --path: its value wins over one that is there.
+    if len(target) > len(path) or (target and target[-1] not in given):
+        commands += _set(target, given[path[-1]], at(schema, target))
+    return Problem(path, message, commands)
+
+
+def _meant(path: Path, schema: Node) -> Path:
+    """Return the setting that an unknown key stands for; an empty path when that is unclear."""
+    above, key = path[:-1], str(path[-1])
+    for steps in filter(None, (parse_path(key), (key,))):
+        target = above
+        for step in steps:
+            names = section(at(schema, target)).get("properties")
+            target += tuple(get_close_matches(str(step), names, n=1)) if names else (step,)
+        if len(target) == len(above) + len(steps) and at(schema, target):
+            return target
+    return ()
+
+
+def _wrong_value(path: Path, value: object, schema: Node) -> Problem:
+    node = at(schema, path)
+    if "scalar" in _kinds(node):
+        commands: list[Command] = [(path, _closest(value, node) or _sample(node))]
+    else:
+        commands = [(path, None), *_set(path, value, node)]
+        if path[-1] in at(schema, path[:-1]).get("required", []):
+            commands += _samples(path, node)
+    return Problem(path, f"{shown(value)} is not allowed. Allowed: {allowed(node)}.", commands)
+
+
+def _kinds(node: Node) -> set[str]:
+    """Return which kinds of value a node allows: "object", "array" or "scalar"."""
+    types = {str(one.get("type")) for one in node.get("anyOf", [node])} - {"null"}
+    return {kind if kind in ("object", "array") else "scalar" for kind in types}
+
+
+def _set(path: Path, value: object, node: Node) -> list[Command]:
+    """Return the commands that set a value of any kind; none when no command can."""
+    kind = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "scalar"
+    if kind == "scalar" and _kinds(node) == {"array"} and written(value) not in _NOTHING:
+        return _set((*path, 0), value, node["items"])
+    commands = _leaves(path, value) if kind in _kinds(node) and value not in ({}, []) else []
+    # The shell or Pulumi would read other texts as something else.
+    usable = all(text and text.isprintable() and text[0] != "-" for _, text in commands)
+    return commands if usable else []
+
+
+def _leaves(path: Path, value: object) -> list[Command]:
+    if isinstance(value, dict):
+        value = {step: item for step, item in value.items() if item not in ({}, [])}
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return [leaf for step, item in items for leaf in _leaves((*path, step), item)]
+    return [(path, written(value))]
+
+
+def _samples(path: Path, node: Node) -> list[Command]:
+    """Return the commands that give a missing setting a value."""
+    if "properties" not in node:
+        return [(path, _sample(node))]
+    inner = [((*path, name), node["properties"][name]) for name in node.get("required", [])]
+    return [command for place, setting in inner for command in _samples(place, setting)]
+
+
+def _sample(node: Node) -> str | None:
+    """Return the default or an example of a value, as one types it; None when it has none."""
+    samples = [node.get("default"), *node.get("anyOf", [node])[0].get("examples", [])]
+    return next((written(sample) for sample in samples if sample not in (None, "")), None)
+
+
+def _closest(value: object, node: Node) -> str | None:
+    """Return the allowed value that was meant, as one types it; None when that is unclear."""
+    text = "" if isinstance(value, dict | list) else written(value).strip()
+    word, number = text.lower(), _number(text)
+    match node:
+        case {"anyOf": [_, {"type": "null"}]} if word in _NOTHING:
+            return "none"
+        case {"anyOf": [first, *_]}:
+            return _closest(value, first)
+        case {"enum": choices} if number is not None and node["type"] == "integer":
+            return str(min(choices, key=lambda choice: abs(choice - number)))
+        case {"enum": choices}:
+            known = {str(choice).lower(): str(choice) for choice in choices}
+            alike = [x for x in known if word and (x.startswith(word) or word.startswith(x))]
+            close = [word] if word in known else alike or get_close_matches(word, known, 1, 0.85)
+            return known[close[0]] if close else None
+        case {"type": "boolean"}:
+            return _SWITCHES.get(word)
+        case {"minimum": low, "maximum": high} if number is not None:
+            number = min(max(number, low), high)
+            return written(round(number) if node["type"] == "integer" else number)
+        case {"format": "ipv4network"}:
+            address, _, prefix = text.partition("/")
+            length = min(max(int(prefix), 16), 25) if prefix.isdecimal() else 16
+            try:
+                return str(IPv4Network(f"{address}/{length}", strict=False))
+            except ValueError:
+                return None
+        case {"patternErrorMessage": _, "pattern": pattern}:
+            tries = (text, word, re.sub("[^A-Za-z0-9_-]+", "-", text).strip("-"))
+            # Pulumi stores true and false as other values than text.
+            return next((x for x in tries if re.search(pattern, x) and x not in _SWITCHES), None)
+    return None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(re.sub(",(?=[0-9]{3}(?![0-9]))", "", text).replace(",", "."))
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,14 +18,13 @@ import yaml
 from settings.errors import UserError
 
 _STACK_NAME: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
+_SECRET: Final = re.compile(r'\{"secure": "[^"]*"\}')
+"""An encrypted value, anywhere in a top-level value."""
+_DECLARATION: Final = {"type", "items", "description", "secret", "default", "value"}
 _MAX_BYTES: Final = 1_000_000
 _MAX_VALUES: Final = 200_000
 """Values in a file, those that aliases repeat counted each time."""
 _logger: Final = logging.getLogger(__name__)
-
-
-class StackFileError(UserError):
-    """A project's or a stack's file is missing or cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,64 +40,61 @@ class StackConfig:
     """Keys of `values` that are, or contain, encrypted values."""
 
 
-_TAG: Final = "tag:yaml.org,2002:"
 _PLAIN: Final = "!plain"
 """The tag of a text without quotes."""
+_TAGS: Final = {_PLAIN, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
+"""A config has no other types of YAML, such as sets and bytes."""
+_INFINITE: Final = re.compile(r"[+-]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-class _EngineLoader(yaml.SafeLoader):
-    """YAML as Pulumi's engine reads it: `no` is a word, not false, and no key may come twice.
-
-    https://github.com/go-yaml/yaml/blob/v3/resolve.go
-    """
+class _Loader(yaml.SafeLoader):
+    """Reads the structure of YAML, and leaves it to `_value` what a plain text stands for."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:  # noqa: ANN401  untyped
         if kind is yaml.ScalarNode and implicit[0]:
-            return f"{_TAG}merge" if value == "<<" else _PLAIN
+            return _PLAIN
         return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
 
-    def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
-        if node and _size(node, {}) > _MAX_VALUES:
-            raise _refusal("it contains itself, or its aliases make it too large", node)
-        return node
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401  untyped
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.tag == _PLAIN:
-                key.tag, key.value = f"{_TAG}str", _passed(_plain(key.value))
-            if key.tag == f"{_TAG}str":
-                if key.value in seen:
-                    raise _refusal(f"the key {key.value!r} comes twice", key)
-                seen.add(key.value)
-        return node
+def _value(node: yaml.Node | None, left: Iterator[int]) -> Any:  # noqa: ANN401  JSON
+    """Return what a YAML node stands for, as Pulumi's engine reads it.
 
-
-# A config has no other types of YAML, such as sets and bytes.
-_EngineLoader.yaml_constructors = {
-    None: yaml.SafeLoader.construct_undefined,
-    _PLAIN: lambda _, node: _plain(node.value),
-    _TAG + "str": yaml.SafeLoader.construct_yaml_str,
-    _TAG + "seq": yaml.SafeLoader.construct_yaml_seq,
-    _TAG + "map": yaml.SafeLoader.construct_yaml_map,
-}
+    `no` is a word, not false, and no key may come twice. `left` counts down the values allowed.
+    https://github.com/go-yaml/yaml/blob/v3/resolve.go
+    """
+    if node is None:
+        return None
+    if node.tag not in _TAGS:
+        raise _refusal(f"the type {node.tag} is not allowed in a config", node)
+    if next(left, None) is None:
+        raise _refusal("it contains itself, or its aliases make it too large", node)
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag != _PLAIN:
+            return node.value
+        if _INFINITE.fullmatch(node.value):
+            raise _refusal(f"{node.value} is not a number that a config can hold", node)
+        return _plain(node.value)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, left) for item in node.value]
+    own: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise _refusal("a key must be a text", key_node)
+        name = _value(key_node, left)
+        key = "<nil>" if name is None else _passed(name)
+        if key in own:
+            raise _refusal(f"the key {key!r} comes twice", key_node)
+        own[key] = _value(value_node, left)
+    merged = own.pop("<<", {})
+    for one in merged if isinstance(merged, list) else [merged]:
+        if not isinstance(one, dict):
+            raise _refusal("only mappings can be merged", node)
+        own = one | own
+    return own
 
 
 def _refusal(problem: str, node: yaml.Node) -> yaml.YAMLError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-
-
-def _size(node: yaml.Node, sizes: dict[int, float]) -> float:
-    """Return how many values a node stands for, infinity if it contains itself."""
-    if id(node) not in sizes:
-        sizes[id(node)] = math.inf
-        children = node.value if isinstance(node, yaml.CollectionNode) else ()
-        if isinstance(node, yaml.MappingNode):
-            children = [child for pair in children for child in pair]
-        sizes[id(node)] = 1 + sum(_size(child, sizes) for child in children)
-    return sizes[id(node)]
+    return yaml.composer.ComposerError(None, None, problem, node.start_mark)
 
 
 def _plain(text: str) -> object:
@@ -139,17 +135,16 @@ def _number(text: str) -> int | float:
 def project_root(start: Path | None = None) -> Path:
     """Return the project's folder: the nearest with a `Pulumi.yaml`, as the Pulumi CLI finds it.
 
-    Args:
-        start: the folder to look in first, then in those above; None for the current one.
+    The search begins in `start`, by default the current folder, and goes up from there.
 
     Raises:
-        StackFileError: when there is none.
+        UserError: when there is none.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "Pulumi.yaml").is_file():
             return folder
-    raise StackFileError(f"There is no Pulumi.yaml in {here} or above; run this in the project.")
+    raise UserError(f"There is no Pulumi.yaml in {here} or above; run this in the project.")
 
 
 def project_name(root: Path) -> str:
@@ -169,10 +164,10 @@ def check_stack_name(stack: str) -> None:
     """Check a stack's name as Pulumi does, before it becomes a part of a path.
 
     Raises:
-        StackFileError: when no stack can have this name.
+        UserError: when no stack can have this name.
     """
     if not _STACK_NAME.fullmatch(stack):
-        raise StackFileError(
+        raise UserError(
             f"{stack[:120]!r} is not a stack's name: 1 to 100 letters, digits, -, _ and dots."
         )
 
@@ -180,12 +175,10 @@ def check_stack_name(stack: str) -> None:
 def read_stack(stack: str, root: Path | None = None) -> StackConfig:
     """Read a stack's config from its file, and what it does not set from `Pulumi.yaml`.
 
-    Args:
-        stack: name of the stack.
-        root: the project's folder; None for the one that holds the current folder.
+    `root` is the project's folder, by default the one that holds the current folder.
 
     Raises:
-        StackFileError: when a file is missing, is not YAML, or holds no `config` mapping.
+        UserError: when a file is missing, is not YAML, or holds no `config` mapping.
     """
     check_stack_name(stack)
     root = root or project_root()
@@ -200,23 +193,30 @@ def read_stack(stack: str, root: Path | None = None) -> StackConfig:
             path.name,
         )
     config = _entries(path.name, project["name"], content.get("config"))
-    for key, declared in _entries("Pulumi.yaml", project["name"], project.get("config")).items():
-        if isinstance(declared, dict):
-            declared = declared.get("default", declared.get("value"))
-        if declared is not None:
-            config.setdefault(key, declared)
-    return StackConfig(
-        project=project["name"],
-        stack=stack,
-        values={key: _passed(value) for key, value in config.items()},
-        secret_keys=frozenset(key for key, value in config.items() if _is_secret(value)),
-    )
+    declarations = _entries("Pulumi.yaml", project["name"], project.get("config"))
+    for key, declared in declarations.items():
+        if not re.fullmatch("[^.[]+", key):
+            raise UserError(f"Pulumi.yaml: {key} is a path. Write a mapping below `value` instead.")
+        if not isinstance(declared, dict):
+            declared = {"value": declared}
+        if unknown := sorted(declared.keys() - _DECLARATION):
+            raise UserError(
+                f"Pulumi.yaml: {key} has {unknown[0]!r} beside or instead of `value`. "
+                "Write a mapping of settings below `value`."
+            )
+        if config.setdefault(key, declared.get("default", declared.get("value"))) is None:
+            raise UserError(
+                f"{path.name}: {key} is missing, and Pulumi.yaml gives no value for it."
+            )
+    values = {key: _passed(value) for key, value in config.items()}
+    secret = frozenset(key for key, text in values.items() if _SECRET.search(text))
+    return StackConfig(project=project["name"], stack=stack, values=values, secret_keys=secret)
 
 
 def _project(root: Path) -> dict[str, Any]:
     project = _mapping(root / "Pulumi.yaml", "run this in the project's folder")
     if not isinstance(project.get("name"), str):
-        raise StackFileError(f"{root / 'Pulumi.yaml'} has no `name`.")
+        raise UserError(f"{root / 'Pulumi.yaml'} has no `name`.")
     return project
 
 
@@ -232,7 +232,7 @@ def _entries(file: str, project: str, config: object) -> dict[str, Any]:
     """
     config = {} if config is None else config
     if not isinstance(config, dict):
-        raise StackFileError(f"{file}: `config` is not a mapping of settings.")
+        raise UserError(f"{file}: `config` is not a mapping of settings.")
     entries: dict[str, Any] = {}
     for key, value in config.items():
         match str(key).split(":"):
@@ -241,25 +241,11 @@ def _entries(file: str, project: str, config: object) -> dict[str, Any]:
             case [namespace, name] | [namespace, "config", name]:
                 full = f"{namespace}:{name}"
             case _:
-                raise StackFileError(
-                    f"{file}: the key {key!r} is not of the form `<namespace>:<name>`."
-                )
+                raise UserError(f"{file}: the key {key!r} is not of the form `<namespace>:<name>`.")
         if full in entries:
-            raise StackFileError(f"{file}: {full!r} comes twice, once in another form.")
+            raise UserError(f"{file}: {full!r} comes twice, once in another form.")
         entries[full] = value
     return entries
-
-
-def _is_secret(value: object) -> bool:
-    """Return whether a value is, or contains, an encrypted one."""
-    match value:
-        case {"secure": _, **others} if not others:
-            return True
-        case dict():
-            return any(map(_is_secret, value.values()))
-        case list():
-            return any(map(_is_secret, value))
-    return False
 
 
 def _passed(value: object) -> str:
@@ -275,19 +261,19 @@ def _mapping(path: Path, otherwise: str) -> dict[str, Any]:
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
         if len(raw) > _MAX_BYTES:
-            raise StackFileError(f"{path.name} is larger than {_MAX_BYTES:,} bytes.")
-        content = yaml.load(raw.decode(), Loader=_EngineLoader)  # noqa: S506  a SafeLoader
+            raise UserError(f"{path.name} is larger than {_MAX_BYTES:,} bytes.")
+        content = _value(yaml.compose(raw.decode(), _Loader), iter(range(_MAX_VALUES)))
     except FileNotFoundError:
-        raise StackFileError(f"There is no {path.name}; {otherwise}.") from None
+        raise UserError(f"There is no {path.name}; {otherwise}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise StackFileError(f"{path.name} cannot be read: {error}.") from None
+        raise UserError(f"{path.name} cannot be read: {error}.") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise StackFileError(f"{path.name} is not valid YAML: {reason}.") from None
+        raise UserError(f"{path.name} is not valid YAML: {reason}.") from None
     except RecursionError:
-        raise StackFileError(f"{path.name} is nested too deeply.") from None
+        raise UserError(f"{path.name} is nested too deeply, or contains itself.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise StackFileError(f"{path.name} is not a mapping.")
+        raise UserError(f"{path.name} is not a mapping.")
     return content

@@ -1,11 +1,15 @@
-"""Places in a config, written as `pulumi config set --path` reads them."""
+"""Places in a config, as `pulumi config set --path` reads and sets them."""
 
+import json
 import re
-from typing import Final
+from typing import Any, Final
+
+from pydantic_core import from_json
 
 Path = tuple[str | int, ...]
 """Where a value is in the config: `("usagePlans", "basic", "rateLimit")`."""
 
+_MAX_INDEX: Final = 10_000
 _STEP: Final = re.compile(r'\.*([^.\[]+)|\[([0-9]+)\]|\["((?:\\"|(?!\\")[^"])*)"\]')
 
 
@@ -44,3 +48,52 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def value_of(text: str) -> Any:  # noqa: ANN401  JSON
+    """Return a top-level value: the engine passes mappings and lists as JSON, the rest as text.
+
+    A text that is not valid JSON or is nested too deeply is only a text.
+    """
+    try:
+        value = from_json(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, dict | list) else text
+
+
+def set_path(there: str | None, steps: Path, value: str) -> str:
+    """Return a top-level value after `pulumi config set --path`.
+
+    `there` is the value before, as the engine passes it, and `value` the new one, as one types it.
+    https://github.com/pulumi/pulumi/blob/master/sdk/go/common/resource/config/object.go
+
+    Raises:
+        LookupError: when Pulumi refuses the path.
+    """
+    if not steps:
+        return value
+    tree = value_of(there or "")
+    return json.dumps(_put(None if isinstance(tree, str) else tree, steps, _typed(value)))
+
+
+def _put(tree: Any, steps: Path, value: object) -> Any:  # noqa: ANN401  JSON
+    if not steps:
+        return value
+    step, rest = steps[0], steps[1:]
+    if tree is None:
+        tree = {} if isinstance(step, str) else [None] * min(step + 1, _MAX_INDEX)
+    if isinstance(tree, dict) and isinstance(step, str):
+        tree[step] = _put(tree.get(step), rest, value)
+    elif isinstance(tree, list) and isinstance(step, int) and step <= len(tree):
+        tree[step : step + 1] = [_put(next(iter(tree[step:]), None), rest, value)]
+    else:
+        raise LookupError
+    return tree
+
+
+def _typed(value: str) -> object:
+    """Return a value as Pulumi stores it below the top level."""
+    if value in ("true", "false"):
+        return value == "true"
+    return int(value) if re.fullmatch("(?!0.)[+-]?[0-9]{1,18}", value) else value

@@ -8,7 +8,7 @@ from pulumi.runtime.config import (
     is_config_secret,
 )
 
-from settings.errors import SettingsError
+from settings.errors import UserError
 from settings.files import StackConfig
 from settings.parse import parse_settings
 from settings.schema import Settings
@@ -30,7 +30,7 @@ def load_settings() -> Settings:
     )
     try:
         settings = parse_settings(config)
-    except SettingsError as error:
+    except UserError as error:
         raise pulumi.RunError(str(error)) from None
     for warning in settings.warnings():
         pulumi.log.warn(warning)

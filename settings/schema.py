@@ -6,15 +6,17 @@ docs/settings.md.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from routes import METHODS
+from routes import METHODS, ROUTES
 from settings.errors import Problem, written
+from settings.paths import Path
 from settings.values import (
     NO_LIMIT,
     NUMBER_TOO,
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     Method = str
 else:
     Method = Literal[METHODS]
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+_SECONDS_PER_PLAN: Final = 20
+_MANY_PLANS: Final = 20
 KeyNumber = Annotated[int, Field(strict=True, ge=1, le=9999, examples=[1]), WHOLE]
 # SNS takes ASCII addresses only.
 _EMAIL: Final = form(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
@@ -56,8 +61,15 @@ _AWS_RULE_GROUP_WCU: Final = {
     "AWSManagedRulesAnonymousIpList": 50,
 }
 _RATE_RULE_WCU: Final = 2
+_SIZE_RULE_WCU: Final = 1
+# https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
+LONGEST_METRIC_NAME: Final = 128
 RATE_RULE: Final = "rate-per-address"
 RATE_METRIC: Final = "rate"
+SOURCE_RULE: Final = "rate-per-source"
+NO_ADDRESS_RULE: Final = "no-address"
+OWN_RULES: Final = (RATE_RULE, RATE_METRIC, SOURCE_RULE, NO_ADDRESS_RULE)
+"""Names of the web ACL's own rules and their metrics."""
 
 
 class _Section(BaseModel):
@@ -76,6 +88,11 @@ class ThrottleSettings(_Section):
     burst_limit: Burst = Field(examples=[20])
     """Requests that may arrive at once after a pause."""
 
+    @property
+    def rate_text(self) -> str:
+        """The rate as it was configured: 1,000,000 or 0.5, not 1e+06."""
+        return f"{self.rate_limit:,}".removesuffix(".0")
+
     def limit(self) -> Throttle:
         """Return this bucket as the throttling model has it."""
         return Throttle(rate=self.rate_limit, burst=self.burst_limit)
@@ -89,7 +106,7 @@ class StageThrottleSettings(ThrottleSettings):
     burst_limit: Burst = 2000
     """Requests at once of all clients together."""
     methods: dict[Method, ThrottleSettings] = {}
-    """Buckets of single methods, within the stage's."""
+    """Buckets of single methods. A method's own bucket replaces the stage's for its requests."""
 
 
 class QuotaSettings(_Section):
@@ -167,16 +184,29 @@ class WafSettings(_Section):
     window_seconds: Annotated[Literal[60, 120, 300, 600], WHOLE] = 300
     """Length of the window in seconds."""
     aggregate_by: Literal["IP", "FORWARDED_IP"] = "IP"
-    """The address that counts. Behind a CDN use FORWARDED_IP, the first one of X-Forwarded-For."""
+    """The address that counts. Behind a CDN use FORWARDED_IP: the first one in forwardedHeader."""
+    forwarded_header: Annotated[
+        # The provider takes no longer name in a rule that looks for a header.
+        str, form("[A-Za-z0-9-]{1,40}", "1 to 40 letters, digits and -", "CF-Connecting-IP")
+    ] = "True-Client-IP"
+    """With FORWARDED_IP, the header with the caller's address. Requests without it are blocked. The
+    CDN must overwrite it: X-Forwarded-For begins with whatever the caller wrote there."""
+    source_rate_limit: Whole = Field(20_000, ge=10, le=2_000_000_000)
+    """With FORWARDED_IP, requests from one source address, such as a server of the CDN, in a
+    window."""
     managed_rule_groups: list[RuleGroup] = []
     """Managed rule groups to add."""
     logging: Switch = True
     """Whether the web ACL logs requests."""
+    log_only: Literal["ALL", "ALLOWED", "BLOCKED"] = "ALL"
+    """Requests that it logs. AWS bills each line: in a flood, the blocked ones are many."""
 
     @property
     def wcu(self) -> int:
         """Web ACL capacity units of all its rules."""
-        return _RATE_RULE_WCU + sum(group.wcu for group in self.managed_rule_groups)
+        forwarded = self.aggregate_by == "FORWARDED_IP"
+        own = _RATE_RULE_WCU + forwarded * (_RATE_RULE_WCU + _SIZE_RULE_WCU)
+        return own + sum(group.wcu for group in self.managed_rule_groups)
 
 
 class FunctionSettings(_Section):
@@ -304,18 +334,87 @@ class Config(_Section):
     account and Region."""
 
 
+# The console, the managed policy and the deploying roles are those of AWS's main partition.
+REGION: Final = "([abd-z][a-z]|c[a-mo-z])-[a-z]+-[0-9]{1,2}"
+_ROLE_ARN: Final = form(
+    "arn:aws:iam::[0-9]{12}:role/[!-~]{1,576}",
+    "the ARN of a role",
+    "arn:aws:iam::111122223333:role/deploy",
+)
+_AccountId = Annotated[str, form("[0-9]{12}", "12 digits", "111122223333"), NUMBER_TOO]
+# https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
+_TAG: Final = "[A-Za-z0-9 _.:/=+@-]"
+_OWN_TAGS: Final = ("project", "stack", "managed-by")
+
+
+def _not_own_tag(name: str) -> str:
+    if name in _OWN_TAGS or name.startswith("aws:"):
+        raise ValueError
+    return name
+
+
+_TagName = Annotated[
+    str,
+    form(f"{_TAG}{{1,128}}", f"a tag's name, not {', '.join(_OWN_TAGS)} or aws:...", "team"),
+    AfterValidator(_not_own_tag),
+]
+_TagValue = Annotated[
+    str,
+    form(f"{_TAG}{{0,256}}", "up to 256 letters, digits, spaces and _.:/=+@-", "web"),
+    NUMBER_TOO,
+]
+_Service = Annotated[str, form("[a-z0-9]+", "the provider's name of a service", "dynamodb")]
+_Url = Annotated[str, form("https?://[!-~]+", "a URL", "http://127.0.0.1:4566")]
+
+
+class AssumedRole(_Section):
+    """A role that the provider assumes."""
+
+    role_arn: Annotated[str, _ROLE_ARN]
+    """ARN of the role."""
+    session_name: str = ""
+    """Name of the session in CloudTrail."""
+    external_id: str = ""
+    """External ID that the role's trust policy asks for."""
+    duration: str = ""
+    """How long the credentials last, such as 1h."""
+
+
+class DefaultTags(_Section):
+    """Tags of the provider's own setting."""
+
+    # An API key has six tags, and AWS takes 50.
+    tags: Annotated[dict[_TagName, _TagValue], Field(max_length=44)] = {}
+    """Tags of every resource besides project, stack and managed-by."""
+
+
 class Provider(_Section):
     """The settings of the AWS provider that the program uses, under the namespace `aws`."""
 
-    model_config = ConfigDict(extra="ignore")
-
     region: Annotated[
         str,
-        form("[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", "the name of a Region", "us-east-1"),
+        form(REGION, "a Region outside of China, GovCloud and isolated partitions", "us-east-1"),
     ] = ""
     """AWS Region of the stack. Without it the AWS environment decides."""
     profile: str = ""
     """Profile in the AWS configuration of who deploys the stack."""
+    allowed_account_ids: list[_AccountId] = []
+    """Accounts that the stack may go to. Empty for any."""
+    forbidden_account_ids: list[_AccountId] = []
+    """Accounts that the stack may not go to."""
+    assume_roles: list[AssumedRole] = []
+    """Roles to assume, one after the other."""
+    default_tags: DefaultTags = DefaultTags()
+    endpoints: list[dict[_Service, _Url]] = []
+    """URLs to call in place of AWS's, such as an emulator's."""
+    skip_credentials_validation: Switch = False
+    """Whether not to ask STS if the credentials are valid."""
+    skip_metadata_api_check: Switch = False
+    """Whether not to ask EC2's metadata service for credentials."""
+    skip_region_validation: Switch = True
+    """Whether not to compare the Region with a list of known ones."""
+    skip_requesting_account_id: Switch = False
+    """Whether not to ask for the account's ID."""
 
 
 class Settings(Config):
@@ -325,15 +424,21 @@ class Settings(Config):
     stack: str
     region: str | None
     profile: str | None
+    provider: Provider = Field(Provider(), exclude=True)
+    """All settings of the provider, region and profile too."""
 
     @property
     def label(self) -> str:
-        """Project and stack in characters that every AWS name may have; no other stack has it."""
+        """Project and stack, in characters and a length that every AWS name may have.
+
+        No other stack has it.
+        """
         label = f"{self.project}-{self.stack}"
         plain = label.replace(".", "-")
-        if plain == label:
+        if plain == label and len(label) <= LONGEST_METRIC_NAME:
             return label
-        return f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+        digest = hashlib.sha256(label.encode()).hexdigest()[:6]
+        return f"{plain[: LONGEST_METRIC_NAME - 7]}-{digest}"
 
     def limits(self) -> Limits:
         """Return the limits that callers meet."""
@@ -350,6 +455,7 @@ class Settings(Config):
             },
             stage=self.throttle.limit(),
             methods={name: method.limit() for name, method in self.throttle.methods.items()},
+            keyless=tuple(sorted(route.method for route in ROUTES if not route.needs_key)),
             concurrency=self.function.reserved_concurrency,
         )
 
@@ -370,6 +476,14 @@ class Settings(Config):
             for finding in review(self.limits(), self.expectations())
             if finding.level == "warning"
         ]
+        if (count := len(self.usage_plans)) > _MANY_PLANS:
+            minutes = math.ceil(count * _SECONDS_PER_PLAN / 60)
+            message = (
+                f"a change of all {count} plans takes at least {minutes} minutes: AWS takes one "
+                f"change of a plan in {_SECONDS_PER_PLAN} seconds from an account."
+            )
+            path: Path = ("usagePlans",)
+            problems.append(Problem(path, message, [((*path, [*self.usage_plans][-1]), None)]))
         if (old := self.table.old_deletion_protection) is not None:
             path = ("table", "deletionProtection")
             commands = [(("deletionProtection",), written(old)), (path, None)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from settings import Settings, load_stack, stack_names
+from throttling import choices
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "tools/bench/README.md"]
@@ -55,29 +56,33 @@ def test_the_settings_that_commands_name_exist() -> None:
         assert names <= known, document
 
 
-def row(limit: str) -> tuple[str, str]:
-    """Return the cells for prod and dev of the README's row that begins with `limit`."""
-    lines = [line for line in README.splitlines() if line.startswith(f"| {limit}")]
-    assert len(lines) == 1, f"README.md: the table of limits needs one row `{limit} ...`"
-    _, _, _, prod, dev, _ = (cell.strip() for cell in lines[0].split("|"))
-    return prod, dev
+def check(limit: str, column: int, value: str) -> None:
+    """Compare a cell of the README's rows that begin with `limit`, if there are any."""
+    for line in README.splitlines():
+        if line.startswith(f"| {limit}"):
+            given = line.split("|")[3 + column].strip()
+            assert given == value, f"README.md says {given} in the row `{limit}`; write {value}"
 
 
 @pytest.mark.parametrize(("column", "stack"), [(0, "prod"), (1, "dev")])
 def test_the_limits_table_is_that_of_the_stacks(column: int, stack: str) -> None:
     settings = load_stack(stack, root=ROOT)
     waf, stage, function = settings.waf, settings.throttle, settings.function
-    assert row("each address")[column] == f"{waf.rate_limit:,} per {waf.window_seconds} s"
+    cap = settings.table.max_write_request_units
+    values = {
+        "each address": f"{waf.rate_limit:,} per {waf.window_seconds} s",
+        "stage, all": f"{stage.rate_limit:,.10g}/s, {stage.burst_limit:,}",
+        "function: executions": str(function.reserved_concurrency),
+        "function: time": f"{function.timeout_seconds} s",
+        "table: writes": "none" if cap is None else str(cap),
+    }
     for name, plan in settings.usage_plans.items():
         quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
-        assert row(f"plan {name}, each client: quota")[column] == quota
-        rate = f"{plan.rate_limit:g}/s, {plan.burst_limit:,}"
-        assert row(f"plan {name}, each client: rate")[column] == rate
-    assert row("stage, all")[column] == f"{stage.rate_limit:,g}/s, {stage.burst_limit:,}"
-    assert row("function: executions")[column] == str(function.reserved_concurrency)
-    assert row("function: time")[column] == f"{function.timeout_seconds} s"
-    cap = settings.table.max_write_request_units
-    assert row("table: writes")[column] == ("none" if cap is None else str(cap))
+        values[f"plan {name}, each client: quota"] = quota
+        rate = f"{plan.rate_limit:.10g}/s, {plan.burst_limit:,}"
+        values[f"plan {name}, each client: rate"] = rate
+    for limit, value in values.items():
+        check(limit, column, value)
 
 
 def test_the_variables_and_secrets_of_the_workflows_are_in_the_table() -> None:
@@ -104,3 +109,12 @@ def test_every_layer_of_the_threat_model_names_tests_that_exist() -> None:
         for name, link in named:
             tree = ast.parse((ROOT / "docs" / link).read_text("utf-8"))
             assert name in {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}, name
+
+
+def test_what_only_an_account_can_tell_names_choices_and_files_that_exist() -> None:
+    text = (ROOT / "docs/verify-on-aws.md").read_text("utf-8")
+    named = re.findall(r"`(?:choices\.)?([A-Z]+_[A-Z_]+)`", text.replace("INTEGRATION_FAILURE", ""))
+    assert {*named} - {"DEFAULT_4XX", "FORWARDED_IP"} <= vars(choices).keys()
+    assert named
+    names = {path.name for folder in ("components", "tools") for path in (ROOT / folder).rglob("*")}
+    assert {*re.findall(r"`(\w+\.py)`", text)} <= names

@@ -86,6 +86,16 @@ WAF estimates rates about every ten seconds and usually blocks within thirty. Th
 the setting promises; the simulator and the gate take another lag as an argument.
 """
 
+FUNCTION_FAILURE_RESPONSE: Final = "INTEGRATION_FAILURE"
+"""Type of API Gateway's response when the function does not answer.
+
+That is when Lambda throttles the function, when the function crashes or reaches its own timeout,
+and when its answer is too large. AWS documents none of it. Access logs that others published have
+this type for all of them (https://github.com/DataBiosphere/azul/pull/6624,
+https://repost.aws/questions/QUL-z6rJbmR4meafB7MzYXxw); older reports have API_CONFIGURATION_ERROR
+for the first. The API answers both the same way. The type for an answer of a wrong form is unknown.
+"""
+
 MAX_ADDRESSES: Final = 50_000
 """Source addresses that the gate counts requests of at the same time, to bound its memory.
 

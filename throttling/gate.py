@@ -121,10 +121,18 @@ class Gate:
             for client in plan.clients
         }
         self._stage = _Buckets(limits.methods, limits.stage)
+        self._keyless = limits.keyless
         self._concurrency = limits.concurrency
         self._function = _bucket(function_rate(limits.concurrency))
         self.in_flight = 0
         """Number of admitted requests that were not released."""
+
+    def keep_usage(self, before: "Gate") -> None:
+        """Count quotas on from another gate, for each client of both whose period is the same."""
+        for client, key in self._keys.items():
+            old = before._keys.get(client)
+            if key.quota and old and old.quota:
+                key.quota.keep_usage(old.quota)
 
     def quota_left(self, now: float, client: Client) -> int | None:
         """Return how many requests `client` has left in this period; None without a quota."""
@@ -145,22 +153,19 @@ class Gate:
                 return Refusal(Layer.WAF)
         return None
 
-    def admit(
-        self, now: float, client: Client | None, method: str, *, key_required: bool = True
-    ) -> Refusal | None:
+    def admit(self, now: float, client: Client | None, method: str) -> Refusal | None:
         """Ask the layers after the WAF.
 
         Args:
             now: POSIX seconds.
             client: holder of the request's API key; None without a key or for an unknown one.
             method: the request's method and path, as `Limits` names it.
-            key_required: whether the method needs an API key. Requests of methods that need none
-                do not count toward the limits of a plan.
 
         Returns:
             The refusal; None if the request is admitted.
         """
         with self._lock:
+            key_required = method not in self._keyless
             key = self._keys.get(client) if client and key_required else None
             if key_required and key is None:
                 return Refusal(Layer.API_KEY)

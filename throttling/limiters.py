@@ -157,6 +157,11 @@ class QuotaCounter:
             self._ends = period_end(self._period, now).timestamp()
         return self._limit - self._used
 
+    def keep_usage(self, before: "QuotaCounter") -> None:
+        """Count on from another counter, if its period is the same."""
+        if before._period is self._period:
+            self._used, self._ends = before._used, before._ends
+
     def take(self, now: float) -> bool:
         """Count one request. Return False, and count nothing, if none is left."""
         if self.left(now) <= 0:

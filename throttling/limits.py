@@ -63,5 +63,7 @@ class Limits:
     stage: Throttle | None
     methods: Mapping[str, Throttle] = field(default_factory=dict)
     """The stage's throttles of single methods, such as `{"GET /items": ...}`."""
+    keyless: tuple[str, ...] = ()
+    """Methods that need no API key. Their requests count toward no plan."""
     concurrency: int | None
     """Requests that the function works on at the same time: its reserved concurrency."""

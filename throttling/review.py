@@ -170,7 +170,7 @@ def _of_stage(stage: Throttle, limits: Limits, expected: Expectations) -> Iterat
                     f"{_n(value)} is above the account's default of {_n(allowed)} {unit} for all "
                     f"APIs {where}: the account refuses before this stage does."
                 ),
-                fix=f"{allowed:g}",
+                fix=f"{allowed:.10g}",
             )
         elif value > small_allowed:
             yield LimitFinding(
@@ -180,7 +180,7 @@ def _of_stage(stage: Throttle, limits: Limits, expected: Expectations) -> Iterat
                     f"the {len(SMALL_REGIONS)} smaller Regions, such as eu-south-1: if this stack "
                     f"moves to one of them, the account refuses before this stage does."
                 ),
-                fix=f"{small_allowed:g}",
+                fix=f"{small_allowed:.10g}",
                 level="info",
             )
     rate, reserved = _n(stage.rate), limits.concurrency

@@ -1,10 +1,15 @@
 """`python -m tools COMMAND`: the one door to every command."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
+
+if __name__ == "__main__":
+    # Until `main` runs, Ctrl-C has nothing to clean up, and would only show a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import click
 
@@ -88,4 +93,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

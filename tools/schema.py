@@ -10,9 +10,9 @@ import click
 from settings import project_root
 from settings.errors import written
 from settings.files import project_name
+from settings.json_schema import Node, allowed, json_schema, section
 from settings.schema import Config, Provider
 from settings.values import DECIMAL, DIGITS
-from settings.words import Node, allowed, json_schema, section
 
 SCHEMA: Final = Path("docs/settings.schema.json")
 TABLE: Final = Path("docs/settings.md")
@@ -61,7 +61,7 @@ def stack_file_schema(project: str) -> str:
                 "type": ["object", "null"],
                 "properties": settings,
                 # Keys of other namespaces are not the project's.
-                "patternProperties": {f"^(?!{project.replace('.', '[.]')}:)[^:]+:": {}},
+                "patternProperties": {f"^(?!({project.replace('.', '[.]')}|aws):)[^:]+:": {}},
                 "additionalProperties": False,
             }
         },
@@ -107,7 +107,7 @@ def _rows(name: str, node: Node, *, required: bool = False) -> Iterator[str]:
     if "deprecated" in node:
         return
     inner = section(node)
-    if "properties" not in inner:
+    if "properties" not in inner and "description" in node:
         default = "required" if required else _default(node)
         what = " ".join(node["description"].split())
         yield f"| `{name}` | {what} | {allowed(node)} | {default} |\n"

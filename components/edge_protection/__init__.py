@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pulumi
 
 from components.component import Component
-from components.edge_protection.rest_api import create_rest_api, permit_invocations
+from components.edge_protection.rest_api import create_rest_api, deploy, permit_invocations
 from components.edge_protection.stage import create_stage, create_throttles
 from components.edge_protection.usage_plans import create_usage_plans
 from components.edge_protection.web_acl import create_web_acl
-from routes import STORE_RECORD
+from routes import ROUTES
 from settings.schema import Settings
 
 
@@ -31,6 +31,7 @@ class EdgeProtection(Component):
     api_name: pulumi.Output[str]
     api_url: pulumi.Output[str]
     data_url: pulumi.Output[str]
+    """URL of the first route."""
     stage_name: pulumi.Output[str]
     access_log_group_name: pulumi.Output[str]
     usage_plan_ids: dict[str, pulumi.Output[str]]
@@ -46,16 +47,24 @@ class EdgeProtection(Component):
     ) -> None:
         super().__init__(name, opts)
         settings = args.settings
-        api, deployment = create_rest_api(self, name, settings, args.function_invoke_arn)
-        permit_invocations(self, name, settings, api, args.function_name, args.function_alias_name)
+        api, body = create_rest_api(self, name, settings, args.function_invoke_arn)
+        permissions = permit_invocations(
+            self, name, settings, api, args.function_name, args.function_alias_name
+        )
+        deployment = deploy(self, name, api, body, permissions)
         stage, access_logs = create_stage(self, name, settings, api, deployment, args.protect)
-        create_throttles(self, name, settings.throttle, stage)
-        plans = create_usage_plans(self, name, settings.usage_plans, stage)
-        web_acl = create_web_acl(self, name, settings, stage) if settings.waf.enabled else None
+        limits: list[pulumi.Resource] = [*create_throttles(self, name, settings.throttle, stage)]
+        web_acl = None
+        if settings.waf.enabled:
+            web_acl, association = create_web_acl(self, name, settings, stage)
+            limits.append(association)
+        # AWS sets a stage's throttles and web ACL only once it serves. Until then it answers 403 to
+        # everyone, because no API key is in a plan.
+        plans = create_usage_plans(self, name, settings.usage_plans, stage, limits)
 
         self.api_name = api.name
         self.api_url = stage.invoke_url
-        self.data_url = pulumi.Output.concat(stage.invoke_url, STORE_RECORD.split()[1])
+        self.data_url = pulumi.Output.concat(stage.invoke_url, ROUTES[0].path)
         self.stage_name = stage.stage_name
         self.access_log_group_name = access_logs.name
         self.usage_plan_ids = plans.ids

@@ -9,8 +9,12 @@ API_KEY_ID_FIELD: Final = "apiKeyId"
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 _FIELDS: Final = {
+    # A caller can choose the first with a header, not the second.
     "requestId": "requestId",
+    "extendedRequestId": "extendedRequestId",
     "requestTime": "requestTime",
+    # In milliseconds: whole seconds are too coarse to replay a log against limits.
+    "requestTimeEpoch": "requestTimeEpoch",
     "sourceIp": "identity.sourceIp",
     # The ID of the key. identity.apiKey is its value, which must never be logged.
     API_KEY_ID_FIELD: "identity.apiKeyId",

@@ -1,4 +1,4 @@
-"""The REST API as one OpenAPI document: its route, who may call it, and what refusals look like.
+"""The REST API as one OpenAPI document: its routes, who may call it, and what refusals look like.
 
 It is one document instead of a Pulumi resource for each route and method. A deployment is a
 snapshot of the API: with one document, a route that is removed is missing from the next deployment.
@@ -7,10 +7,11 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS, YEAR_PATTERN
-from routes import STORE_RECORD
+from routes import ROUTES, Route
 from throttling.account import MAX_INTEGRATION_SECONDS
 
 API_KEY_HEADER: Final = "x-api-key"
@@ -42,83 +43,66 @@ _RECORD: Final[Document] = {
             ],
         },
     },
-    "example": {"id": "12", "title": "Test Movie", "year": "2023"},
+}
+_SCHEMAS: Final[Document] = {
+    "Record": _RECORD,
+    "Message": {
+        "type": "object",
+        "required": ["message"],
+        "properties": {"message": {"type": "string"}, "reason": {"type": "string"}},
+    },
 }
 
 
-def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Document:
+def openapi(
+    *, title: str, invoke_arn: str, retry_after_seconds: int, routes: Sequence[Route] = ROUTES
+) -> Document:
     """Return the OpenAPI document of the API.
 
     Args:
         title: the API's name.
         invoke_arn: URI by which API Gateway invokes the function.
         retry_after_seconds: how long a throttled caller should wait.
+        routes: of the API.
     """
-    verb, path = STORE_RECORD.split()
-    unavailable = _gateway_response(
-        503, "Service Unavailable", retry_after_seconds=retry_after_seconds
-    )
+    unavailable = _gateway_response(503, "Service Unavailable")
+    paths: Document = {}
+    schemas = {name: dict(schema) for name, schema in _SCHEMAS.items()}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.verb.lower()] = _operation(route, invoke_arn)
+        if route.body:
+            schemas[route.body]["example"] = dict(route.example_body)
+    keys = " Every caller needs an API key." if all(route.needs_key for route in routes) else ""
     return {
         "openapi": "3.0.1",
         "info": {
             "title": title,
             "version": "1.0.0",
-            "description": "Stores records, one at a time. Every caller needs an API key.",
+            "description": f"Stores records, one at a time.{keys}",
         },
-        "paths": {
-            path: {
-                verb.lower(): {
-                    "operationId": "storeRecord",
-                    "summary": "Store a record; the same id again overwrites it",
-                    "security": [{"apiKey": []}],
-                    "requestBody": {
-                        "required": True,
-                        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Record"}}},
-                    },
-                    "responses": {
-                        "200": _answer("Stored"),
-                        "400": _answer("The body is not a record: which field, and why"),
-                        "403": _answer("No API key, or a wrong one"),
-                        "413": _answer("The body or a field is too large"),
-                        "415": _answer("The body is not JSON"),
-                        "429": _answer("Over a rate, a burst or a quota", may_retry=True),
-                        "500": _answer("Something inside failed"),
-                        "502": _answer("The function crashed"),
-                        "503": _answer("Too busy just now", may_retry=True),
-                        "504": _answer("The function took too long"),
-                    },
-                    # The function checks the body. API Gateway's own validator cannot name the
-                    # wrong field, and does not check other content types.
-                    "x-amazon-apigateway-integration": {
-                        "type": "aws_proxy",
-                        "httpMethod": "POST",
-                        "uri": invoke_arn,
-                        "passthroughBehavior": "when_no_match",
-                        "timeoutInMillis": MAX_INTEGRATION_SECONDS * 1000,
-                    },
-                }
-            }
-        },
+        "paths": paths,
         "components": {
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": API_KEY_HEADER}
             },
-            "schemas": {
-                "Record": _RECORD,
-                "Message": {
-                    "type": "object",
-                    "required": ["message"],
-                    "properties": {"message": {"type": "string"}, "reason": {"type": "string"}},
-                },
-            },
+            "schemas": schemas,
         },
         "x-amazon-apigateway-api-key-source": "HEADER",
+        # TLS 1.2 and 1.3; API Gateway's default takes 1.0 too. A policy whose name begins with
+        # SecurityPolicy_ needs an access mode, TLS_1_0 and TLS_1_2 take none, and names that end
+        # with EDGE are for edge-optimized APIs. STRICT would also refuse callers whose TLS
+        # handshake names another host, such as those of another endpoint's domain name.
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies.html
+        "x-amazon-apigateway-security-policy": "SecurityPolicy_TLS13_1_2_2021_06",
+        "x-amazon-apigateway-endpoint-access-mode": "BASIC",
         "x-amazon-apigateway-gateway-responses": {
             "MISSING_AUTHENTICATION_TOKEN": _gateway_response(404, "Not Found"),
-            # Also an unknown route, but with an Authorization header in the request. AWS's own
-            # answer would quote that header.
-            "INVALID_SIGNATURE": _gateway_response(404, "Not Found"),
             "INVALID_API_KEY": _gateway_response(403, "Forbidden"),
+            "WAF_FILTERED": _gateway_response(403, "Forbidden"),
+            "REQUEST_TOO_LARGE": _gateway_response(413, "Request Too Long"),
+            # All others, each with its own status. To an unknown route with an Authorization
+            # header, AWS's own answer would quote that header.
+            "DEFAULT_4XX": _gateway_response(None, "Bad Request"),
             "THROTTLED": _gateway_response(
                 429,
                 "Too Many Requests",
@@ -128,8 +112,13 @@ def openapi(*, title: str, invoke_arn: str, retry_after_seconds: int) -> Documen
             "QUOTA_EXCEEDED": _gateway_response(
                 429, "Limit Exceeded", reason="the API key's quota is used up until its period ends"
             ),
-            # One of these two is the answer when Lambda throttles the function. AWS does not
-            # document which, and public reports differ.
+            # Access logs of others have INTEGRATION_FAILURE when Lambda throttles the function,
+            # when the function crashes or reaches its timeout, and when its answer is too large.
+            # Older reports have API_CONFIGURATION_ERROR for the first. AWS documents none of it.
+            # There is no Retry-After: a record that crashes the function will do so again.
+            # https://github.com/DataBiosphere/azul/pull/6624
+            # https://github.com/DataBiosphere/azul/issues/8258
+            # https://repost.aws/questions/QUL-z6rJbmR4meafB7MzYXxw
             "API_CONFIGURATION_ERROR": unavailable,
             "INTEGRATION_FAILURE": unavailable,
         },
@@ -147,14 +136,58 @@ def retry_after_seconds(rates: list[float]) -> int:
     return max(1, math.ceil(1 / min(rates)))
 
 
-def _answer(description: str, *, may_retry: bool = False) -> Document:
-    answer: Document = {
-        "description": description,
-        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Message"}}},
+def _operation(route: Route, invoke_arn: str) -> Document:
+    """Return a route's part of the document."""
+    answers = {status: _answer(meaning) for status, meaning in route.answers.items()}
+    if 200 in answers:
+        answers[200]["content"] = _content(route.returns)
+    if route.needs_key:
+        answers[403] = _answer("No API key, or a wrong one")
+    answers |= {
+        429: _answer("Over a rate, a burst or a quota", may_retry=True),
+        500: _answer("Something inside failed"),
+        502: _answer("The function's answer has a wrong form"),
+        503: _answer("Too busy, or the function failed", may_retry=True),
+        504: _answer("The function took too long"),
     }
+    first, *words = route.operation.split("_")
+    operation: Document = {
+        "operationId": first + "".join(map(str.title, words)),
+        "summary": route.summary,
+        # An empty list, unlike no list, says that the route is open on purpose.
+        "security": [{"apiKey": []}] if route.needs_key else [],
+    }
+    if route.parameters:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            | {"example": route.example[name]}
+            for name in route.parameters
+        ]
+    if route.body:
+        operation["requestBody"] = {"required": True, "content": _content(route.body)}
+    return operation | {
+        "responses": {str(status): answers[status] for status in sorted(answers)},
+        # The function checks the body. API Gateway's own validator cannot name the wrong field, and
+        # does not check other content types.
+        "x-amazon-apigateway-integration": {
+            "type": "aws_proxy",
+            "httpMethod": "POST",
+            "uri": invoke_arn,
+            "passthroughBehavior": "when_no_match",
+            "timeoutInMillis": MAX_INTEGRATION_SECONDS * 1000,
+        },
+    }
+
+
+def _content(schema: str) -> Document:
+    return {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _answer(description: str, *, may_retry: bool = False) -> Document:
+    answer: Document = {"description": description, "content": _content("Message")}
     if may_retry:
         seconds = {
-            "description": "Seconds to wait before trying again; absent when a quota is used up",
+            "description": "Seconds to wait before trying again; absent when waiting may not help",
             "schema": {"type": "integer"},
         }
         answer["headers"] = {"Retry-After": seconds}
@@ -162,7 +195,7 @@ def _answer(description: str, *, may_retry: bool = False) -> Document:
 
 
 def _gateway_response(
-    status: int,
+    status: int | None,
     message: str,
     *,
     reason: str | None = None,
@@ -170,9 +203,10 @@ def _gateway_response(
 ) -> Document:
     because = f', "reason": "{reason}"' if reason else ""
     response: Document = {
-        "statusCode": str(status),
         "responseTemplates": {JSON: f'{{"message": "{message}"{because}}}'},
     }
+    if status is not None:
+        response["statusCode"] = str(status)
     if retry_after_seconds is not None:
         # The inner quotes make it a literal value.
         response["responseParameters"] = {

@@ -1,11 +1,14 @@
 """The stage that callers reach: its logs, and the throttles that all clients share."""
 
+from collections.abc import Iterator
+
 import pulumi
 import pulumi_aws as aws
 
 from components import iam
 from components.component import Component
 from components.edge_protection.access_log import access_log_format
+from routes import ROUTES
 from settings.schema import Settings, StageThrottleSettings, ThrottleSettings
 
 
@@ -76,15 +79,15 @@ def _account_logging(component: Component, name: str) -> aws.apigateway.Account:
 
 def create_throttles(
     component: Component, name: str, throttle: StageThrottleSettings, stage: aws.apigateway.Stage
-) -> None:
+) -> Iterator[aws.apigateway.MethodSettings]:
     """Set throttles, metrics and execution logs of the whole stage, and of single methods."""
-    buckets: list[tuple[str, ThrottleSettings]] = [("*/*", throttle)]
-    for method, bucket in throttle.methods.items():
-        verb, path = method.split()
-        buckets.append((f"{path.removeprefix('/')}/{verb}", bucket))
-    for path, bucket in buckets:
-        suffix = "" if path == "*/*" else "-" + path.replace("/", "-").lower()
-        aws.apigateway.MethodSettings(
+    buckets: list[tuple[str, str, ThrottleSettings]] = [("", "*/*", throttle)]
+    for route in ROUTES:
+        if bucket := throttle.methods.get(route.method):
+            suffix = f"-{route.path_label}-{route.verb.lower()}"
+            buckets.append((suffix, route.stage_path, bucket))
+    for suffix, path, bucket in buckets:
+        yield aws.apigateway.MethodSettings(
             f"{name}-throttle{suffix}",
             rest_api=stage.rest_api,
             stage_name=stage.stage_name,

@@ -1,6 +1,6 @@
 """The usage plans, and the API keys of their clients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -25,16 +25,18 @@ def create_usage_plans(
     name: str,
     settings: Mapping[str, UsagePlanSettings],
     stage: aws.apigateway.Stage,
+    limits: Sequence[pulumi.Resource],
 ) -> UsagePlans:
     """Create each plan, and an API key for each of its clients.
 
-    The throttle and the quota of a plan apply to each of its keys.
+    The throttle and the quota of a plan apply to each of its keys. Keys work only when there are
+    `limits`: the stage's throttles and web ACL.
     """
     created = UsagePlans()
     for plan_name, plan in settings.items():
         usage_plan = aws.apigateway.UsagePlan(
             f"{name}-plan-{plan_name}",
-            description=f"{plan_name}: {plan.rate_limit:g} requests per second for each client",
+            description=f"{plan_name}: {plan.rate_text} requests per second for each client",
             api_stages=[{"api_id": stage.rest_api, "stage": stage.stage_name}],
             throttle_settings={"rate_limit": plan.rate_limit, "burst_limit": plan.burst_limit},
             quota_settings={"limit": plan.quota.limit, "period": plan.quota.period.value},
@@ -56,7 +58,7 @@ def create_usage_plans(
                 key_type="API_KEY",
                 usage_plan_id=usage_plan.id,
                 # AWS returns the key's value here too. The provider would keep it in plain text.
-                opts=component.child(additional_secret_outputs=["value"]),
+                opts=component.child(additional_secret_outputs=["value"], depends_on=limits),
             )
             # The newest key of a client comes last, and stays in the outputs: clients get this one.
             created.key_ids[plan_name][client] = key.id

@@ -6,7 +6,10 @@ from typing import Final
 
 import pulumi_aws as aws
 from pulumi_aws.wafv2 import (
+    WebAclLoggingConfigurationLoggingFilterArgsDict,
+    WebAclRuleActionArgsDict,
     WebAclRuleArgsDict,
+    WebAclRuleStatementArgsDict,
     WebAclRuleStatementRateBasedStatementArgsDict,
     WebAclVisibilityConfigArgsDict,
 )
@@ -14,26 +17,28 @@ from pulumi_aws.wafv2 import (
 from components.component import Component
 from components.edge_protection.openapi import API_KEY_HEADER
 from settings.schema import (
+    LONGEST_METRIC_NAME,
+    NO_ADDRESS_RULE,
     RATE_METRIC,
     RATE_RULE,
+    SOURCE_RULE,
     ManagedRuleGroupSettings,
     Settings,
     WafSettings,
 )
 
-# https://docs.aws.amazon.com/waf/latest/APIReference/API_VisibilityConfig.html
-_LONGEST_METRIC_NAME: Final = 128
 _TOO_MANY_REQUESTS: Final = "too-many-requests"
 """Key of the body that a blocked caller gets."""
+_BLOCK: Final[WebAclRuleActionArgsDict] = {"block": {}}
 
 
 def create_web_acl(
     component: Component, name: str, settings: Settings, stage: aws.apigateway.Stage
-) -> aws.wafv2.WebAcl:
+) -> tuple[aws.wafv2.WebAcl, aws.wafv2.WebAclAssociation]:
     """Create the web ACL, put it in front of the stage, and log its verdicts if configured."""
     acl = aws.wafv2.WebAcl(
         f"{name}-web-acl",
-        description=f"In front of stage {settings.stage_name} of {settings.label}",
+        description=f"In front of a stage of {settings.label}",
         scope="REGIONAL",
         default_action={"allow": {}},
         custom_response_bodies=[
@@ -63,7 +68,7 @@ def create_web_acl(
         opts=component.child(),
     )
     # Never rename this: deleting the old association would remove the new one.
-    aws.wafv2.WebAclAssociation(
+    association = aws.wafv2.WebAclAssociation(
         f"{name}-web-acl-association",
         resource_arn=stage.arn,
         web_acl_arn=acl.arn,
@@ -82,24 +87,62 @@ def create_web_acl(
             resource_arn=acl.arn,
             log_destination_configs=[logs.arn],
             redacted_fields=[{"single_header": {"name": API_KEY_HEADER}}],
+            logging_filter=_log_filter(settings.waf),
             opts=component.child(),
         )
-    return acl
+    return acl, association
 
 
 def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]:
-    """Return the web ACL's rules by priority, the rate rule first.
+    """Return the web ACL's rules by priority, its own before the managed groups.
 
-    They are sorted, because the provider compares them as a list. The rate rule comes first, so
+    They are sorted, because the provider compares them as a list. The own rules come first, so
     that a flood is blocked before the other rules are evaluated.
+
+    With FORWARDED_IP a request without the header is blocked, because AWS WAF applies no rule on
+    forwarded addresses to it. Then each forwarded address has its limit, and each source address a
+    larger one: callers that reach the API around the CDN can write any address into the header.
+    https://docs.aws.amazon.com/waf/latest/APIReference/API_ForwardedIPConfig.html
     """
-    return [
-        _rate_rule(settings, _metric_name(metric_prefix, RATE_METRIC)),
-        *(
-            _managed_group(group, priority, _metric_name(metric_prefix, group.name))
-            for priority, group in enumerate(settings.managed_rule_groups, start=1)
-        ),
+    own: list[tuple[str, str, WebAclRuleStatementArgsDict, WebAclRuleActionArgsDict]]
+    own = [(RATE_RULE, RATE_METRIC, _per_address(settings), _too_many(settings))]
+    if settings.aggregate_by == "FORWARDED_IP":
+        missing = (NO_ADDRESS_RULE, NO_ADDRESS_RULE, _without(settings.forwarded_header), _BLOCK)
+        per_source: WebAclRuleStatementArgsDict = {
+            "rate_based_statement": _rate(settings, settings.source_rate_limit)
+        }
+        own = [missing, *own, (SOURCE_RULE, SOURCE_RULE, per_source, _too_many(settings))]
+    made: list[WebAclRuleArgsDict] = [
+        {
+            "name": name,
+            "priority": priority,
+            "statement": statement,
+            "action": action,
+            "visibility_config": _visibility(_metric_name(metric_prefix, metric)),
+        }
+        for priority, (name, metric, statement, action) in enumerate(own)
     ]
+    made += (
+        _managed_group(group, priority, _metric_name(metric_prefix, group.name))
+        for priority, group in enumerate(settings.managed_rule_groups, start=len(own))
+    )
+    return made
+
+
+def _log_filter(settings: WafSettings) -> WebAclLoggingConfigurationLoggingFilterArgsDict | None:
+    if settings.log_only == "ALL":
+        return None
+    action = settings.log_only.removesuffix("ED")  # ALLOW or BLOCK
+    return {
+        "default_behavior": "DROP",
+        "filters": [
+            {
+                "behavior": "KEEP",
+                "requirement": "MEETS_ANY",
+                "conditions": [{"action_condition": {"action": action}}],
+            }
+        ],
+    }
 
 
 def _visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
@@ -114,43 +157,65 @@ def _visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
 def _metric_name(prefix: str, name: str) -> str:
     """Return a rule's metric name, shortened to the length that AWS WAF allows."""
     whole = f"{prefix}-{name}"
-    if len(whole) <= _LONGEST_METRIC_NAME:
+    if len(whole) <= LONGEST_METRIC_NAME:
         return whole
     digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-    return f"{whole[: _LONGEST_METRIC_NAME - 9]}-{digest}"
+    return f"{whole[: LONGEST_METRIC_NAME - 9]}-{digest}"
 
 
-def _rate_rule(settings: WafSettings, metric_name: str) -> WebAclRuleArgsDict:
-    statement: WebAclRuleStatementRateBasedStatementArgsDict = {
-        "limit": settings.rate_limit,
-        "evaluation_window_sec": settings.window_seconds,
-        "aggregate_key_type": settings.aggregate_by,
-    }
+def _per_address(settings: WafSettings) -> WebAclRuleStatementArgsDict:
+    rate = _rate(settings, settings.rate_limit)
     if settings.aggregate_by == "FORWARDED_IP":
-        # A request whose header begins with no valid address counts as over the limit. Without the
-        # header, AWS WAF does not apply the rule: a CDN in front of this API must always set it.
-        # https://docs.aws.amazon.com/waf/latest/APIReference/API_ForwardedIPConfig.html
-        statement["forwarded_ip_config"] = {
-            "header_name": "X-Forwarded-For",
+        rate["aggregate_key_type"] = "FORWARDED_IP"
+        # A header that begins with no valid address counts as over the limit.
+        rate["forwarded_ip_config"] = {
+            "header_name": settings.forwarded_header,
             "fallback_behavior": "MATCH",
         }
+    return {"rate_based_statement": rate}
+
+
+def _rate(settings: WafSettings, limit: int) -> WebAclRuleStatementRateBasedStatementArgsDict:
+    """Return the statement that limits source addresses."""
     return {
-        "name": RATE_RULE,
-        "priority": 0,
-        "statement": {"rate_based_statement": statement},
-        "action": {
-            "block": {
-                # AWS WAF would answer 403, which clients do not retry.
-                "custom_response": {
-                    "response_code": 429,
-                    "custom_response_body_key": _TOO_MANY_REQUESTS,
-                    "response_headers": [
-                        {"name": "Retry-After", "value": str(settings.window_seconds)}
-                    ],
+        "limit": limit,
+        "evaluation_window_sec": settings.window_seconds,
+        "aggregate_key_type": "IP",
+    }
+
+
+def _without(header: str) -> WebAclRuleStatementArgsDict:
+    """Return the statement that matches requests without a header, or with an empty one.
+
+    https://docs.aws.amazon.com/waf/latest/developerguide/waf-rate-based-example-limit-missing-header.html
+    """
+    return {
+        "not_statement": {
+            "statement": {
+                "size_constraint_statement": {
+                    # The provider takes lower case only.
+                    "field_to_match": {"single_header": {"name": header.lower()}},
+                    "comparison_operator": "GT",
+                    "size": 0,
+                    "text_transformations": [{"priority": 0, "type": "NONE"}],
                 }
             }
-        },
-        "visibility_config": _visibility(metric_name),
+        }
+    }
+
+
+def _too_many(settings: WafSettings) -> WebAclRuleActionArgsDict:
+    """Return the action that answers 429. AWS WAF would answer 403, which clients do not retry."""
+    return {
+        "block": {
+            "custom_response": {
+                "response_code": 429,
+                "custom_response_body_key": _TOO_MANY_REQUESTS,
+                "response_headers": [
+                    {"name": "Retry-After", "value": str(settings.window_seconds)}
+                ],
+            }
+        }
     }
 
 

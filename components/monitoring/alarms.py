@@ -7,6 +7,7 @@ from typing import Final
 import pulumi
 
 from components.monitoring import log_metrics
+from routes import READS
 from settings.schema import Settings
 
 # https://docs.aws.amazon.com/waf/latest/developerguide/waf-metrics.html
@@ -92,6 +93,8 @@ def alarms(settings: Settings, names: Names) -> Iterator[Alarm]:
         threshold=thresholds.latency_p99_ms,
         periods=3,
     )
+    # Counts calls of all versions and aliases, also of SnapStart's.
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
     function = {"FunctionName": names.function}
     yield Alarm(
         name="function-throttles",
@@ -141,3 +144,12 @@ def alarms(settings: Settings, names: Names) -> Iterator[Alarm]:
         dimensions={"TableName": names.table},
         threshold=thresholds.table_throttles,
     )
+    if READS:
+        yield Alarm(
+            name="table-read-throttles",
+            description="DynamoDB refuses reads, and callers get 503: one key read too often.",
+            namespace="AWS/DynamoDB",
+            metric="ReadThrottleEvents",
+            dimensions={"TableName": names.table},
+            threshold=thresholds.table_throttles,
+        )

@@ -54,7 +54,7 @@ def _rows(
             ["AWS/ApiGateway", "4XXError", *api, {"label": "4XX"}],
             ["AWS/ApiGateway", "5XXError", *api, {"label": "5XX"}],
         ],
-        limits={f"stage: {stage.rate_limit:g}/s": stage.rate_limit * 60},
+        limits={f"stage: {stage.rate_text}/s": stage.rate_limit * 60},
     )
     refused: list[list[Any]] = [
         [names.namespace, log_metrics.THROTTLED, {"label": "rate or burst"}],
@@ -129,13 +129,13 @@ def _limits(settings: Settings) -> str:
         "",
         "Limit | Rate | Burst | Quota",
         "---|---|---|---",
-        f"stage, all clients | {stage.rate_limit:,g}/s | {stage.burst_limit:,} | ",
+        f"stage, all clients | {stage.rate_text}/s | {stage.burst_limit:,} | ",
     ]
     plans = list(settings.usage_plans.items())
     for name, plan in plans[:_PLANS_SHOWN]:
         quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
         lines.append(
-            f"plan {name}, each client | {plan.rate_limit:,g}/s | {plan.burst_limit:,} | {quota}"
+            f"plan {name}, each client | {plan.rate_text}/s | {plan.burst_limit:,} | {quota}"
         )
     if len(plans) > _PLANS_SHOWN:
         lines.append(f"and {len(plans) - _PLANS_SHOWN} more plans | | | ")

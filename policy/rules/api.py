@@ -1,4 +1,4 @@
-"""Every method needs a key, every stage has throttles, logs and traces, and no other way in."""
+"""Every method needs a key or says that it is open; every stage has throttles, logs and traces."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,8 @@ def _open_methods(resource: Resource) -> Iterator[str]:
             # API Gateway looks at the operation's own security alone. Its items are alternatives:
             # one item without the key lets callers in.
             # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
-            alternatives = methods[verb].get("security") or [{}]
+            # An empty list says that the method is open on purpose.
+            alternatives = methods[verb].get("security", [{}])
             if not all(schemes & alternative.keys() for alternative in alternatives):
                 yield f"{verb.upper()} {path} takes requests without an API key"
 
@@ -82,7 +83,8 @@ RULES: Final = (
         "applies to it, and its sender stays unknown.",
         reference=f"{_GUIDE}/api-gateway-api-usage-plans.html",
         fix='Give the operation "security": [{"apiKey": []}] in components/edge_protection/'
-        "openapi.py, and keep the scheme apiKey there a header named x-api-key.",
+        "openapi.py, and keep the scheme apiKey there a header named x-api-key. If it is open on "
+        'purpose, give it "security": []: needs_key=False in routes.py.',
         check=Each(("aws:apigateway/restApi:RestApi", _METHOD), _open_methods),
     ),
     Rule(
@@ -118,7 +120,7 @@ RULES: Final = (
         why="Only REST APIs have usage plans and API keys: an HTTP API or a function URL goes "
         "around every limit of this stack.",
         reference=f"{_GUIDE}/http-api-vs-rest.html",
-        fix="Remove it, and add the route to routes.py and components/edge_protection/openapi.py.",
+        fix="Remove it, and add the route to routes.py.",
         check=Each(
             ("aws:lambda/functionUrl:FunctionUrl", "aws:apigatewayv2/api:Api"),
             lambda _: iter(["its requests pass no API key, no usage plan and no stage throttle"]),

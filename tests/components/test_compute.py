@@ -2,6 +2,7 @@
 
 from components import iam
 from components.compute import FILES
+from routes import TABLE_ACTIONS
 from tests.stacks import deploy
 from tests.stacks.resources import API, FUNCTION, LOG_GROUP, TABLE, document, find, only
 from tools.recorder.program import CODE
@@ -40,14 +41,22 @@ def test_the_function() -> None:
         "publish": False,
     }
     assert policy.urn in function.depends_on, "Lambda checks what the role may do"
+    way_out = [
+        *find(program, "ec2/routeTableAssociation:RouteTableAssociation"),
+        only(program, "ec2/vpcEndpoint:VpcEndpoint"),
+        only(program, "vpc/securityGroupEgressRule:SecurityGroupEgressRule"),
+    ]
+    assert {one.urn for one in way_out} <= {*function.depends_on}, "its first write would fail"
     assert document(role, "assumeRolePolicy") == iam.trust("lambda.amazonaws.com")
     assert policy.inputs["role"] == role.id
-    assert document(policy, "policy") == iam.function(table.outputs["arn"], logs.outputs["arn"])
+    assert document(policy, "policy") == iam.function(
+        table.outputs["arn"], logs.outputs["arn"], TABLE_ACTIONS
+    )
 
 
-def test_the_package_is_the_handler_and_nothing_else() -> None:
+def test_the_package_is_the_handler_with_its_routes_and_nothing_else() -> None:
     sources = {str(path.relative_to(CODE)) for path in (CODE / "handler").rglob("*.py")}
-    assert set(FILES) == sources, "a file that is missing here is missing in Lambda"
+    assert set(FILES) == {*sources, "routes.py"}, "a file that is missing here is missing in Lambda"
 
 
 def test_the_settings_of_the_function_reach_it() -> None:

@@ -7,6 +7,7 @@ import pytest
 from components import iam
 
 TABLE = "arn:aws:dynamodb:eu-central-1:111122223333:table/records"
+ACTIONS = ["dynamodb:GetItem", "dynamodb:PutItem"]
 LOGS = "arn:aws:logs:eu-central-1:111122223333:log-group:logs"
 
 
@@ -33,9 +34,9 @@ def test_a_service_assumes_a_role_for_any_account_or_for_one_only(
     assert iam.trust("lambda.amazonaws.com", account_id) == policy({**LAMBDA, **condition})
 
 
-def test_only_writes_of_items_to_the_table_pass_the_endpoint() -> None:
-    assert iam.table_endpoint(TABLE) == policy(
-        {"Action": ["dynamodb:PutItem"], "Resource": TABLE, "Principal": "*"}
+def test_only_the_actions_of_the_routes_on_the_table_pass_the_endpoint() -> None:
+    assert iam.table_endpoint(TABLE, ACTIONS) == policy(
+        {"Action": ACTIONS, "Resource": TABLE, "Principal": "*"}
     )
 
 
@@ -46,14 +47,21 @@ def test_flow_logs_write_to_their_own_group_only() -> None:
     )
 
 
-def test_the_function_writes_items_logs_and_traces_and_nothing_else() -> None:
+def test_the_function_reaches_table_logs_traces_and_network_and_nothing_else() -> None:
     network = [
         *("AssignPrivateIpAddresses", "CreateNetworkInterface", "DeleteNetworkInterface"),
         *("DescribeNetworkInterfaces", "DescribeSubnets", "UnassignPrivateIpAddresses"),
     ]
-    assert iam.function(TABLE, LOGS) == policy(
-        {"Action": ["dynamodb:PutItem"], "Resource": TABLE},
+    assert iam.function(TABLE, LOGS, ACTIONS) == policy(
+        {"Action": ACTIONS, "Resource": TABLE},
         {"Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": f"{LOGS}:*"},
         {"Action": ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "Resource": "*"},
         {"Action": [f"ec2:{action}" for action in network], "Resource": "*"},
+        # Lambda may do it, with the role. The code of the function may not.
+        {
+            "Effect": "Deny",
+            "Action": [f"ec2:{action}" for action in network],
+            "Resource": "*",
+            "Condition": {"ArnLike": {"lambda:SourceFunctionArn": "arn:aws:lambda:*:*:function:*"}},
+        },
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from components import iam
 from components.network import subnet_cidrs
+from routes import TABLE_ACTIONS
 from tests.fuzzing import examples
 from tests.stacks import PROJECT, deploy, run
 from tests.stacks.resources import FUNCTION, LOG_GROUP, TABLE, document, find, only
@@ -34,7 +35,7 @@ def test_the_vpc_has_no_way_in_and_one_way_out() -> None:
         "serviceName": "com.amazonaws.eu-central-1.dynamodb",
         "vpcEndpointType": "Gateway",
         "routeTableIds": [routes.id],
-        "policy": iam.table_endpoint(only(program, TABLE).outputs["arn"]),
+        "policy": iam.table_endpoint(only(program, TABLE).outputs["arn"], TABLE_ACTIONS),
         "tags": {"Name": f"{PROJECT}-dynamodb"},
     }
     group = only(program, "ec2/securityGroup:SecurityGroup")
@@ -53,6 +54,13 @@ def test_the_vpc_has_no_way_in_and_one_way_out() -> None:
     }
     default_group = only(program, "ec2/defaultSecurityGroup:DefaultSecurityGroup")
     assert default_group.inputs == {"vpcId": vpc.id}, "no rules"
+
+
+def test_lambda_may_delete_its_network_interfaces_while_subnets_wait_for_that() -> None:
+    """A resource is deleted before those that it depends on."""
+    program = deploy("dev")
+    policy = only(program, "iam/rolePolicy:RolePolicy", "function-policy")
+    assert all(policy.urn in subnet.depends_on for subnet in find(program, "ec2/subnet:Subnet"))
 
 
 @pytest.mark.parametrize("zones", [1, 3])
@@ -103,7 +111,7 @@ def test_subnets_are_apart_large_enough_and_do_not_move_when_a_zone_is_added(
 
 def test_a_region_with_too_few_zones_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def one_zone(**_: object) -> SimpleNamespace:
-        return SimpleNamespace(names=["xx-a"])
+        return SimpleNamespace(names=["xx-a"], id="eu-central-1")
 
     with monkeypatch.context() as patch:
         patch.setattr(aws, "get_availability_zones", one_zone)
@@ -113,6 +121,17 @@ def test_a_region_with_too_few_zones_is_an_error(monkeypatch: pytest.MonkeyPatch
     assert str(refused.value) == (
         "network.availabilityZones: 2 is more than this Region has (xx-a). Set it to at most 1."
     )
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "cn-northwest-1"])
+def test_a_region_of_another_partition_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, region: str
+) -> None:
+    """Also one that the AWS environment decides, which the config does not show."""
+    answer = SimpleNamespace(names=[f"{region}a", f"{region}b"], id=region)
+    monkeypatch.setattr(aws, "get_availability_zones", lambda **_: answer)
+    with pytest.raises(ProgramError, match=f"^aws:region: {region} is not supported. Allowed: "):
+        run()
 
 
 def test_the_flows_are_logged() -> None:

@@ -120,6 +120,14 @@ def test_attempts_are_bounded() -> None:
     assert len(server.waits) == 3, "there is nothing to wait for after the last"
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_record_on_which_the_function_fails_is_sent_three_times(status: int) -> None:
+    with serving((503, "", "1"), *[(status, "", None)] * 3) as server, pytest.raises(GaveUp):
+        server.client(attempts=10).store(RECORD)
+
+    assert len(server.received) == 4, "a busy table does not count"
+
+
 def test_waits_double_up_to_a_cap_on_top_of_what_the_api_asks_for() -> None:
     refusals = [THROTTLED, (429, "Too Many Requests", "60"), THROTTLED, (503, "", None)]
     with serving(*refusals, STORED) as server:
@@ -129,7 +137,7 @@ def test_waits_double_up_to_a_cap_on_top_of_what_the_api_asks_for() -> None:
 
 
 def test_waits_are_spread_over_all_of_their_range() -> None:
-    with serving(*[(503, "", None)] * 3, STORED) as server:
+    with serving(*[(429, "", None)] * 3, STORED) as server:
         bounds: list[tuple[float, float]] = []
 
         def jitter(low: float, high: float) -> float:

@@ -40,7 +40,7 @@ class Engine:
     state: Path
     """The folder of the backend's state."""
     said: list[str] = field(default_factory=list)
-    """Every event of the engine, as JSON."""
+    """Every event of the engine, as JSON, and every line that its CLI prints."""
 
     def configure(self, **changes: Any) -> None:  # noqa: ANN401  JSON
         """Set the config of the fixture stack with changes; see `tests.stacks.config`."""
@@ -61,12 +61,15 @@ class Engine:
                 if operation in CHANGES and step.type != "pulumi:pulumi:Stack":
                     changes[step.urn.rpartition("::")[2]] = operation
 
-        self.stack.preview(on_event=see)
+        self.stack.preview(on_event=see, on_output=self.said.append)
         return changes
 
     def up(self) -> Counter[str]:
         """Update the stack, and return how many resources each operation touched."""
-        summary = self.stack.up(on_event=self._hear).summary.resource_changes or {}
+        summary = (
+            self.stack.up(on_event=self._hear, on_output=self.said.append).summary.resource_changes
+            or {}
+        )
         return Counter({str(operation): count for operation, count in summary.items()})
 
     def destroy(self) -> None:

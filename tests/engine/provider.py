@@ -9,6 +9,7 @@ expression of the URNs that it fails to create.
 https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
 """
 
+import hashlib
 import importlib
 import inspect
 import json
@@ -60,6 +61,23 @@ _REPLACED_BY: Final = {
     "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": {"resourceArn"},
 }
 """By type: the properties that the AWS provider's schema marks as forcing a replacement."""
+_IDENTIFIED_BY: Final = {
+    "aws:apigateway/methodSettings:MethodSettings": ("restApi", "stageName", "methodPath"),
+    "aws:apigateway/stage:Stage": ("restApi", "stageName"),
+    "aws:apigateway/usagePlanKey:UsagePlanKey": ("keyId", "usagePlanId"),
+    "aws:cloudwatch/dashboard:Dashboard": ("dashboardName",),
+    "aws:cloudwatch/logGroup:LogGroup": ("name",),
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": ("logGroupName", "name"),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": ("name",),
+    "aws:iam/rolePolicy:RolePolicy": ("role", "name"),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("role", "policyArn"),
+    "aws:lambda/alias:Alias": ("functionName", "name"),
+    "aws:sns/topicSubscription:TopicSubscription": ("topic", "endpoint"),
+    # These belong to one resource: deleting one removes whatever is there then.
+    "aws:wafv2/webAclAssociation:WebAclAssociation": ("resourceArn",),
+    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ("resourceArn",),
+}
+"""By type: the properties by which AWS knows a resource that has no id of its own there."""
 _lock = threading.Lock()
 
 
@@ -100,6 +118,11 @@ def _properties(type_: str) -> set[str]:
         getattr(package, name.partition(":")[2])._internal_init
     ).parameters
     return {re.sub("_(.)", lambda found: found[1].upper(), name) for name in parameters}
+
+
+def _secret_of(urn: str) -> str:
+    """Return the value of an API key; of a plan's use of it, too."""
+    return hashlib.sha256(urn.rpartition("::")[2].encode()).hexdigest()
 
 
 Message = Any
@@ -175,6 +198,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             stack=request.urn.split("::")[0],
             salt=os.urandom(4).hex(),
         )
+        if type_ in _IDENTIFIED_BY:
+            id_ = "/".join(str(outputs[key]) for key in _IDENTIFIED_BY[type_])
+        if type_ == "aws:apigateway/usagePlanKey:UsagePlanKey":
+            # AWS returns the key's value here too.
+            outputs["value"] = _secret_of(request.urn.replace("-plan-key-", "-key-"))
+        if type_ == "aws:apigateway/apiKey:ApiKey":
+            outputs["value"] = _secret_of(request.urn)
         added = {key: value for key, value in outputs.items() if key not in inputs}
         if request.preview:
             return provider_pb2.CreateResponse(

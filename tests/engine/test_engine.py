@@ -1,6 +1,5 @@
 """What the README promises about previews, updates and deletions, under Pulumi's real engine."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -46,6 +45,22 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"usagePlans": {"basic": {"keys": {"default": [1, 2]}}}},
         {f"{P}-key-basic.default.2": "create", f"{P}-plan-key-basic.default.2": "create"},
     ),
+    (
+        "a key in place of another",
+        {"usagePlans": {"basic": {"keys": {"default": [2]}}}},
+        {
+            f"{P}-key-basic.default.2": "create",
+            f"{P}-plan-key-basic.default.2": "create",
+            f"{P}-key-basic.default": "delete",
+            f"{P}-plan-key-basic.default": "delete",
+        },
+    ),
+    (
+        "the stage's rate",
+        {"throttle": {"rateLimit": 900}},
+        {f"{P}-throttle": "update", f"{P}-dashboard": "update"},
+    ),
+    ("the function's memory", {"function": {"memoryMb": 2048}}, {f"{P}-function": "update"}),
     (
         "one more zone",
         {"network": {"availabilityZones": 3}},
@@ -183,24 +198,32 @@ def test_what_replaces_a_resource_is_there_before_the_old_one_is_deleted(
 ) -> None:
     if as_configured.name != "dev":
         pytest.skip("stack prod is protected")
-    before = len(as_configured.calls())
-    as_configured.configure(stageName="other", network={"cidr": "10.99.0.0/16"})
-
-    as_configured.up()
-
-    calls = as_configured.calls()[before:]
-    steps: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for call in calls:
-        steps[call["urn"]].append((call["call"], call["id"]))
-    replaced = {urn: order for urn, order in steps.items() if len(order) > 1}
-    assert any("stage" in urn for urn in replaced)
-    assert any("vpc" in urn for urn in replaced)
-    for urn, order in replaced.items():
-        created = [index for index, (call, _) in enumerate(order) if call == "create"]
-        deleted = [index for index, (call, _) in enumerate(order) if call == "delete"]
-        assert created < deleted, urn
-        # Nothing deletes what it has just made.
-        assert not {order[i][1] for i in created} & {order[i][1] for i in deleted}, urn
+    method = {"throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 5}}}}
+    replaced = set()
+    for changes in (
+        {"function": {"snapStart": True}, **method},
+        {"stageName": "other", "network": {"cidr": "10.99.0.0/16"}, **method},
+    ):
+        before = len(as_configured.calls())
+        as_configured.configure(**changes)
+        as_configured.up()
+        steps = as_configured.calls()[before:]
+        deleted = {step["urn"]: at for at, step in enumerate(steps) if step["call"] == "delete"}
+        made = {step["urn"]: at for at, step in enumerate(steps) if step["call"] == "create"}
+        for urn in deleted.keys() & made.keys():
+            assert made[urn] < deleted[urn], urn
+            # Nothing deletes what it has just made.
+            assert steps[made[urn]]["id"] != steps[deleted[urn]]["id"], urn
+            replaced.add(urn.rpartition("::")[2])
+        # Nothing is deleted while something newer is not there yet.
+        assert max(made.values()) < min(deleted.values(), default=len(steps))
+    assert {
+        f"{P}-{name}"
+        for name in (
+            *("stage", "execution-logs", "throttle", "throttle-data-post", "may-invoke-post-data"),
+            *("web-acl-association", "vpc", "flow-log", "subnet-0-routes", "dynamodb-endpoint"),
+        )
+    } <= replaced
 
 
 def test_no_event_and_no_state_holds_an_api_key_in_plain_text(deployed: Engine) -> None:

@@ -76,15 +76,21 @@ def test_only_a_content_type_of_json_is_accepted(
 
 
 @pytest.mark.parametrize("event", [None, {}, {"requestContext": None, "headers": [], "body": []}])
-def test_an_event_of_another_shape_is_a_request_without_a_body(call: Caller, event: object) -> None:
+def test_an_event_of_another_shape_is_of_no_route(call: Caller, event: object) -> None:
     result = call(event)
-    assert result.response == answer(400, "body: is missing")
+    assert result.response == answer(404, "Not Found")
     assert result.log["requestId"] is None
+
+
+@pytest.mark.parametrize("changes", [{"httpMethod": "PATCH"}, {"resource": "/data/{no}"}])
+def test_a_route_that_the_api_does_not_have_is_not_found(call: Caller, changes: Json) -> None:
+    result = call(post(**changes))
+    assert (result.status, result.stored) == (404, [])
 
 
 STORED = {"level": "INFO", "message": "Stored the item", "outcome": "stored", "status": 200}
 REFUSED = {"level": "INFO", "message": "Refused the request", "outcome": "invalid", "status": 400}
-BUSY = {"level": "WARNING", "message": "The table did not take the item", "status": 503}
+BUSY = {"level": "WARN", "message": "The table did not take the item", "status": 503}
 BROKEN = {"level": "ERROR", "message": "Unexpected error", "outcome": "error", "status": 500}
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "SECRET"}}, "PutItem")
 

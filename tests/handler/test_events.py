@@ -102,11 +102,18 @@ event_parts = {
 @examples()
 @given(
     event=anything
-    | st.fixed_dictionaries({"body": st.just(RECORD) | anything}, optional=event_parts)
+    | st.fixed_dictionaries(
+        {
+            "httpMethod": st.just("POST"),
+            "resource": st.just("/data") | anything,
+            "body": st.just(RECORD) | anything,
+        },
+        optional=event_parts,
+    )
 )
 def test_no_event_of_any_shape_is_an_error_of_the_function(call: Caller, event: object) -> None:
     result = call(event)
-    assert result.status in (200, 400, 413, 415)
+    assert result.status in (200, 400, 404, 413, 415)
     assert result.log["status"] == result.status
     assert len(result.stored) == (result.status == 200)
 

@@ -29,7 +29,7 @@ def test_rules_have_names_and_references_of_their_own() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_a_fix_names_files_arguments_and_settings_that_exist(rule: Rule) -> None:
-    files = re.findall(r"(?:components|policy)/[\w/]+\.py", rule.fix)
+    files = re.findall(r"(?:components|policy)/[\w/]+\.py|routes\.py", rule.fix)
     keys = re.findall(rf"(?<![/\w.])(?:{'|'.join(SETTINGS)})\b(?:\.(?:<plan>|\w+))*", rule.fix)
     text = "".join((ROOT / file).read_text("utf-8") for file in files)
 

@@ -17,7 +17,9 @@ def api(security: object, **scheme: str) -> Resource:
     """Return an API with one method."""
     header = {"type": "apiKey", "in": "header", "name": "x-api-key"}
     document = {
-        "paths": {"/data": {"post": {"security": security} if security else {}, "parameters": []}},
+        "paths": {
+            "/data": {"post": {} if security is None else {"security": security}, "parameters": []}
+        },
         "components": {"securitySchemes": {"apiKey": header | scheme, "other": {"type": "http"}}},
     }
     return made(REST_API, "api", body=json.dumps(document))
@@ -27,6 +29,7 @@ def api(security: object, **scheme: str) -> Resource:
     "resource",
     [
         api(NEEDED),
+        api([]),  # open on purpose
         made(REST_API, body=UNKNOWN),
         made("apigateway/method:Method", apiKeyRequired=True),
     ],

@@ -18,7 +18,7 @@ from pulumi.runtime import mocks
 from settings import StackConfig, parse_settings
 from tests.fuzzing import examples
 from tests.settings.configs import PROJECT, Tree, stack_config
-from tests.settings.test_advice import broken_configs
+from tests.settings.test_fixes import broken_configs
 from tests.stacks.resources import find
 from tools.recorder.program import Program, ProgramError, run_program
 

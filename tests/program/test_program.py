@@ -10,10 +10,12 @@ from hypothesis import Phase, given
 from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
 
+from routes import READS, ROUTES
+from settings.schema import ThresholdSettings
 from tests.fuzzing import examples
 from tests.program.conftest import EVERY_OPTION, Sent
 from tests.stacks import BASE_URL, PROJECT, STACKS, config, deploy, run, settings
-from tests.stacks.resources import FUNCTION, TABLE, WEB_ACL, document, only, types
+from tests.stacks.resources import FUNCTION, TABLE, WEB_ACL, only, types
 from tools.recorder.program import ProgramError, run_program
 from tools.sandbox.deployment import read_deployment
 
@@ -40,7 +42,7 @@ def test_every_resource_of_the_architecture_is_there(stack: str) -> None:
         "aws:lambda/function:Function": 1,
         # EdgeProtection
         "aws:apigateway/restApi:RestApi": 1,
-        "aws:lambda/permission:Permission": 1,
+        "aws:lambda/permission:Permission": len(ROUTES),
         "aws:apigateway/deployment:Deployment": 1,
         "aws:apigateway/stage:Stage": 1,
         "aws:apigateway/methodSettings:MethodSettings": 1,
@@ -54,7 +56,8 @@ def test_every_resource_of_the_architecture_is_there(stack: str) -> None:
         # Monitoring
         "aws:sns/topic:Topic": 1,
         "aws:cloudwatch/logMetricFilter:LogMetricFilter": 6,
-        "aws:cloudwatch/metricAlarm:MetricAlarm": 10,
+        # An alarm for each threshold, and one more for routes that read
+        "aws:cloudwatch/metricAlarm:MetricAlarm": len(ThresholdSettings.model_fields) + READS,
         "aws:cloudwatch/dashboard:Dashboard": 1,
         # Logs of the flows, the function, the API's accesses and executions, and the web ACL
         "aws:cloudwatch/logGroup:LogGroup": 5,
@@ -115,13 +118,85 @@ def test_the_output_of_what_is_off_is_null(section: str, switch: str, output: st
 # The provider
 
 
-def test_the_provider_is_given_region_profile_and_tags() -> None:
-    provider = only(deploy(aws={"region": "eu-south-1", "profile": "ops"}), PROVIDER)
-    assert (provider.inputs["region"], provider.inputs["profile"]) == ("eu-south-1", "ops")
-    assert document(provider, "defaultTags") == {
-        "tags": {"project": PROJECT, "stack": "dev", "managed-by": "pulumi"}
+OWN_TAGS = {"project": PROJECT, "stack": "dev", "managed-by": "pulumi"}
+EMULATOR = [{"lambda": "http://127.0.0.1:4566", "dynamodb": "http://127.0.0.1:4566"}]
+ROLE = {"roleArn": "arn:aws:iam::111122223333:role/deploy", "externalId": "7"}
+
+
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [
+        ({}, {}),
+        ({"region": "eu-south-1"}, {"region": "eu-south-1"}),
+        ({"profile": "ops"}, {"profile": "ops"}),
+        (
+            {"allowedAccountIds": [111122223333, "011122223333"]},
+            {"allowedAccountIds": ["111122223333", "011122223333"]},
+        ),
+        ({"forbiddenAccountIds": ["111122223333"]}, {"forbiddenAccountIds": ["111122223333"]}),
+        ({"assumeRoles": [ROLE]}, {"assumeRoles": [ROLE]}),
+        ({"endpoints": EMULATOR}, {"endpoints": EMULATOR}),
+        (
+            {"defaultTags": {"tags": {"team": "web"}}},
+            {"defaultTags": {"tags": {"team": "web", **OWN_TAGS}}},
+        ),
+        *(
+            ({f"skip{what}": "true"}, {f"skip{what}": True})
+            for what in ("CredentialsValidation", "MetadataApiCheck", "RegionValidation")
+        ),
+        ({"skipRequestingAccountId": "true"}, {"skipRequestingAccountId": True}),
+    ],
+)
+def test_the_explicit_provider_gets_the_config_that_the_default_one_would(
+    config: dict[str, Any], given: dict[str, Any]
+) -> None:
+    values = {
+        name: text if isinstance(text, str) else json.dumps(text) for name, text in config.items()
     }
-    assert "profile" not in only(deploy("dev"), PROVIDER).inputs
+    usual = {
+        "region": "eu-central-1",
+        "defaultTags": {"tags": OWN_TAGS},
+        # The SDK's own defaults.
+        "skipCredentialsValidation": False,
+        "skipRegionValidation": True,
+    }
+    inputs = only(deploy(aws=values), PROVIDER).inputs
+    texts = ("region", "profile")
+    found = {name: v if name in texts else json.loads(v) for name, v in inputs.items()}
+    assert found == usual | given
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"accessKey": "AKIA"}, "aws:accessKey: is not a setting. Allowed: region, profile, "),
+        ({"assumeRole": "{}"}, "aws:assumeRole: is not a setting (did you mean assumeRoles?)."),
+        ({"maxRetries": "5"}, "aws:maxRetries: is not a setting. Allowed: region, profile, "),
+        (
+            {"allowedAccountIds": "[1]"},
+            "aws:allowedAccountIds[0]: '1' is not allowed. Allowed: 12 ",
+        ),
+        (
+            {"allowedAccountIds": '["111122223333"]', "forbiddenAccountIds": '["111122223334"]'},
+            "aws:forbiddenAccountIds: cannot be used together with allowedAccountIds.",
+        ),
+        (
+            {"defaultTags": '{"tags": {"project": "x"}}'},
+            "aws:defaultTags.tags.project: the name 'project' is not allowed.",
+        ),
+        (
+            {"endpoints": '[{"s3": "file:///x"}]'},
+            "aws:endpoints[0].s3: 'file:///x' is not allowed.",
+        ),
+    ],
+)
+def test_config_that_the_provider_does_not_get_is_refused_by_name(
+    config: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ProgramError) as refused:
+        run(aws=config)
+    assert words in str(refused.value)
+    assert len(str(refused.value).split("\n")) <= 4
 
 
 def test_the_program_asks_aws_with_its_own_provider(sent: Sent) -> None:
@@ -210,6 +285,7 @@ limits = st.fixed_dictionaries(
                 "rateLimit": st.integers(10, 2_000_000_000),
                 "windowSeconds": st.sampled_from([60, 120, 300, 600]),
                 "aggregateBy": st.sampled_from(["IP", "FORWARDED_IP"]),
+                "sourceRateLimit": st.just(2_000_000_000),
             }
         ),
         "function": st.fixed_dictionaries(

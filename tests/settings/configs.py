@@ -9,8 +9,7 @@ from typing import Any, Final
 import pytest
 
 from settings import Settings, SettingsError, StackConfig, parse_settings, paths, read_stack
-from settings.parse import value_of
-from settings.stacks import set_path
+from settings.paths import set_path, value_of
 
 PROJECT: Final = "fixture-api"
 STACK: Final = "dev"
@@ -46,11 +45,13 @@ def text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def stack_config(tree: Tree, stack: str = STACK, **others: str) -> StackConfig:
+def stack_config(
+    tree: Tree, stack: str = STACK, *, project: str = PROJECT, **others: str
+) -> StackConfig:
     """Return a config as the engine passes it; `others` are settings of the AWS provider."""
-    values = {f"{PROJECT}:{name}": text(value) for name, value in tree.items()}
+    values = {f"{project}:{name}": text(value) for name, value in tree.items()}
     values |= {f"aws:{name}": value for name, value in others.items()}
-    return StackConfig(project=PROJECT, stack=stack, values=values)
+    return StackConfig(project=project, stack=stack, values=values)
 
 
 def parsed(tree: Tree, **others: str) -> Settings:

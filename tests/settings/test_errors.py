@@ -5,11 +5,14 @@ from copy import deepcopy
 from textwrap import dedent
 from typing import Any
 
+import botocore.session
 import pytest
 
 from settings import SettingsError, StackConfig, parse_settings
 from settings.errors import shown
+from settings.json_schema import at, json_schema, section
 from settings.paths import parse_path
+from settings.schema import Config
 from tests.settings.configs import (
     GOOD,
     PLAN,
@@ -36,15 +39,16 @@ RETENTION = (
     "one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, "
     "2922, 3288, 3653"
 )
-SECTIONS = (
-    "Allowed: stageName, deletionProtection, throttle, usagePlans, waf, function, table, network, "
-    "monitoring, manageApiGatewayLogging."
-)
-FUNCTION = (
-    "Allowed: memoryMb, timeoutSeconds, reservedConcurrency, expectedDurationMs, architecture, "
-    "runtime, snapStart."
-)
-OF_A_PLAN = "rateLimit, burstLimit, quota, clients, keys."
+
+
+def names(*path: str) -> str:
+    """Return the names of the settings in a section, as an error lists them."""
+    return ", ".join(section(at(json_schema(Config), path))["properties"]) + "."
+
+
+SECTIONS = f"Allowed: {names()}"
+FUNCTION = f"Allowed: {names('function')}"
+OF_A_PLAN = names("usagePlans", "basic")
 GROUP = (
     "one of AWSManagedRulesCommonRuleSet, AWSManagedRulesAdminProtectionRuleSet, "
     "AWSManagedRulesKnownBadInputsRuleSet, AWSManagedRulesSQLiRuleSet, "
@@ -56,7 +60,10 @@ GROUP = (
 
 VALUES: dict[str, tuple[str, dict[str, str]]] = {
     "stageName": ("1 to 128 letters, digits, - and _", {"a/b": "a-b", "??": "live"}),
-    "throttle.rateLimit": (RATE, {"fast": "1000", "1_000": "1000", "2,5": "25", "0": "0.001"}),
+    "throttle.rateLimit": (
+        RATE,
+        {"fast": "1000", "1_000": "1000", "2,5": "2.5", "1,500": "1500", "0": "0.001"},
+    ),
     "throttle.burstLimit": (BURST, {"0": "1", "1000001": "1000000", "1e3": "1000"}),
     "usagePlans.basic.rateLimit": (RATE, {"fast": "10", "true": "10", "1000001": "1000000"}),
     "usagePlans.basic.burstLimit": (
@@ -73,10 +80,16 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
         "a whole number from 1 to 9,999",
         {"0": "1", "10000": "9999"},
     ),
-    "waf.enabled": (SWITCH, {"no": "false", "On": "true", "maybe": "true", "1": "true"}),
+    "waf.enabled": (SWITCH, {"no": "false", "On": "true", "maybe": "true", "disabled": "false"}),
     "waf.rateLimit": ("a whole number from 10 to 2,000,000,000", {"9": "10", "1e12": "2000000000"}),
     "waf.windowSeconds": ("one of 60, 120, 300, 600", {"500": "600", "61": "60", "true": "300"}),
     "waf.aggregateBy": ("one of IP, FORWARDED_IP", {"ip": "IP", "Forwarded-IP": "FORWARDED_IP"}),
+    "waf.forwardedHeader": (
+        "1 to 40 letters, digits and -",
+        {"X.Real.IP": "X-Real-IP", "true": "True-Client-IP"},
+    ),
+    "waf.sourceRateLimit": ("a whole number from 10 to 2,000,000,000", {"9": "10"}),
+    "waf.logOnly": ("one of ALL, ALLOWED, BLOCKED", {"blocked": "BLOCKED", "none": "ALL"}),
     "waf.managedRuleGroups[0]": (
         GROUP,
         {"AWSManagedRulesCommon": "AWSManagedRulesCommonRuleSet"},
@@ -85,7 +98,7 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
     "function.timeoutSeconds": ("a whole number from 1 to 29", {"0": "1", "30": "29"}),
     "function.reservedConcurrency": (
         "a whole number from 1 to 100,000, or none",
-        {"0": "1", "100001": "100000", "unlimited": "none", "few": "100"},
+        {"0": "1", "100001": "100000", "unreserved": "none", "few": "100"},
     ),
     "function.expectedDurationMs": (MILLISECONDS, {"0": "1", "29001": "29000"}),
     "function.architecture": ("one of arm64, x86_64", {"x86": "x86_64", "z80": "arm64"}),
@@ -230,11 +243,20 @@ OTHER_GROUP = "AWSManagedRulesBotControlRuleSet"  # its capacity is not known
                 set 'waf.managedRuleGroups[0].wcu' 100
             """,
         ),
+        # No limit, as AWS writes it
+        (
+            {"function": {"reservedConcurrency": -1}},
+            """
+            function.reservedConcurrency: -1 is not allowed. Allowed: a whole number from 1 to \
+100,000, or none.
+                set function.reservedConcurrency none
+            """,
+        ),
         # Other kinds of value
         (
             {"throttle": "50", "usagePlans": {}, "waf": {"managedRuleGroups": [5, OTHER_GROUP]}},
             f"""
-            throttle: '50' is not allowed. Allowed: a mapping of rateLimit, burstLimit, methods.
+            throttle: '50' is not allowed. Allowed: a mapping of {names("throttle")}
                 rm throttle
             usagePlans: {{}} is not allowed. Allowed: a mapping of at least one item.
                 rm usagePlans
@@ -391,8 +413,7 @@ throttle.methods["POST /data"].rateLimit?). {SECTIONS}
                 set usagePlans.basic.quota.limit 1
             function.timeoutSeconds: 60 is not allowed. Allowed: a whole number from 1 to 29.
                 set function.timeoutSeconds 29
-            table.ttl: is not a setting. Allowed: maxWriteRequestUnits, pointInTimeRecovery, \
-deletionProtection.
+            table.ttl: is not a setting. Allowed: {names("table")}
                 rm table.ttl
             network.flowLogs: 'on' is not allowed. Allowed: true or false.
                 set network.flowLogs true
@@ -403,7 +424,7 @@ deletionProtection.
         # Contradictions; from the last to the first item, as those behind a removed one move up
         (
             {
-                **changed('throttle.methods["POST /data"].burstLimit 101'),
+                **GOOD,
                 "table": {"deletionProtection": True},
                 "usagePlans": {
                     "basic": {**PLAN, "rateLimit": 50.5, "burstLimit": 1101, "keys": {"x": [1]}},
@@ -413,11 +434,14 @@ deletionProtection.
                     },
                 },
                 "waf": {
+                    "aggregateBy": "FORWARDED_IP",
+                    "sourceRateLimit": 1499,
+                    "rateLimit": 1500,
                     "managedRuleGroups": [
                         {"name": "rate", "vendorName": "F5", "wcu": 1},
                         *["AWSManagedRulesSQLiRuleSet"] * 2,
                         {"name": "rate-per-address", "wcu": 1},
-                    ]
+                    ],
                 },
                 "monitoring": {"alarmEmails": ["a@b.cd", "a@b.cd"]},
             },
@@ -432,15 +456,15 @@ Allowed: at most the stage's throttle.burstLimit, 100.
                 set usagePlans.basic.burstLimit 100
             usagePlans.basic.keys.x: the plan has no client 'x'. Allowed: clients of the plan.
                 rm usagePlans.basic.keys.x
-            throttle.methods["POST /data"].burstLimit: 101 can never be reached behind the stage's \
-100. Allowed: at most the stage's throttle.burstLimit, 100.
-                set 'throttle.methods["POST /data"].burstLimit' 100
+            waf.sourceRateLimit: 1,499 from one server of the CDN is less than waf.rateLimit lets \
+one caller send. Allowed: at least 1,500.
+                set waf.sourceRateLimit 1500
             usagePlans.premium.clients[5]: 'a' is listed twice.
                 rm 'usagePlans.premium.clients[5]'
             usagePlans.premium.clients[4]: 'b' is listed twice.
                 rm 'usagePlans.premium.clients[4]'
-            waf.managedRuleGroups[3]: 'rate-per-address' is the name of the web ACL's own rule or \
-its metric.
+            waf.managedRuleGroups[3]: 'rate-per-address' is the name of one of the web ACL's own \
+rules.
                 rm 'waf.managedRuleGroups[3]'
             usagePlans.premium.clients[2]: 'a' is listed twice.
                 rm 'usagePlans.premium.clients[2]'
@@ -450,7 +474,7 @@ its metric.
                 rm 'usagePlans.premium.keys.c[1]'
             monitoring.alarmEmails[1]: 'a@b.cd' is listed twice.
                 rm 'monitoring.alarmEmails[1]'
-            waf.managedRuleGroups[0]: 'rate' is the name of the web ACL's own rule or its metric.
+            waf.managedRuleGroups[0]: 'rate' is the name of one of the web ACL's own rules.
                 rm 'waf.managedRuleGroups[0]'
             """,
         ),
@@ -509,6 +533,15 @@ def test_a_plan_as_fast_as_its_stage_is_accepted() -> None:
     assert parsed(fast).usage_plans["basic"].rate_limit == 50
 
 
+def test_a_method_may_be_faster_than_its_stage_and_a_plan_as_fast_as_the_method() -> None:
+    method = 'throttle.methods["POST /data"]'
+    fast = changed(f"{method}.rateLimit 70", f"{method}.burstLimit 170")
+    fast["usagePlans"]["basic"] = {**PLAN, "rateLimit": 70, "burstLimit": 170}
+    assert parsed(fast).usage_plans["basic"].rate_limit == 70
+    fast["usagePlans"]["basic"]["rateLimit"] = 71
+    assert "Allowed: at most the stage's throttle.rateLimit, 70." in refusal(fast)
+
+
 # What is shown, and how
 
 
@@ -519,11 +552,13 @@ def test_a_secret_is_refused_without_being_shown() -> None:
     with pytest.raises(SettingsError) as refused:
         parse_settings(given)
     assert str(refused.value) == (
-        "2 problems in the config of stack dev; nothing was changed.\n"
+        "3 problems in the config of stack dev; nothing was changed.\n"
         "  fixture-api:throttle: is stored as a secret, which a preview cannot show.\n"
         "      pulumi config rm --path fixture-api:throttle --stack dev\n"
         "  aws:region: is stored as a secret, which a preview cannot show.\n"
-        "      pulumi config rm --path aws:region --stack dev"
+        "      pulumi config rm --path aws:region --stack dev\n"
+        "  aws:secretKey: is stored as a secret, which a preview cannot show.\n"
+        "      pulumi config rm --path aws:secretKey --stack dev"
     )
 
 
@@ -559,8 +594,6 @@ def test_a_command_names_the_stack_as_the_shell_needs_it() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"enabled": true, "enabled": false}',
-        '{"managedRuleGroups": [{"name": "a", "name": "b"}]}',
         '{"a":' * 300 + "1" + "}" * 300,
         '{"a":' * 950 + "1" + "}" * 950,
         "[" * 100_000,
@@ -569,7 +602,7 @@ def test_a_command_names_the_stack_as_the_shell_needs_it() -> None:
     ],
     ids=lambda text: text[:30],
 )
-def test_json_that_is_ambiguous_or_nested_too_deeply_is_only_a_text(text: str) -> None:
+def test_json_that_is_broken_or_nested_too_deeply_is_only_a_text(text: str) -> None:
     said = commands(refusal({"waf": text}))
     assert said == ["pulumi config rm --path fixture-api:waf --stack dev"]
 
@@ -592,6 +625,8 @@ def test_a_vendor_that_waf_does_not_take_is_refused(vendor: str) -> None:
     ("region", "fix"),
     [
         *(("no", "us-east-1"), ("", "us-east-1"), ('["eu-central-1"]', "us-east-1")),
+        *((region, "us-east-1") for region in ("us-gov-west-1", "cn-north-1", "us-isob-east-1")),
+        ("eusc-de-east-1", "us-east-1"),
         *(("eu-central", "us-east-1"), ("EU-CENTRAL-1", "eu-central-1"), ("local", "us-east-1")),
     ],
 )
@@ -600,16 +635,12 @@ def test_another_text_than_a_region_is_refused(region: str, fix: str) -> None:
     title, problem, command = refusal(contradiction, region=region).split("\n")
     assert title == "1 problem in the config of stack dev; nothing was changed."
     assert problem.startswith("  aws:region: ")
-    assert problem.endswith(" is not allowed. Allowed: the name of a Region.")
+    assert problem.endswith(
+        " is not allowed. Allowed: a Region outside of China, GovCloud and isolated partitions."
+    )
     assert command == f"      pulumi config set --path aws:region {fix} --stack dev"
 
 
-@pytest.mark.parametrize(
-    "region",
-    [
-        *("us-east-1", "ap-southeast-7", "us-gov-west-1"),
-        *("us-isob-east-1", "cn-north-1", "eusc-de-east-1"),
-    ],
-)
-def test_a_region_of_any_partition_is_accepted(region: str) -> None:
-    assert parsed({}, region=region).region == region
+def test_every_region_of_the_main_partition_is_accepted() -> None:
+    for region in botocore.session.get_session().get_available_regions("apigateway"):
+        assert parsed({}, region=region).region == region

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from settings import (
     read_stack,
     stack_names,
 )
-from tests.settings.configs import FIXTURES, PROJECT
+from tests.settings.configs import PROJECT
 
 Read = Callable[..., StackConfig]
 
@@ -92,7 +92,7 @@ VALUES: list[tuple[str, object]] = [
     *(("-5", -5), ("'5'", "5"), ("!!str 5", "5"), ("12.0", 12), ("1e20", 10**20)),
     *(("9223372036854775808", 2**63), ("99999999999999999999", 10**20)),
     *((word, word) for word in ("0x", "0o99", "_1", "1e", "1:30", "=", "1e400", "9" * 5000)),
-    *((word, word) for word in (".inf", ".nan", "2024-13-45", "1.2.3", "1٢")),
+    *((word, word) for word in (".infinity", "2024-13-45", "1.2.3", "1٢")),
     *((day, "2024-01-02 00:00:00 +0000 UTC") for day in ("2024-1-2", "2024-01-02")),
 ]
 
@@ -154,7 +154,7 @@ def test_secrets_are_found_however_deep(read: Read) -> None:
             {"aws:region": "eu-south-1", "waf": {"rateLimit": 10}, "stageName": "live"},
         ),
         ("list: [1, {b: no}], rate: {default: 0.5}", {"list": [1, {"b": "no"}], "rate": "0.5"}),
-        ("a: {type: integer, default: 5}, b: {type: string}", {"a": "5"}),
+        ("a: {type: integer, default: 5}, other: {type: string}", {"a": "5"}),
         ("throttle: {value: {burstLimit: 1, rateLimit: 1}}", {}),
     ],
 )
@@ -162,7 +162,7 @@ def test_the_projects_config_fills_what_the_stack_does_not_set_key_by_key(
     read: Read, project: str, expected: dict[str, Any]
 ) -> None:
     own = "config: {throttle: {burstLimit: 7}, other: 1}"
-    config = read(own, f"config: {{{project}, other: 2}}")
+    config = read(own, f"config: {{{project}}}")
     assert values(config) == {"throttle": {"burstLimit": 7}, "other": "1", **expected}
 
 
@@ -237,6 +237,15 @@ def test_a_missing_stack_lists_those_that_are_there(
         ("runtime: python\n", "Pulumi.yaml has no `name`."),
         ("name: 5\n", "Pulumi.yaml has no `name`."),
         ("name: a\nconfig: 5\n", "Pulumi.yaml: `config` is not a mapping of settings."),
+        ("name: a\nconfig: {waf.rateLimit: 10}\n", "Pulumi.yaml: a:waf.rateLimit is a path."),
+        (
+            "name: a\nconfig: {waf: {rateLimit: 10}}\n",
+            "Pulumi.yaml: a:waf has 'rateLimit' beside or instead of `value`.",
+        ),
+        (
+            "name: a\nconfig: {waf: {type: integer}}\n",
+            "Pulumi.dev.yaml: a:waf is missing, and Pulumi.yaml gives no value for it.",
+        ),
     ],
 )
 def test_a_project_that_cannot_be_read_is_refused(
@@ -261,25 +270,31 @@ MERGES = "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for 
         ("config:\n  a: 1\n  a: 2\n", "is not valid YAML: the key 'a' comes twice"),
         ("config: {b: {a: 1, 'a': 2}}", "is not valid YAML: the key 'a' comes twice"),
         ("config: {b: {010: 1, 8: 2}}", "is not valid YAML: the key '8' comes twice"),
-        ("config:\n  {[1]: 2}\n", "is not valid YAML: while constructing a mapping"),
-        ("config: {a: !!int x}", "is not valid YAML: could not determine a constructor"),
-        ("config: {a: !!set {a}}", "is not valid YAML: could not determine a constructor"),
-        ("config: {a: !!binary aGk=}", "is not valid YAML: could not determine a constructor"),
-        ("config: {a: !!python/name:os.system }", "is not valid YAML: could not determine"),
+        ("config:\n  {[1]: 2}\n", "is not valid YAML: a key must be a text"),
+        ("config: {a: !!int x}", "is not valid YAML: the type tag:yaml.org,2002:"),
+        ("config: {a: !!set {a}}", "is not valid YAML: the type tag:yaml.org,2002:"),
+        ("config: {a: !!binary aGk=}", "is not valid YAML: the type tag:yaml.org,2002:"),
+        (
+            "config: {a: !!python/name:os.system }",
+            "is not valid YAML: the type tag:yaml.org,2002:python",
+        ),
+        ("config: {a: [-.INF]}", "is not valid YAML: -.INF is not a number that a config can"),
+        ("config: {a: .nan}", "is not valid YAML: .nan is not a number that a config can hold"),
+        ("config: {a: {<<: {b: 1}, <<: {c: 1}}}", "is not valid YAML: the key '<<' comes twice"),
         ("config: {a: *nowhere}", "is not valid YAML: found undefined alias 'nowhere'"),
-        ("config: {a: {<<: 5}}", "is not valid YAML: while constructing a mapping"),
+        ("config: {a: {<<: 5}}", "is not valid YAML: only mappings can be merged"),
         ("config: {}\n---\nconfig: {}\n", "is not valid YAML: expected a single document"),
         ("config: {a: a\x00}", "is not valid YAML: unacceptable character #x0000"),
-        ("a: &a [*a]\nconfig: {a: *a}\n", "is not valid YAML: it contains itself"),
-        ("config: &all {a: *all}\n", "is not valid YAML: it contains itself"),
+        ("a: &a [*a]\nconfig: {a: *a}\n", "is nested too deeply, or contains itself."),
+        ("config: &all {a: *all}\n", "is nested too deeply, or contains itself."),
         (
             f"a0: &a0 [1, 2]\n{BOMB}config: {{a: *a9}}\n",
             "is not valid YAML: it contains itself, or",
         ),
         (f"m0: &m0 {{b: 1}}\n{MERGES}config: {{a: *m9}}\n", "is not valid YAML: it contains"),
         ("config: {a: " + "x" * 1_000_000 + "}", "is larger than 1,000,000 bytes."),
-        ("config: " + "[" * 1000, "is nested too deeply."),
-        ("config: {a: " + "{a: " * 1000 + "}" * 1001, "is nested too deeply."),
+        ("config: " + "[" * 1000, "is nested too deeply, or contains itself."),
+        ("config: {a: " + "{a: " * 1000 + "}" * 1001, "is nested too deeply, or contains itself."),
         ("- config\n", "is not a mapping."),
         ("5\n", "is not a mapping."),
         ("config: 5\n", "Pulumi.dev.yaml: `config` is not a mapping of settings."),
@@ -314,20 +329,3 @@ def test_names_from_a_file_are_those_that_the_engine_reads(read: Read) -> None:
         **{"Basic": ["default"], "basic": ["A", "a", "A_", "A-"]},
         **{"no": ["A", "a", "A_", "A-"], "1": ["default"]},
     }
-
-
-def test_both_stacks_of_the_tests_spell_every_setting_out() -> None:
-    def keys(config: dict[str, Any], above: str = "") -> Iterator[str]:
-        for key, value in config.items():
-            yield above + key
-            if isinstance(value, dict):
-                yield from keys(value, f"{above}{key}.")
-
-    assert stack_names(FIXTURES) == ["dev", "prod"]
-    defaults = parse_settings(StackConfig(project="a", stack="b", values={}))
-    outside = {"project", "stack", "region", "profile"}
-    settable = {*keys(defaults.model_dump(by_alias=True, mode="json", exclude=outside))}
-    optional = {"throttle.methods", "usagePlans.basic.keys", "usagePlans.premium.keys"}
-    for stack in ("dev", "prod"):
-        written = {*keys(values(read_stack(stack, FIXTURES)))}
-        assert written == settable - optional | {"aws:region"}

@@ -14,8 +14,7 @@ import pytest
 
 from settings import read_stack
 from tests.settings.configs import PROJECT
-from tests.settings.test_files import VALUES
-from tests.settings.test_stacks import NOT_PATHS, REFUSED, SET
+from tests.settings.test_paths import NOT_PATHS, REFUSED, SET
 
 pytestmark = pytest.mark.skipif(not shutil.which("pulumi"), reason="no `pulumi` on PATH")
 
@@ -54,21 +53,6 @@ def write(folder: Path, name: str, there: str | None) -> None:
     structured = there is not None and there[0] in "[{" and there != "[broken"
     value = there if structured else json.dumps(there)
     path.write_text(f"{salt}\n" + ("" if there is None else f"config: {{{name}: {value}}}\n"))
-
-
-def test_values_are_read_as_the_engine_reads_them(pulumi: Pulumi, tmp_path: Path) -> None:
-    known = [written for written, _ in VALUES if written not in (".inf", ".nan")]
-    lines = [f"  a{index}: [{written or '~'}]\n" for index, written in enumerate(known)]
-    with (tmp_path / "Pulumi.dev.yaml").open("a") as file:
-        file.write("config:\n" + "".join(lines))
-    engine = json.loads(pulumi("config", "--json", "--stack", "dev").stdout)
-    ours = read_stack("dev", tmp_path).values
-    for index, written in enumerate(known):
-        key = f"{PROJECT}:a{index}"
-        [expected], [found] = engine[key]["objectValue"], json.loads(ours[key])
-        assert found == pytest.approx(expected) if isinstance(found, int) else found == expected, (
-            written
-        )
 
 
 def test_paths_are_set_as_the_cli_sets_them(pulumi: Pulumi, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_each_client_has_the_keys_that_are_listed_or_the_first() -> None:
 
 
 def test_region_and_profile_come_from_the_namespace_of_the_provider() -> None:
-    settings = parsed(GOOD, region="eu-south-1", profile="ops", secretKey="x")
+    settings = parsed(GOOD, region="eu-south-1", profile="ops")
     assert (settings.region, settings.profile) == ("eu-south-1", "ops")
     assert parsed(GOOD, profile="").profile is None
 
@@ -124,6 +124,8 @@ def test_the_label_has_only_characters_that_every_aws_name_may_have() -> None:
     def label(stack: str) -> str:
         return parse_settings(stack_config({"stageName": "a"}, stack)).label
 
+    long = parse_settings(stack_config({}, "s" * 100, project="p" * 38)).label
+    assert re.fullmatch("p{38}-s{82}-[0-9a-f]{6}", long), "AWS WAF takes 128 as a metric's name"
     assert label("jane_doe-2") == "fixture-api-jane_doe-2"
     assert re.fullmatch("fixture-api-jane-doe-2-[0-9a-f]{6}", label("jane.doe-2"))
     stacks = ["jane.doe", "jane-doe", "jane_doe", "Jane-doe", "jane..doe", "jane.-doe"]
@@ -222,6 +224,16 @@ def test_limits_that_contradict_each_other_are_warned_of_with_a_fix(
     assert command == f"pulumi config set --path fixture-api:{key} {fix} --stack dev"
     run(tree, command)
     assert warnings(tree, region) == [], "the command takes the warning away"
+
+
+def test_many_plans_are_warned_of_because_aws_changes_one_in_twenty_seconds() -> None:
+    def warned(count: int) -> list[str]:
+        return parsed({**GOOD, "usagePlans": {f"p{i}": PLAN for i in range(count)}}).warnings()
+
+    many = [warning for warning in warned(21) if warning not in warned(20)]
+    [words] = [warning for warning in many if "takes at least 7 minutes" in warning]
+    assert words.endswith("pulumi config rm --path fixture-api:usagePlans.p20 --stack dev")
+    assert not any("minutes" in warning for warning in warned(20))
 
 
 def test_a_burst_that_fits_a_large_region_is_not_warned_of_there() -> None:

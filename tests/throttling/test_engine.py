@@ -56,6 +56,7 @@ limits_of_any_kind = st.builds(
     usage_plans=st.fixed_dictionaries({"basic": plans, "premium": plans}),
     stage=throttles,
     methods=methods,
+    keyless=st.sampled_from([(), ("GET /items",), (METHOD,)]),
     concurrency=st.none() | st.integers(0, 3),
 )
 Sent = list[tuple[float, int, int, float]]

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import TypeVar
 
@@ -68,9 +69,10 @@ def test_the_api_key_is_asked_after_the_waf_and_before_the_quota() -> None:
 
 
 def test_a_method_that_needs_no_key_uses_no_plan_but_the_stage() -> None:
-    gate = Gate(one_client(throttle=ONE, quota=ONE_A_DAY, stage=ONE))
-    assert gate.admit(0, BASIC, METHOD, key_required=False) is None
-    assert gate.admit(0, None, METHOD, key_required=False) == Refusal(Layer.STAGE)
+    limits = one_client(throttle=ONE, quota=ONE_A_DAY, stage=ONE)
+    gate = Gate(replace(limits, keyless=(METHOD,)))
+    assert gate.admit(0, BASIC, METHOD) is None
+    assert gate.admit(0, None, METHOD) == Refusal(Layer.STAGE)
     assert gate.quota_left(0, BASIC) == 1
 
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from settings import SettingsError, parse_settings
 from settings.files import project_name
+from settings.json_schema import json_schema
 from settings.schema import Config
-from settings.words import json_schema
 from tests.fuzzing import examples
 from tests.settings.configs import FIXTURES, GOOD, PROJECT, Tree, stack_config, text
-from tests.settings.test_advice import broken_configs
+from tests.settings.test_fixes import broken_configs
 from tools.schema import SCHEMA, TABLE, schema, settings_table, stack_file_schema
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +98,7 @@ def test_what_the_program_refuses_does_not_fit(key: str, value: object) -> None:
 def test_keys_of_other_namespaces_fit_and_unknown_ones_of_the_project_do_not() -> None:
     assert VALIDATOR.is_valid({"config": {"aws:region": "eu-south-1", "gcp:zone": {"a": 1}}})
     assert VALIDATOR.is_valid({"config": None, "encryptionsalt": "v1:abc"})
-    for key in (f"{PROJECT}:wav", "waf", "aws:region"):
+    for key in (f"{PROJECT}:wav", "waf", "aws:region", "aws:accessKey"):
         assert not VALIDATOR.is_valid({"config": {key: "x"}})
 
 

@@ -56,7 +56,9 @@ class Engine:
             for name in plan.clients
         }
         self._waf = _RateWindows(limits.waf, waf_lag_seconds) if limits.waf else None
-        self._quotas = _Quotas({client: plan.quota for client, plan in plans.items()}, epoch)
+        quotas = {client: plan.quota for client, plan in plans.items()}
+        # Requests of methods that need no key have no holder, and no quota.
+        self._quotas = _Quotas({**quotas, None: None}, epoch)
         self._layers = _layers(limits, plans, sources, self._quotas)
         self._in_flight = np.empty(0)
         """When the requests that may be in flight end, in order."""
@@ -156,12 +158,14 @@ def _layers(
     paths = np.full((len(sources), len(Layer)), _NONE, np.int64)
     codes = np.zeros_like(paths)
     for source, (client, method) in enumerate(sources):
-        if client not in plans:
+        keyless = method in limits.keyless
+        if not keyless and client not in plans:
             continue
+        holder = None if keyless else client
         places = {
-            Layer.QUOTA: quotas.index[client],
-            Layer.USAGE_PLAN_METHOD: index.get((client, method)),
-            Layer.USAGE_PLAN: index.get((client, _ALL)),
+            Layer.QUOTA: quotas.index[holder],
+            Layer.USAGE_PLAN_METHOD: None if keyless else index.get((client, method)),
+            Layer.USAGE_PLAN: None if keyless else index.get((client, _ALL)),
             Layer.METHOD: index.get((None, method)),
             Layer.STAGE: index.get((None, _ALL)),
         }

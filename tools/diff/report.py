@@ -18,7 +18,7 @@ NOT_FOR_CALLERS: Final = (
     *("project", "stack", "aws:profile"),
     *("function.architecture", "function.memoryMb", "function.runtime", "function.snapStart"),
     *("manageApiGatewayLogging", "monitoring", "network.availabilityZones", "network.flowLogs"),
-    *("table.pointInTimeRecovery", "waf.logging"),
+    *("table.pointInTimeRecovery", "waf.logging", "waf.logOnly"),
 )
 """Settings that change nothing that a caller meets, or sections of them."""
 _REPLACES: Final = {

@@ -17,18 +17,18 @@ def throttle(account: Account) -> Answer:
     stage = account.settings.throttle
     fixes = []
     if stage.rate_limit > rate:
-        fixes.append(account.fix("throttle", "rateLimit", value=f"{rate:g}"))
+        fixes.append(account.fix("throttle", "rateLimit", value=f"{rate:.10g}"))
     if stage.burst_limit > burst:
         fixes.append(account.fix("throttle", "burstLimit", value=str(burst)))
     limit = (
-        f"All APIs of the account in {account.region} share {rate:,g} requests per second with a "
-        f"burst of {burst:,}"
+        f"All APIs of the account in {account.region} share {rate:,.10g} requests per second with "
+        f"a burst of {burst:,}"
     )
     if not fixes:
         return Answer("ok", f"{limit}; this stage may use {stage.rate_limit / rate:.0%} of it.")
     return Answer(
         "warning",
-        f"{limit}, and the stage promises {stage.rate_limit:,g} with {stage.burst_limit:,}: the "
+        f"{limit}, and the stage promises {stage.rate_limit:,.10g} with {stage.burst_limit:,}: the "
         "account refuses before the stage does.",
         "\n".join([*fixes, f"or ask AWS for more: {_QUOTAS_PAGE}"]),
     )
@@ -149,6 +149,8 @@ def waf_rules(settings: Settings) -> list[dict[str, Any]]:
 
 def _pascal(value: Any) -> Any:  # noqa: ANN401  JSON
     """Return a statement with WAF's keys: `RateBasedStatement` for `rate_based_statement`."""
+    if isinstance(value, list):
+        return [_pascal(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {

@@ -37,10 +37,11 @@ def concurrency(account: Account) -> Answer:
         return Answer(
             "warning",
             f"{together} at once: about {total / seconds:,.0f} requests per second of "
-            f"{function.expected_duration_ms:,} ms. The stage admits {rate:,g}; the rest get 503.",
+            f"{function.expected_duration_ms:,} ms. The stage admits {rate:,.10g}; "
+            "the rest get 503.",
             f"Ask AWS for more: {_increase(account, 'lambda', 'L-B99A9384', max(1000, needed))}\n"
             "or let the stage admit less: "
-            + account.fix("throttle", "rateLimit", value=f"{total / seconds:g}"),
+            + account.fix("throttle", "rateLimit", value=f"{total / seconds:.10g}"),
         )
     for arn in account.own_ids("lambda", ":function:").values():
         # The deployed function's own reservation is free for the update.

@@ -21,6 +21,7 @@ class Limit(Enum):
     ROLES = "the stack's roles; IAM has no Regions"
     PASSED = "the stack's roles, passed to the services that assume them"
     MANAGED = "the stack's roles, and the one managed policy that the stack attaches"
+    LINKED = "the role that API Gateway creates for itself when a stage is traced"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ _NAMED, _ANY = Limit.NAMED, Limit.ANY
 _API_STAGES: Final = "arn:aws:apigateway:*::/restapis/*/stages/*"
 _WEB_ACLS: Final = "arn:aws:wafv2:*:*:regional/webacl/{project}-*/*"
 _ROLES: Final = ("arn:aws:iam::*:role/{project}-*",)
+_LINKED_ROLE: Final = ("arn:aws:iam::*:role/aws-service-role/ops.apigateway.amazonaws.com/*",)
 _FUNCTIONS: Final = ("arn:aws:lambda:*:*:function:{project}-*",)
 _TOPICS: Final = ("arn:aws:sns:*:*:{project}-*",)
 _LOG_GROUPS: Final = (
@@ -75,7 +77,10 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
     "aws:apigateway/deployment:Deployment": _api_gateway("restapis/*"),
     "aws:apigateway/methodSettings:MethodSettings": _api_gateway("restapis/*"),
     "aws:apigateway/restApi:RestApi": _api_gateway("restapis", "restapis/*", "tags/*"),
-    "aws:apigateway/stage:Stage": _api_gateway("restapis/*", "tags/*"),
+    "aws:apigateway/stage:Stage": (
+        *_api_gateway("restapis/*", "tags/*"),
+        Grant(Limit.LINKED, "iam:CreateServiceLinkedRole", _LINKED_ROLE),
+    ),
     "aws:apigateway/usagePlan:UsagePlan": _api_gateway("usageplans", "usageplans/*", "tags/*"),
     "aws:apigateway/usagePlanKey:UsagePlanKey": _api_gateway("usageplans/*"),
     "aws:cloudwatch/dashboard:Dashboard": _named(
@@ -95,17 +100,26 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
         "logs:DeleteMetricFilter logs:DescribeMetricFilters logs:PutMetricFilter",
         *_LOG_GROUPS,
     ),
-    "aws:cloudwatch/metricAlarm:MetricAlarm": _named(
-        "cloudwatch:DeleteAlarms cloudwatch:DescribeAlarms cloudwatch:ListTagsForResource "
-        "cloudwatch:PutMetricAlarm cloudwatch:TagResource cloudwatch:UntagResource",
-        "arn:aws:cloudwatch:*:*:alarm:{project}-*",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": (
+        Grant(
+            _NAMED,
+            "cloudwatch:DeleteAlarms cloudwatch:ListTagsForResource cloudwatch:PutMetricAlarm "
+            "cloudwatch:TagResource cloudwatch:UntagResource",
+            ("arn:aws:cloudwatch:*:*:alarm:{project}-*",),
+        ),
+        # AWS checks some of its calls against all alarms.
+        Grant(_ANY, "cloudwatch:DescribeAlarms"),
     ),
-    "aws:dynamodb/table:Table": _named(
-        "dynamodb:CreateTable dynamodb:DeleteTable dynamodb:DescribeContinuousBackups "
-        "dynamodb:DescribeTable dynamodb:DescribeTimeToLive dynamodb:ListTagsOfResource "
-        "dynamodb:TagResource dynamodb:UntagResource dynamodb:UpdateContinuousBackups "
-        "dynamodb:UpdateTable",
-        "arn:aws:dynamodb:*:*:table/{project}-*",
+    "aws:dynamodb/table:Table": (
+        # The provider reads the key that encrypts the table: AWS's own, which has no name.
+        Grant(_ANY, "kms:DescribeKey"),
+        *_named(
+            "dynamodb:CreateTable dynamodb:DeleteTable dynamodb:DescribeContinuousBackups "
+            "dynamodb:DescribeTable dynamodb:DescribeTimeToLive dynamodb:ListTagsOfResource "
+            "dynamodb:TagResource dynamodb:UntagResource dynamodb:UpdateContinuousBackups "
+            "dynamodb:UpdateTable",
+            "arn:aws:dynamodb:*:*:table/{project}-*",
+        ),
     ),
     # AWS creates this group, without a tag.
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _ec2(

@@ -36,6 +36,7 @@ _CONDITIONS: Final[Mapping[Limit, Document]] = {
             "AmazonAPIGatewayPushToCloudWatchLogs"
         }
     },
+    Limit.LINKED: {"StringEquals": {"iam:AWSServiceName": "ops.apigateway.amazonaws.com"}},
 }
 _EVERYTHING_ON: Final[Mapping[str, Any]] = {
     "throttle": {"methods": {METHODS[0]: {"rateLimit": 1, "burstLimit": 1}}},
@@ -84,8 +85,14 @@ def documents(stacks: Collection[StackConfig]) -> dict[str, Document]:
     changes = [grant for token in registered_types(stacks) for grant in _grants(token)]
     return {
         "preview.json": _policy(lookups, regions, project),
-        "deploy.json": _policy([*lookups, *changes], regions, project),
+        "deploy.json": _policy([*lookups, *changes], regions, project, _not_itself(project)),
     }
+
+
+def _not_itself(project: str) -> Document:
+    """Return the statement that keeps the roles of CI from changing themselves and each other."""
+    role = f"arn:aws:iam::*:role/ci-{project}-*"
+    return {"Sid": "NotItself", "Effect": "Deny", "Action": ["iam:*"], "Resource": [role]}
 
 
 def _region(config: StackConfig) -> str:
@@ -128,9 +135,11 @@ def _grants(token: str) -> tuple[Grant, ...]:
         ) from None
 
 
-def _policy(grants: Collection[Grant], regions: list[str], project: str) -> Document:
-    """Return a policy with these grants: one statement for each of their limits."""
-    statements = []
+def _policy(
+    grants: Collection[Grant], regions: list[str], project: str, *others: Document
+) -> Document:
+    """Return a policy with one statement for each limit of these grants, and other statements."""
+    statements: list[Document] = []
     for limit in Limit:
         together = [grant for grant in grants if grant.limit is limit]
         if together:
@@ -145,7 +154,7 @@ def _policy(grants: Collection[Grant], regions: list[str], project: str) -> Docu
                     **({"Condition": condition} if condition else {}),
                 }
             )
-    return {"Version": "2012-10-17", "Statement": statements}
+    return {"Version": "2012-10-17", "Statement": [*statements, *others]}
 
 
 def _without_included(resources: Collection[str]) -> list[str]:

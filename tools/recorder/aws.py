@@ -78,6 +78,8 @@ def created(
             identifier, added["value"] = digest[:10], secret[:40]
         case "aws:apigateway/usagePlan:UsagePlan":
             identifier = digest[:6]
+        case "aws:ec2/securityGroup:SecurityGroup":
+            identifier = f"sg-{digest[:8]}"
         case "aws:ec2/vpcEndpoint:VpcEndpoint":
             added["prefixListId"] = f"pl-{digest[:8]}"
     return identifier, {**inputs, "arn": arn, **added}

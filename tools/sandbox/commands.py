@@ -249,6 +249,8 @@ def status(stack: str, output_format: str) -> None:
             row["layer"], row["subject"], f"[{colour}]{row['status']}[/]", f"{row['requests']:,}"
         )
     out.print(answers if found["answers"] else "No requests yet.")
+    for row in found["refusedCalls"]:
+        out.print(f"[red]{row['calls']:,} calls of DynamoDB refused:[/] {escape(row['reason'])}")
     clients = _table("plan", "client", "quota left")
     for row in found["clients"]:
         left = "no quota" if row["quotaLeft"] is None else f"{row['quotaLeft']:,}"

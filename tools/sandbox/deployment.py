@@ -6,17 +6,41 @@ forgets is missing here too.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from settings import UserError
 from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from tools.recorder.resources import Properties, Resource, Resources
 from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
+from tools.sandbox.permissions import Permissions, matches, read_policy
+from tools.sandbox.web_acl import DEFAULT_WINDOW_SECONDS, Rule, is_understood
 
 API_KEY_HEADER: Final = "x-api-key"
 """The one header in which API Gateway looks for API keys."""
+_FUNCTION: Final = "aws:lambda/function:Function"
+_SERVICES: Final = ("apigateway/", "apigatewayv2/", "cloudfront/", "dynamodb/", "lambda/", "wafv2/")
+"""Services whose resources change what callers see."""
+_SERVED: Final = frozenset(
+    {
+        *("apigateway/account", "apigateway/apiKey", "apigateway/deployment"),
+        *("apigateway/methodSettings", "apigateway/restApi", "apigateway/stage"),
+        *("apigateway/usagePlan", "apigateway/usagePlanKey", "dynamodb/table", "lambda/alias"),
+        *("lambda/function", "lambda/permission", "wafv2/webAcl", "wafv2/webAclAssociation"),
+        "wafv2/webAclLoggingConfiguration",
+    }
+)
+"""Types of these services that are served, or that callers do not notice."""
+_NOT_SERVED: Final = {
+    "aws:apigateway/restApi:RestApi": (
+        *("policy", "binaryMediaTypes", "minimumCompressionSize", "disableExecuteApiEndpoint"),
+    ),
+    "aws:apigateway/stage:Stage": ("cacheClusterEnabled", "canarySettings", "clientCertificateId"),
+    _FUNCTION: ("layers", "fileSystemConfig"),
+}
+"""Inputs that change what callers see, and that are not served."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +56,16 @@ class Route:
     """How long API Gateway waits for the function."""
     example: object
     """The document's example of a body; None without one."""
+
+    def parameters(self, segments: Sequence[str]) -> dict[str, str] | None:
+        """Return the path parameters, decoded, if the route has this path; None if not."""
+        template = [part for part in self.path.split("/") if part]
+        if len(template) != len(segments):
+            return None
+        pairs = list(zip(template, segments, strict=True))
+        if any(part[0] != "{" and part != segment for part, segment in pairs):
+            return None
+        return {part[1:-1]: unquote(segment) for part, segment in pairs if part[0] == "{"}
 
     @property
     def method(self) -> str:
@@ -70,19 +104,54 @@ class Deployment:
     """One stage of one API, with what stands before and behind it."""
 
     stage: str
+    id: str
+    """Of API Gateway's deployment."""
+    api_id: str
+    account_id: str
     region: str
     url: str
+    variables: Mapping[str, str]
+    """The stage's."""
     limits: Limits
     routes: Mapping[tuple[str, str], Route]
     """By verb and path."""
     clients: Mapping[str, Client]
     """The holder of each API key, by the key's value."""
+    key_ids: Mapping[str, str]
+    """Likewise, the key's id."""
+    web_acl: tuple[Rule, ...]
+    """The rules that block, by priority."""
+    permissions: Permissions
+    """What the function may do with DynamoDB."""
     responses: Mapping[str, GatewayResponse]
     """What callers get without the function, by type."""
     function: Function
     tables: tuple[Table, ...]
     not_enforced: tuple[str, ...]
     """What the resources ask for that only AWS can do."""
+
+    def route(self, verb: str, segments: Sequence[str]) -> tuple[Route, dict[str, str]] | None:
+        """Return the route of a request and its path parameters; None without a route.
+
+        Args:
+            verb: of the request.
+            segments: of the path behind the stage, without empty ones, as the caller wrote them.
+        """
+        found = [
+            (route, parameters)
+            for route in self.routes.values()
+            if (parameters := route.parameters(segments)) is not None
+        ]
+        if not found:
+            return None
+        # A literal segment wins. API Gateway chooses the path first, then the verb.
+        path = min((route.path for route, _ in found), key=_wildness)
+        of_path = (one for one in found if (one[0].verb, one[0].path) == (verb, path))
+        return next(of_path, None)
+
+
+def _wildness(path: str) -> list[bool]:
+    return [part.startswith("{") for part in path.split("/")]
 
 
 def read_deployment(resources: Resources) -> Deployment:
@@ -93,29 +162,38 @@ def read_deployment(resources: Resources) -> Deployment:
     """
     reader = _Reader(resources)
     function = reader.function()
-    plans, clients = reader.usage_plans()
-    rate, block, not_enforced = reader.web_acl()
+    plans, clients, key_ids = reader.usage_plans()
+    rules, not_enforced = reader.web_acl()
     throttles = reader.throttles()
+    routes = {
+        (verb, path): reader.route(verb, path, operation, function)
+        for (verb, path), operation in reader.operations.items()
+    }
     return Deployment(
         stage=reader.stage.inputs["stageName"],
+        id=reader.stage.inputs["deployment"],
+        api_id=reader.stage.inputs["restApi"],
+        account_id=function.arn.split(":")[4],
         region=reader.stage.outputs["arn"].split(":")[3],
         url=reader.stage.outputs["invokeUrl"],
+        variables=reader.stage.inputs.get("variables") or {},
         limits=Limits(
-            waf=rate,
+            waf=_rate_limit(rules),
             usage_plans=plans,
             stage=throttles.pop("*/*", None),
             methods={_method(path): throttle for path, throttle in throttles.items()},
+            keyless=tuple(sorted(one.method for one in routes.values() if not one.key_required)),
             concurrency=function.concurrency,
         ),
-        routes={
-            (verb, path): reader.route(verb, path, operation, function)
-            for (verb, path), operation in reader.operations.items()
-        },
+        routes=routes,
         clients=clients,
-        responses=read_gateway_responses(reader.document) | block,
+        key_ids=key_ids,
+        web_acl=rules,
+        permissions=reader.permissions(),
+        responses=read_gateway_responses(reader.document),
         function=function,
         tables=reader.tables(),
-        not_enforced=not_enforced,
+        not_enforced=(*not_enforced, *reader.not_served()),
     )
 
 
@@ -140,6 +218,7 @@ class _Reader:
             (verb.upper(), path): operation
             for path, verbs in self.document["paths"].items()
             for verb, operation in verbs.items()
+            if "x-amazon-apigateway-integration" in operation
         }
 
     def function(self) -> Function:
@@ -150,11 +229,12 @@ class _Reader:
             for alias in self._resources.of_type("aws:lambda/alias:Alias")
             if alias.outputs["invokeArn"] in uris
         }
-        found = self._resources.of_type("aws:lambda/function:Function")
+        found = self._resources.of_type(_FUNCTION)
         function = _only(
             [f for f in found if f.outputs["invokeArn"] in uris or f.outputs["name"] in aliased],
             "functions behind the API",
         )
+        self._function_id = function.id
         concurrency = function.inputs.get("reservedConcurrentExecutions")
         return Function(
             name=function.outputs["name"],
@@ -185,8 +265,8 @@ class _Reader:
             "aws:lambda/permission:Permission",
             function=function.name,
             principal="apigateway.amazonaws.com",
-            sourceArn=f"{self._api.outputs['executionArn']}/{self._stage_name}/{verb}{path}",
         )
+        source = f"{self._api.outputs['executionArn']}/{self._stage_name}/{verb}{path}"
         integration = operation["x-amazon-apigateway-integration"]
         required = (document | operation).get("security", [])
         content = operation.get("requestBody", {}).get("content", {})
@@ -196,13 +276,13 @@ class _Reader:
             verb=verb,
             path=path,
             key_required=any(keys & set(names) for names in required),
-            may_invoke=any(permissions),
+            may_invoke=any(matches(one.inputs["sourceArn"], source) for one in permissions),
             timeout_seconds=integration.get("timeoutInMillis", 29_000) / 1000,
             example=components.get("schemas", {}).get(name, {}).get("example"),
         )
 
-    def usage_plans(self) -> tuple[dict[str, UsagePlan], dict[str, Client]]:
-        """Return the plans of the stage, and the holder of each key."""
+    def usage_plans(self) -> tuple[dict[str, UsagePlan], dict[str, Client], dict[str, str]]:
+        """Return the plans of the stage, and by the value of each key its holder and its id."""
         plan_names = {id_: name for name, id_ in self._resources.exports["usagePlanIds"].items()}
         keys = {key.id: key for key in self._resources.of_type("aws:apigateway/apiKey:ApiKey")}
         members: dict[str, list[Resource]] = {}
@@ -233,7 +313,8 @@ class _Reader:
                     if (throttle := _throttle(one))
                 },
             )
-        return plans, clients
+        ids = {key.outputs["value"]: key.id for key in keys.values()}
+        return plans, clients, {value: ids[value] for value in clients}
 
     def throttles(self) -> dict[str, Throttle]:
         """Return the stage's throttles by method path; `*/*` is the whole stage."""
@@ -250,10 +331,8 @@ class _Reader:
         }
         return {path: throttle for path, throttle in throttles.items() if throttle}
 
-    def web_acl(
-        self,
-    ) -> tuple[WafRateLimit | None, dict[str, GatewayResponse], tuple[str, ...]]:
-        """Return the rate rule of the stage's web ACL, its response, and the other rules."""
+    def web_acl(self) -> tuple[tuple[Rule, ...], list[str]]:
+        """Return the blocking rules of the stage's web ACL by priority, and what others do."""
         associated = {
             association.inputs["webAclArn"]
             for association in self._resources.where(
@@ -261,22 +340,81 @@ class _Reader:
                 resourceArn=self.stage.outputs["arn"],
             )
         }
-        rate: WafRateLimit | None = None
-        responses: dict[str, GatewayResponse] = {}
+        rules: list[Rule] = []
         not_enforced = []
         for acl in self._resources.of_type("aws:wafv2/webAcl:WebAcl"):
-            for rule in acl.inputs.get("rules", []) if acl.outputs["arn"] in associated else ():
-                statement = rule["statement"].get("rateBasedStatement")
-                if statement is None or "block" not in rule.get("action", {}):
+            found = acl.inputs.get("rules", []) if acl.outputs["arn"] in associated else []
+            for rule in sorted(found, key=lambda rule: int(rule["priority"])):
+                if "block" in rule.get("action", {}) and is_understood(rule["statement"]):
+                    own = rule["action"]["block"].get("customResponse")
+                    responses = read_gateway_responses(self.document)
+                    response = _block(acl, own) if own else responses["WAF_FILTERED"]
+                    statement = rule["statement"]
+                    rules.append(Rule(name=rule["name"], statement=statement, response=response))
+                else:
                     not_enforced.append(f"web ACL rule {rule['name']}")
-                    continue
-                rate = WafRateLimit(
-                    limit=int(statement["limit"]),
-                    window_seconds=int(statement.get("evaluationWindowSec", 300)),
+        return tuple(rules), not_enforced
+
+    def permissions(self) -> Permissions:
+        """Return the policies of the function's role, and of the endpoint that it must use.
+
+        Raises:
+            UserError: there is a policy that the sandbox cannot read.
+        """
+        (function,) = (f for f in self._resources.of_type(_FUNCTION) if f.id == self._function_id)
+        (role,) = (
+            role
+            for role in self._resources.of_type("aws:iam/role:Role")
+            if role.outputs["arn"] == function.inputs["role"]
+        )
+        policies = {p.outputs["arn"]: p for p in self._resources.of_type("aws:iam/policy:Policy")}
+        documents = {
+            policy.name: policy.inputs["policy"]
+            for policy in self._resources.where("aws:iam/rolePolicy:RolePolicy", role=role.id)
+        }
+        attached = [
+            *(role.inputs.get("managedPolicyArns") or []),
+            *(
+                link.inputs["policyArn"]
+                for link in self._resources.of_type(
+                    "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
                 )
-                if own := rule["action"]["block"].get("customResponse"):
-                    responses["WAF_FILTERED"] = _block(acl, own)
-        return rate, responses, tuple(not_enforced)
+                if link.inputs["role"] in (role.id, role.outputs["name"])
+            ),
+        ]
+        for arn in attached:
+            if arn not in policies:
+                raise UserError(
+                    f"{role.name}: the sandbox cannot read the policy {arn}. Give the role its "
+                    "statements in a policy of the program."
+                )
+            documents[policies[arn].name] = policies[arn].inputs["policy"]
+        found = [read_policy("identity-based policy", documents)]
+        for endpoint in self._resources.of_type("aws:ec2/vpcEndpoint:VpcEndpoint"):
+            if endpoint.inputs["serviceName"].endswith(".dynamodb") and "policy" in endpoint.inputs:
+                document = {endpoint.name: endpoint.inputs["policy"]}
+                found.append(read_policy("VPC endpoint policy", document))
+        account_id, name = function.outputs["arn"].split(":")[4], function.outputs["name"]
+        user = f"arn:aws:sts::{account_id}:assumed-role/{role.outputs['name']}/{name}"
+        return Permissions(user=user, account_id=account_id, policies=tuple(found))
+
+    def not_served(self) -> Iterator[str]:
+        """Yield what changes what callers see on AWS, and does not here."""
+        for one in self._resources.items:
+            kind = one.type.removeprefix("aws:").partition(":")[0]
+            if one.custom and kind.startswith(_SERVICES) and kind not in _SERVED:
+                yield f"{kind} {one.name}"
+            for name in _NOT_SERVED.get(one.type, ()):
+                if one.inputs.get(name):
+                    yield f"{name} of {kind} {one.name}"
+            if kind == "apigateway/methodSettings" and one.inputs["settings"].get("cachingEnabled"):
+                yield f"cache of {one.inputs['methodPath']}"
+        schemes = self.document.get("components", {}).get("securitySchemes", {})
+        for name, scheme in schemes.items():
+            if scheme.get("name", "").lower() != API_KEY_HEADER:
+                yield f"authorizer {name}"
+        if "x-amazon-apigateway-policy" in self.document:
+            yield "the API's resource policy"
 
     def tables(self) -> tuple[Table, ...]:
         """Return all tables."""
@@ -312,10 +450,19 @@ def _throttle(
     return Throttle(rate=float(settings[rate]), burst=int(settings[burst]))
 
 
+def _rate_limit(rules: Sequence[Rule]) -> WafRateLimit | None:
+    """Return the first rate rule as a limit."""
+    for rule in rules:
+        if rate := rule.statement.get("rateBasedStatement"):
+            window = int(rate.get("evaluationWindowSec", DEFAULT_WINDOW_SECONDS))
+            return WafRateLimit(limit=int(rate["limit"]), window_seconds=window)
+    return None
+
+
 def _method(path: str) -> str:
-    """Return `POST /data` for `data/POST`."""
+    """Return `POST /data` for `data/POST`, and `GET /data/{id}` for `~1data~1{id}/GET`."""
     resource, _, verb = path.rpartition("/")
-    return f"{verb} /{resource}"
+    return f"{verb} /{resource.replace('~1', '/').removeprefix('/')}"
 
 
 def _block(acl: Resource, response: Properties) -> GatewayResponse:

@@ -6,9 +6,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request
 """
 
 import asyncio
-import base64
-import contextlib
-import socket
+import re
 import time
 import uuid
 from collections import Counter
@@ -18,22 +16,24 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from throttling import Gate, Layer, Refusal
+from throttling.choices import FUNCTION_FAILURE_RESPONSE
 from tools.sandbox.deployment import API_KEY_HEADER, Deployment, Route
+from tools.sandbox.gateway_responses import NO_STAGE, GatewayResponse
 from tools.sandbox.http_server import BodyTooLarge, Request, Response
 from tools.sandbox.lambda_service import FunctionFailed
+from tools.sandbox.web_acl import WebAcl
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 MAX_ANSWER_HEADER_BYTES: Final = 10_240
 """https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 _RESPONSE_OF_LAYER: Final = {
-    Layer.WAF: "WAF_FILTERED",
     Layer.API_KEY: "INVALID_API_KEY",
     Layer.QUOTA: "QUOTA_EXCEEDED",
     Layer.USAGE_PLAN_METHOD: "THROTTLED",
     Layer.USAGE_PLAN: "THROTTLED",
     Layer.METHOD: "THROTTLED",
     Layer.STAGE: "THROTTLED",
-    Layer.CONCURRENCY: "INTEGRATION_FAILURE",
+    Layer.CONCURRENCY: f"{FUNCTION_FAILURE_RESPONSE}:concurrency",
 }
 _ROUTE: Final = "route"
 """Counts the answers to requests that match no method of the API."""
@@ -42,6 +42,15 @@ _FUNCTION: Final = "function"
 _LAYERS: Final = (Layer.WAF, _ROUTE, *list(Layer)[1:], _FUNCTION)
 _CONNECTION_HEADERS: Final = {"connection", "content-length", "transfer-encoding"}
 """Headers that the HTTP server sets, whatever the function says."""
+_ANSWER_FIELDS: Final = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_NO_CREDENTIALS: Final = (
+    *("accessKey", "accountId", "caller", "cognitoAuthenticationProvider"),
+    *("cognitoAuthenticationType", "cognitoIdentityId", "cognitoIdentityPoolId"),
+    *("principalOrgId", "user", "userArn"),
+)
+"""Fields of an event's identity that only callers with AWS credentials have."""
 
 
 class Gateway:
@@ -61,6 +70,7 @@ class Gateway:
     ) -> None:
         self.deployment = deployment
         self.gate = Gate(deployment.limits)
+        self._web_acl = WebAcl(deployment.web_acl)
         self._invoke = invoke
         self._clock = clock
         self._answers: Counter[tuple[str, str, int]] = Counter()
@@ -89,14 +99,18 @@ class Gateway:
     async def handle(self, request: Request) -> Response:
         """Answer one request as the deployed API would."""
         request_id = str(uuid.uuid4())
-        address = _source_address(request)
-        if refusal := self.gate.screen(self._clock(), address):
-            return self._refuse(refusal, request_id)
-        stage, _, path = request.path.removeprefix("/").partition("/")
-        route = self.deployment.routes.get((request.verb, f"/{path}"))
-        if route is None or stage != self.deployment.stage:
+        stage, *segments = [part for part in request.path.split("/") if part] or [""]
+        if stage != self.deployment.stage:
+            return self._answer(_ROUTE, NO_STAGE, request_id)
+        address = self._web_acl.source_address(request)
+        if rule := self._web_acl.blocks(self._clock(), request, address):
+            return self._refuse(Refusal(Layer.WAF, rule.name), request_id, rule.response)
+        found = self.deployment.route(request.verb, segments)
+        if found is None:
             return self._answer(_ROUTE, "MISSING_AUTHENTICATION_TOKEN", request_id)
-        client = self.deployment.clients.get(request.header.get(API_KEY_HEADER, ""))
+        route, parameters = found
+        key = request.header.get(API_KEY_HEADER, "")
+        client = self.deployment.clients.get(key)
         if route.key_required and client is None:
             return self._refuse(Refusal(Layer.API_KEY), request_id)
         # Read the body before taking any token, so that a slow caller holds none.
@@ -104,36 +118,44 @@ class Gateway:
             body = await request.read_body(MAX_BODY_BYTES)
         except BodyTooLarge:
             return self._answer(_ROUTE, "REQUEST_TOO_LARGE", request_id)
-        if refusal := self.gate.admit(
-            self._clock(), client, route.method, key_required=route.key_required
-        ):
+        if refusal := self.gate.admit(self._clock(), client, route.method):
             return self._refuse(refusal, request_id)
         try:
             if not route.may_invoke:
                 return self._answer(_FUNCTION, "API_CONFIGURATION_ERROR", request_id)
             async with asyncio.timeout(route.timeout_seconds):
-                event = self._event(route, request, body, request_id, address)
+                event = self._event(route, parameters, request, body, request_id, address)
                 response = _proxy_response(await self._invoke(event, request_id), request_id)
         except TimeoutError:
             return self._answer(_FUNCTION, "INTEGRATION_TIMEOUT", request_id)
-        except (FunctionFailed, _MalformedAnswer):
+        except FunctionFailed:
+            return self._answer(_FUNCTION, FUNCTION_FAILURE_RESPONSE, request_id)
+        except _MalformedAnswer:
             return self._answer(_FUNCTION, "DEFAULT_5XX", request_id)
         finally:
             self.gate.release()
         self._answers[_FUNCTION, "", response.status] += 1
         return response
 
-    def _refuse(self, refusal: Refusal, request_id: str) -> Response:
+    def _refuse(
+        self, refusal: Refusal, request_id: str, own: GatewayResponse | None = None
+    ) -> Response:
         """Return a layer's refusal, with the layer's name, which AWS does not give."""
-        kind = _RESPONSE_OF_LAYER[refusal.layer]
+        response = own or _RESPONSE_OF_LAYER[refusal.layer]
         name = ("x-throttled-by", str(refusal))
-        return self._answer(refusal.layer, kind, request_id, refusal.subject, name)
+        return self._answer(refusal.layer, response, request_id, refusal.subject, name)
 
     def _answer(
-        self, layer: str, kind: str, request_id: str, subject: str = "", *extra: tuple[str, str]
+        self,
+        layer: str,
+        response: GatewayResponse | str,
+        request_id: str,
+        subject: str = "",
+        *extra: tuple[str, str],
     ) -> Response:
-        """Return one of API Gateway's own responses."""
-        response = self.deployment.responses[kind]
+        """Return a response that is not the function's, given itself or by its type."""
+        if isinstance(response, str):
+            response = self.deployment.responses[response]
         self._answers[layer, subject, response.status] += 1
         headers = [
             ("content-type", response.content_type),
@@ -145,35 +167,51 @@ class Gateway:
         return Response(response.status, headers, response.body(request_id))
 
     def _event(
-        self, route: Route, request: Request, body: bytes, request_id: str, address: str
+        self,
+        route: Route,
+        parameters: dict[str, str],
+        request: Request,
+        body: bytes,
+        request_id: str,
+        address: str,
     ) -> dict[str, Any]:
         """Return the request as API Gateway hands it to a function.
 
+        Left out: what only an authorizer or a client certificate adds, and the headers that AWS's
+        own proxies add, such as X-Forwarded-Port, X-Amzn-Trace-Id and CloudFront-Viewer-Country.
         https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
         """
         now = self._clock()
         query = _grouped(parse_qsl(request.query, keep_blank_values=True))
+        host = request.header.get("host", "")
+        key = request.header.get(API_KEY_HEADER) if route.key_required else None
         return {
             "resource": route.path,
-            "path": route.path,
+            "path": request.path.removeprefix("/").removeprefix(self.deployment.stage),
             "httpMethod": route.verb,
             "headers": request.header,
             "multiValueHeaders": _grouped(request.headers),
             "queryStringParameters": {n: values[-1] for n, values in query.items()} or None,
             "multiValueQueryStringParameters": query or None,
-            "pathParameters": None,
-            "stageVariables": None,
+            "pathParameters": parameters or None,
+            "stageVariables": self.deployment.variables or None,
             "requestContext": {
-                "accountId": "000000000000",
-                "apiId": "sandbox",
-                "domainName": request.header.get("host", ""),
+                "accountId": self.deployment.account_id,
+                "apiId": self.deployment.api_id,
+                "deploymentId": self.deployment.id,
+                "domainName": host,
+                "domainPrefix": host.partition(".")[0],
+                "extendedRequestId": f"{request_id[-12:]}=",
                 "httpMethod": route.verb,
-                "identity": {"sourceIp": address, "userAgent": request.header.get("user-agent")},
+                "identity": dict.fromkeys(_NO_CREDENTIALS)
+                | {"sourceIp": address, "userAgent": request.header.get("user-agent")}
+                | ({"apiKey": key, "apiKeyId": self.deployment.key_ids[key]} if key else {}),
                 "path": request.path,
                 "protocol": "HTTP/1.1",
                 "requestId": request_id,
                 "requestTime": datetime.fromtimestamp(now, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
                 "requestTimeEpoch": int(now * 1000),
+                "resourceId": None,
                 "resourcePath": route.path,
                 "stage": self.deployment.stage,
             },
@@ -188,37 +226,58 @@ class _MalformedAnswer(Exception):
 
 
 def _proxy_response(answer: object, request_id: str) -> Response:
-    """Return the function's answer as an HTTP response."""
-    if not isinstance(answer, dict):
+    """Return the function's answer as an HTTP response.
+
+    No field is mandatory, and there may be no other fields
+    (https://github.com/localstack/localstack/pull/10312, tried on AWS). What AWS refuses beyond
+    its documented form is not known: here, everything that is not of a documented kind.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+
+    Raises:
+        _MalformedAnswer: it has another form.
+    """
+    if not isinstance(answer, dict) or answer.keys() - _ANSWER_FIELDS:
         raise _MalformedAnswer
-    status, body = answer.get("statusCode"), answer.get("body") or ""
-    if not isinstance(status, int) or not 200 <= status <= 599 or not isinstance(body, str):
+    status, body = answer.get("statusCode"), answer.get("body")
+    if isinstance(status, str) and re.fullmatch("[0-9]{3}", status):
+        status = int(status)
+    status = 200 if status is None else status
+    if type(status) is not int or not 200 <= status <= 599:
+        raise _MalformedAnswer
+    # Encoded bodies are decoded only for an API that names binary media types.
+    encoded = answer.get("isBase64Encoded")
+    if not isinstance(body, str | None) or not isinstance(encoded, bool | None):
         raise _MalformedAnswer
     try:
-        lines = [*(answer.get("headers") or {}).items()]
-        for name, values in (answer.get("multiValueHeaders") or {}).items():
-            lines += [(name, value) for value in values]
-        encoded = answer.get("isBase64Encoded")
-        content = base64.b64decode(body, validate=True) if encoded else body.encode()
-    except (AttributeError, TypeError, ValueError):
+        single = {n: [value] for n, value in (answer.get("headers") or {}).items()}
+        several = (answer.get("multiValueHeaders") or {}).items()
+        if not all(isinstance(values, list) for _, values in several):
+            raise _MalformedAnswer
+        # A pair that is in both counts once.
+        headers = dict.fromkeys(
+            (name.lower(), _header_value(value))
+            for name, values in [*single.items(), *several]
+            for value in values
+        )
+        content = (body or "").encode()
+    except (AttributeError, UnicodeError):
         raise _MalformedAnswer from None
-    headers = [(str(name).lower(), str(value)) for name, value in lines]
+    if not all(_HEADER_NAME.fullmatch(name) for name, _ in headers):
+        raise _MalformedAnswer
     if sum(len(name) + len(value) for name, value in headers) > MAX_ANSWER_HEADER_BYTES:
         raise _MalformedAnswer
     kept = [line for line in headers if line[0] not in _CONNECTION_HEADERS]
+    if "content-type" not in dict(kept):
+        kept.append(("content-type", "application/json"))
     return Response(status, [("x-amzn-requestid", request_id), *kept], content)
 
 
-def _source_address(request: Request) -> str:
-    """Return the first address in X-Forwarded-For, which stands for the caller's address here."""
-    forwarded = request.header.get("x-forwarded-for")
-    if forwarded:
-        first = forwarded.partition(",")[0].strip()
-        for family in (socket.AF_INET, socket.AF_INET6):
-            with contextlib.suppress(OSError, ValueError):
-                # Unlike ip_address, this accepts no IPv6 scope ID, which may be any text.
-                return socket.inet_ntop(family, socket.inet_pton(family, first))
-    return request.peer
+def _header_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        raise _MalformedAnswer
+    return value
 
 
 def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:

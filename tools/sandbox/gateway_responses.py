@@ -24,15 +24,20 @@ _AWS_RESPONSES: Final = {
     "REQUEST_TOO_LARGE": (413, "RequestTooLargeException", "Request Too Long"),
     "THROTTLED": (429, "TooManyRequestsException", "Too Many Requests"),
     "QUOTA_EXCEEDED": (429, "LimitExceededException", "Limit Exceeded"),
-    # When the function is at its concurrency: an error of the integration, never 429.
-    "INTEGRATION_FAILURE": (500, _FAILURE, "Internal server error"),
+    # When the function crashes, reaches its own timeout, or answers with too much.
+    "INTEGRATION_FAILURE": (502, _FAILURE, "Internal server error"),
+    # The same type, when the function is at its concurrency: never 429.
+    "INTEGRATION_FAILURE:concurrency": (500, _FAILURE, "Internal server error"),
     # When the API may not invoke its function.
     "API_CONFIGURATION_ERROR": (500, _FAILURE, "Internal server error"),
-    # When the function fails, or its answer does not have the form of a proxy response.
+    # When the function's answer does not have the form of a proxy response.
     "DEFAULT_5XX": (502, _FAILURE, "Internal server error"),
     "INTEGRATION_TIMEOUT": (504, _FAILURE, "Endpoint request timed out"),
 }
-"""Status, error type and message that AWS gives each response by default."""
+"""Status, error type and message that AWS gives each response by default.
+
+Which types the integration's failures have is not documented; `throttling/choices.py` has sources.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,12 @@ class GatewayResponse:
         return _VARIABLE.sub(value, self.template).encode()
 
 
+NO_STAGE: Final = GatewayResponse(
+    type="", status=403, error_type="ForbiddenException", message="Forbidden"
+)
+"""API Gateway's answer when a URL leads to no stage. No API can change it."""
+
+
 def read_gateway_responses(document: Mapping[str, Any]) -> dict[str, GatewayResponse]:
     """Return API Gateway's responses by type, with the changes of an OpenAPI document.
 
@@ -74,10 +85,11 @@ def read_gateway_responses(document: Mapping[str, Any]) -> dict[str, GatewayResp
     """
     changes = document.get("x-amazon-apigateway-gateway-responses", {})
     responses = {}
-    for type_, (status, error_type, message) in _AWS_RESPONSES.items():
+    for case, (status, error_type, message) in _AWS_RESPONSES.items():
+        type_ = case.partition(":")[0]
         change = changes.get(type_) or changes.get(f"DEFAULT_{status // 100}XX") or {}
         template = change.get("responseTemplates", {}).get("application/json")
-        responses[type_] = GatewayResponse(
+        responses[case] = GatewayResponse(
             type=type_,
             status=int(change.get("statusCode") or status),
             error_type=error_type,

@@ -49,6 +49,7 @@ class Request:
 
     verb: str
     path: str
+    """As the caller wrote it, percent signs included."""
     query: str
     headers: list[tuple[str, str]]
     header: dict[str, str]
@@ -141,7 +142,7 @@ class HttpServer(Server):
         body = _Body(receive, header, self._large_bodies)
         request = Request(
             verb=scope["method"],
-            path=scope["path"],
+            path=scope["raw_path"].decode("latin-1"),
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
             header=header,

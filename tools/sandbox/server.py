@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -28,7 +29,7 @@ from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway import Gateway
 from tools.sandbox.http_server import HttpServer, Request, Response, message
 from tools.sandbox.lambda_service import LambdaService
-from tools.sandbox.table import TableClient, TableProcess
+from tools.sandbox.table import FUNCTION_PREFIX, PERMISSIONS_FILE, TableClient, TableProcess
 
 _WARM_ENVIRONMENTS: Final = 2
 _DRAIN_SECONDS: Final = 30
@@ -39,8 +40,6 @@ _MAX_FILES: Final = 10_240
 """Open files to ask for, of which each connection is one; macOS gives no more."""
 _MAX_LOG_BYTES: Final = 10_000_000
 _MAX_RESOURCES_BYTES: Final = 1_000_000_000
-_FUNCTION: Final = "function-"
-"""Prefix of the folders that hold a function's files."""
 
 
 class Release:
@@ -55,12 +54,14 @@ class Release:
         self.dynamodb = dynamodb
         self.deployment = read_deployment(resources)
         self.tables = TableClient(dynamodb, self.deployment.region)
-        self._log = (folder / "function.log").open("ab", buffering=0)
+        self.log = (folder / "function.log").open("ab", buffering=0)
+        files = Path(tempfile.mkdtemp(prefix=FUNCTION_PREFIX, dir=folder))
+        (files / PERMISSIONS_FILE).write_bytes(self.deployment.permissions.to_json())
         self._function = LambdaService(
             self.deployment.function,
-            folder=Path(tempfile.mkdtemp(prefix=_FUNCTION, dir=folder)),
-            log=self._log,
-            environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb},
+            folder=files,
+            log=self.log,
+            environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "AWS_ACCESS_KEY_ID": files.name},
             region=self.deployment.region,
         )
         self.gateway = Gateway(self.deployment, self._function.invoke)
@@ -100,7 +101,7 @@ class Release:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         await self._function.stop()
-        self._log.close()
+        self.log.close()
 
 
 class SandboxServer:
@@ -118,7 +119,11 @@ class SandboxServer:
         self._api: HttpServer | None = None
         self._releases: list[Release] = []
         """The last one is current; earlier ones finish their requests."""
-        self._table = TableProcess(folder / "table.journal", folder / "table.log")
+        self._table = TableProcess(
+            folder / "table.journal", folder / "table.log", self._log_refusal
+        )
+        self._refusals: Counter[str] = Counter()
+        """Calls of DynamoDB that the function's permissions refuse, by reason."""
         self._table_keeper: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -157,7 +162,7 @@ class SandboxServer:
             raise SystemExit
 
     def _remove_functions(self) -> None:
-        for folder in self._folder.glob(f"{_FUNCTION}*"):
+        for folder in self._folder.glob(f"{FUNCTION_PREFIX}*"):
             shutil.rmtree(folder, ignore_errors=True)
 
     @property
@@ -242,7 +247,10 @@ class SandboxServer:
             if api is not self._api:
                 api.close()
             raise
+        for live in self._releases[-1:]:
+            release.gateway.gate.keep_usage(live.gateway.gate)
         self._releases.append(release)
+        self._refusals.clear()
         for old in self._releases[-2:-1]:
             self._tasks.create_task(self._retire(old))
         if api is self._api:
@@ -253,6 +261,11 @@ class SandboxServer:
             await replaced.finish(_STOP_SECONDS)
         else:
             self._write_address()
+
+    def _log_refusal(self, reason: str) -> None:
+        self._refusals[reason] += 1
+        with contextlib.suppress(OSError):  # a full disk
+            self._live.log.write(f"AccessDeniedException: {reason}\n".encode())
 
     async def _retire(self, release: Release) -> None:
         await release.stop(_DRAIN_SECONDS)
@@ -284,18 +297,19 @@ class SandboxServer:
             "inFlight": gateway.gate.in_flight,
             "answers": gateway.answers(),
             "clients": gateway.quotas_left(),
-            "notEnforced": list(release.deployment.not_enforced),
+            "refusedCalls": [
+                {"reason": reason, "calls": calls} for reason, calls in self._refusals.most_common()
+            ],
+            "notEnforced": [
+                *release.deployment.not_enforced,
+                *([] if release.dynamodb == self._table.endpoint else ["the function's role"]),
+            ],
         }
 
     def _items(self) -> dict[str, dict[str, Any]]:
         release = self._live
-        region = release.deployment.region
-        own = self._table_keeper and release.dynamodb == self._table.endpoint
         return {
-            table.name: self._table.contents(region, table.name)
-            if own
-            else release.tables.contents(table.name)
-            for table in release.deployment.tables
+            table.name: release.tables.contents(table.name) for table in release.deployment.tables
         }
 
 

@@ -6,12 +6,10 @@ is lost when either is killed: the journal brings it back.
 
 import asyncio
 import contextlib
-import http.client
-import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +23,10 @@ from tools.sandbox.deployment import Table
 
 SAMPLE: Final = 5
 """How many items of a table are shown."""
+FUNCTION_PREFIX: Final = "function-"
+"""Of the names of folders that hold a function's files. They are also its access keys."""
+PERMISSIONS_FILE: Final = "permissions.json"
+"""The file in such a folder that says what the function may do with tables."""
 _CODE: Final = Path(__file__).parents[2]
 _STABLE_SECONDS: Final = 10.0
 """A process that has lived this long is started again at once when it ends."""
@@ -36,12 +38,14 @@ class TableProcess:
 
     Args:
         journal: the file that brings its items back when it starts.
-        log: the file that gets what it prints.
+        log: the file that gets its errors.
+        refused: gets the reason for each call of a function that its permissions refuse.
     """
 
-    def __init__(self, journal: Path, log: Path) -> None:
+    def __init__(self, journal: Path, log: Path, refused: Callable[[str], None] = print) -> None:
         self._journal = journal
         self._log = log
+        self._refused = refused
         self._port = 0
         self._process: asyncio.subprocess.Process | None = None
 
@@ -81,8 +85,10 @@ class TableProcess:
     async def keep(self) -> None:
         """Start the process again whenever it ends, until cancelled. Cancel it before `stop`."""
         pause = 0.0
-        while self._process:
+        while self._process and self._process.stdout:
             began = time.monotonic()
+            async for line in self._process.stdout:
+                self._refused(line.decode().rstrip())
             await self._process.wait()
             pause = pause_after(time.monotonic() - began, pause)
             await asyncio.sleep(pause)
@@ -95,23 +101,6 @@ class TableProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
-
-    def contents(self, region: str, table: str) -> dict[str, Any]:
-        """Return the `count` of a table's items, and a `sample` of them as DynamoDB writes them.
-
-        Raises:
-            UserError: the process does not answer.
-        """
-        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=10)
-        try:
-            with contextlib.closing(connection):
-                connection.request("GET", f"/{region}/{table}")
-                found: dict[str, Any] = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException) as error:
-            raise UserError(
-                f"The table does not answer: {error}. Its log is {self._log}."
-            ) from None
-        return found
 
 
 def pause_after(lifetime: float, last_pause: float) -> float:

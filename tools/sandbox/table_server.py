@@ -5,6 +5,7 @@
 
 import contextlib
 import fcntl
+import functools
 import gc
 import itertools
 import json
@@ -29,9 +30,11 @@ from moto.dynamodb.responses import DynamoHandler
 
 from tools.sandbox.client import LOOPBACK
 from tools.sandbox.http_server import HttpServer, Request, Response
-from tools.sandbox.table import SAMPLE
+from tools.sandbox.permissions import Permissions
+from tools.sandbox.table import FUNCTION_PREFIX, PERMISSIONS_FILE
 
-_REGION: Final = re.compile(r"Credential=[^/]*/[^/]*/([a-z0-9-]+)/")
+_CREDENTIAL: Final = re.compile(r"Credential=([^/]*)/[^/]*/([a-z0-9-]+)/")
+"""Access key and Region of a call."""
 _READS: Final = ("BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet")
 """Beginnings of the names of operations that change nothing."""
 _ITEM_WRITES: Final = frozenset(
@@ -41,6 +44,7 @@ _ITEM_WRITES: Final = frozenset(
     }
 )
 """The operations that change only items."""
+_LONGEST_REFUSAL: Final = 2000
 _SCALARS: Final = frozenset({"S", "N"})
 _MAX_BODY_BYTES: Final = 16 * 2**20
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
@@ -181,16 +185,6 @@ class Database:
         return status, body
 
 
-def contents(region: str, name: str) -> dict[str, Any]:
-    """Return the count of a table's items, and some of them; much cheaper than a scan."""
-    table = dict(_tables()).get((region, name))
-    sample = itertools.islice(_items(table), SAMPLE) if table else ()
-    return {
-        "count": len(table) if table else 0,
-        "sample": [json.loads(dynamo_json_dump(item.attrs)) for item in sample],
-    }
-
-
 def _repeat(call: Call) -> None:
     """Carry out a call that succeeded before.
 
@@ -250,23 +244,29 @@ def _puts() -> Iterator[Call]:
             yield Call(region, "DynamoDB_20120810.PutItem", body)
 
 
-async def serve(database: Database, port: int) -> None:
+async def serve(database: Database, port: int, folder: Path) -> None:
     """Serve DynamoDB's API on a loopback port, and print the port once it listens.
 
-    GET /REGION/TABLE answers with the `contents` of a table.
+    A function's access key is the name of its folder, which has its permissions. Then print, one
+    line each, why calls were refused. All other callers may do everything.
     """
 
+    @functools.cache
+    def permissions(key: str) -> Permissions:
+        return Permissions.from_json((folder / key / PERMISSIONS_FILE).read_bytes())
+
     async def answer(request: Request) -> Response:
-        if request.verb == "GET":
-            region, _, table = request.path.strip("/").partition("/")
-            status, answer = 200, json.dumps(contents(region, table))
+        found = _CREDENTIAL.search(request.header.get("authorization", ""))
+        key, region = found.groups() if found else ("", "us-east-1")
+        target = request.header.get("x-amz-target", "")
+        call = Call(region, target, (await request.read_body(_MAX_BODY_BYTES)).decode())
+        refusal = ""
+        if key.startswith(FUNCTION_PREFIX):
+            refusal = permissions(key).refusal(call.operation, region, json.loads(call.body))
+        if refusal:
+            print(refusal[:_LONGEST_REFUSAL], flush=True)
+            status, answer = 400, _error("AccessDeniedException", refusal)
         else:
-            region_found = _REGION.search(request.header.get("authorization", ""))
-            call = Call(
-                region=region_found[1] if region_found else "us-east-1",
-                target=request.header.get("x-amz-target", ""),
-                body=(await request.read_body(_MAX_BODY_BYTES)).decode(),
-            )
             status, answer = database.answer(call)
         return Response(status, [("content-type", "application/x-amz-json-1.0")], answer.encode())
 
@@ -291,7 +291,7 @@ def main(journal: Path, port: int) -> None:
     database = Database(Journal(journal))
     gc.freeze()
     gc.enable()
-    uvloop.run(serve(database, port))
+    uvloop.run(serve(database, port, journal.parent))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def _draw_panel(axis: Axes, result: Result, counts: Ints, size: float) -> None:
     axis.set_ylim(0, max(float(per_second.sum(axis=1).max()), 1e-9) * 1.05)
     axis.set_ylabel("requests per second")
     axis.yaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
-    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -177,9 +177,11 @@ def _shared_limits(result: Result) -> Iterator[tuple[float, str]]:
         yield limits.stage.rate, _throttle_words("stage", limits.stage)
     if limits.concurrency is not None and duration:
         allowed = limits.concurrency / duration
-        words = f"concurrency: {limits.concurrency:,} at {duration * 1000:,g} ms, {allowed:,.4g}/s"
+        words = (
+            f"concurrency: {limits.concurrency:,} at {duration * 1000:,.10g} ms, {allowed:,.4g}/s"
+        )
         yield allowed, words
 
 
 def _throttle_words(kind: str, throttle: Throttle) -> str:
-    return f"{kind}: {throttle.rate:,g}/s, burst {throttle.burst:,}"
+    return f"{kind}: {throttle.rate:,.10g}/s, burst {throttle.burst:,}"

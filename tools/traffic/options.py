@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from routes import METHODS
 from throttling.simulation.traffic import Arrivals
 from tools.traffic.derived import PROFILES
 from tools.traffic.profiles import parse_client, parse_duration
@@ -63,9 +64,10 @@ def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
             "clients",
             multiple=True,
             callback=parsed(parse_client),
-            metavar="PLAN/CLIENT=600rps,ips=3,for=10m,at=0s",
-            help="Requests of one client: rate, number of addresses, duration and start. no-key "
-            "stands for requests without a valid API key. May be repeated; adds to a profile.",
+            metavar="PLAN/CLIENT=600rps,ips=3,for=10m,at=0s,method=ROUTE",
+            help="Requests of one client: rate, number of addresses, duration, start, and route "
+            f"({METHODS[0]} by default). no-key stands for requests without a valid API key. May "
+            "be repeated; adds to a profile.",
         ),
         click.option(
             "--arrivals",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from routes import METHODS
 from settings import Settings, UserError
@@ -126,7 +126,7 @@ def parse_start(text: str) -> datetime:
 
 
 def parse_client(text: str) -> Source:
-    """Return the requests of `premium/default=600rps,ips=3,for=10m,at=5m`."""
+    """Return the requests of `premium/default=600rps,ips=3,for=10m,at=5m,method=POST /data`."""
     name, _, rest = text.partition("=")
     rate, *options = rest.split(",")
     if not rate:
@@ -134,8 +134,10 @@ def parse_client(text: str) -> Source:
     values = {"for": "1m"}
     for option in options:
         key, _, value = option.partition("=")
-        if key not in ("ips", "for", "at"):
-            raise ValueError(f"{option!r} in {text!r} is unknown; allowed: ips=, for=, at=")
+        if key not in ("ips", "for", "at", "method"):
+            raise ValueError(
+                f"{option!r} in {text!r} is unknown; allowed: ips=, for=, at=, method="
+            )
         values[key] = value
     phase = {"rate": rate, "for": values.pop("for")}
     return _checked(_ClientSection, {**values, "phases": [phase]}).source(_parse_name(name))
@@ -219,6 +221,12 @@ def _checked(model: type[_Model], content: object) -> _Model:
         raise ValueError(f"{where}: {message}" if where else message) from None
 
 
+def _method(text: str) -> str:
+    if text not in METHODS:
+        raise ValueError(f"{text!r} is not a route; allowed: {', '.join(METHODS)}")
+    return text
+
+
 def _text(value: object) -> str:
     """Return a text as it is. Anything else may be huge, so that no message shows it."""
     if not isinstance(value, str):
@@ -228,6 +236,7 @@ def _text(value: object) -> str:
 
 _Duration = Annotated[float, BeforeValidator(parse_duration), BeforeValidator(_text)]
 _Rate = Annotated[float, BeforeValidator(parse_rate), BeforeValidator(_text)]
+_Method = Annotated[str, AfterValidator(_method), BeforeValidator(_text)]
 _Start = Annotated[datetime, BeforeValidator(parse_start), BeforeValidator(_text)]
 
 
@@ -244,6 +253,7 @@ class _PhaseSection(_Section):
 class _ClientSection(_Section):
     ips: int = Field(1, ge=1, le=100_000)
     at: _Duration = 0.0
+    method: _Method = METHODS[0]
     phases: list[_PhaseSection] = Field(min_length=1)
 
     def source(self, client: Client | None) -> Source:
@@ -256,7 +266,7 @@ class _ClientSection(_Section):
                 Phase(start_seconds=now, seconds=phase.seconds, from_rps=phase.rate, to_rps=to)
             )
             now = phases[-1].end_seconds
-        return Source(client=client, method=METHODS[0], addresses=self.ips, phases=tuple(phases))
+        return Source(client=client, method=self.method, addresses=self.ips, phases=tuple(phases))
 
 
 class _ProfileSection(_Section):

@@ -21,7 +21,9 @@ VARIABLES = {
 def test_a_line_says_who_asked_for_what_and_which_layer_answered() -> None:
     assert json.loads(access_log_format()) == {
         "requestId": "$context.requestId",
+        "extendedRequestId": "$context.extendedRequestId",
         "requestTime": "$context.requestTime",
+        "requestTimeEpoch": "$context.requestTimeEpoch",
         "sourceIp": "$context.identity.sourceIp",
         "apiKeyId": "$context.identity.apiKeyId",
         "method": "$context.httpMethod",

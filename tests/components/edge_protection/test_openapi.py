@@ -15,10 +15,11 @@ from jsonschema.validators import extend
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 
-from components.edge_protection.openapi import openapi, retry_after_seconds
+from components.edge_protection.openapi import JSON, openapi, retry_after_seconds
 from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS, to_item
 from routes import METHODS
 from tests.fuzzing import examples
+from throttling import choices
 from tools.sandbox.gateway_responses import GatewayResponse, read_gateway_responses
 
 DOCUMENT = openapi(
@@ -66,6 +67,24 @@ def test_every_answer_of_api_gateway_is_documented(answer: GatewayResponse) -> N
         assert documented.get("headers", {}).keys() >= answer.headers.keys()
 
 
+def test_no_answer_of_api_gateway_quotes_the_request() -> None:
+    answers = DOCUMENT["x-amazon-apigateway-gateway-responses"]
+    assert "DEFAULT_4XX" in answers, "AWS's own quotes an Authorization header"
+    assert "$" not in json.dumps(answers)
+    assert "statusCode" not in answers["DEFAULT_4XX"], "each type has its own"
+
+
+def test_a_failure_of_the_function_promises_no_success_later() -> None:
+    """It has the same response type as a throttled function, for which waiting helps."""
+    answers = DOCUMENT["x-amazon-apigateway-gateway-responses"]
+    failure = {
+        "statusCode": "503",
+        "responseTemplates": {JSON: '{"message": "Service Unavailable"}'},
+    }
+    assert answers[choices.FUNCTION_FAILURE_RESPONSE] == failure
+    assert answers["API_CONFIGURATION_ERROR"] == failure, "older reports have this type"
+
+
 @pytest.mark.parametrize(
     ("rates", "seconds"),
     [([1000, 100, 500], 1), ([1], 1), ([5, 0.5], 2), ([0.3], 4), ([0.001, 7], 1000)],
@@ -90,7 +109,8 @@ RECORDS = _Validator(DOCUMENT["components"]["schemas"]["Record"])
 
 texts = st.builds(
     lambda text, times: text * times,
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+    # Unescaped, the last is what API Gateway puts in place of bytes that are not UTF-8.
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=4),
     st.sampled_from([1, 2, 3, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025]),
 )
 whole = st.integers() | st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 0])

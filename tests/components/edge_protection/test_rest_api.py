@@ -37,6 +37,13 @@ def test_only_the_route_of_this_stage_may_invoke_the_function() -> None:
     }
 
 
+@pytest.mark.parametrize("snap_start", [False, True])
+def test_no_document_is_deployed_whose_function_the_api_may_not_invoke(snap_start: bool) -> None:
+    program = deploy(function={"snapStart": snap_start})
+    permission = only(program, "lambda/permission:Permission")
+    assert permission.urn in only(program, "apigateway/deployment:Deployment").depends_on
+
+
 def retry_after(program: Program) -> str:
     responses = document(only(program, API), "body")["x-amazon-apigateway-gateway-responses"]
     header: str = responses["THROTTLED"]["responseParameters"]["gatewayresponse.header.Retry-After"]

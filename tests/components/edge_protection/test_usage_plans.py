@@ -29,6 +29,16 @@ def test_a_usage_plan_has_a_throttle_and_a_quota_on_the_stage() -> None:
     }
 
 
+def test_keys_work_only_behind_the_throttles_and_the_web_acl() -> None:
+    """AWS sets both only on a stage that already serves; without a key, it answers 403."""
+    program = deploy(throttle={"methods": {"POST /data": {"rateLimit": 1, "burstLimit": 1}}})
+    throttles = find(program, "apigateway/methodSettings:MethodSettings")
+    limits = [*throttles, only(program, "wafv2/webAclAssociation:WebAclAssociation")]
+    assert len(limits) == 3
+    for link in find(program, "apigateway/usagePlanKey:UsagePlanKey"):
+        assert {limit.urn for limit in limits} <= {*link.depends_on}
+
+
 def test_each_client_of_each_plan_has_its_own_key() -> None:
     plan: dict[str, Any] = {"rateLimit": 1, "burstLimit": 2, "quota": {"limit": 3}}
     plans = {

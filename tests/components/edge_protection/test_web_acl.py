@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from components.edge_protection import web_acl
 from settings.schema import WafSettings
 from tests.stacks import PROJECT, deploy
@@ -20,9 +22,9 @@ def metrics(name: str) -> dict[str, Any]:
     }
 
 
-def rate_rule(window: int, **statement: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+def rate_rule(window: int, *, name: Any = "address", **statement: Any) -> dict[str, Any]:  # noqa: ANN401
     return {
-        "name": "rate-per-address",
+        "name": f"rate-per-{name}",
         "priority": 0,
         "statement": {"rateBasedStatement": {"evaluationWindowSec": window, **statement}},
         "action": {
@@ -34,7 +36,7 @@ def rate_rule(window: int, **statement: Any) -> dict[str, Any]:  # noqa: ANN401 
                 }
             }
         },
-        "visibilityConfig": metrics("-rate"),
+        "visibilityConfig": metrics("-rate" if name == "address" else f"-rate-per-{name}"),
     }
 
 
@@ -48,7 +50,7 @@ def test_the_web_acl_lets_through_what_its_rules_do_not_block() -> None:
     program = deploy("dev")
     acl = only(program, WEB_ACL)
     assert acl.inputs == {
-        "description": f"In front of stage dev of {LABEL}",
+        "description": f"In front of a stage of {LABEL}",
         "scope": "REGIONAL",
         "defaultAction": {"allow": {}},
         # In the shape of the API's own refusals.
@@ -85,11 +87,36 @@ def test_an_address_over_its_limit_gets_429_and_when_to_come_back() -> None:
     ]
 
 
-def test_behind_a_cdn_a_request_with_an_invalid_address_counts_as_over_the_limit() -> None:
-    forwarded = {"headerName": "X-Forwarded-For", "fallbackBehavior": "MATCH"}
-    assert rules(aggregateBy="FORWARDED_IP") == [
-        rate_rule(60, limit=1500, aggregateKeyType="FORWARDED_IP", forwardedIpConfig=forwarded)
-    ]
+def test_behind_a_cdn_no_request_passes_uncounted() -> None:
+    """AWS WAF applies no rule on forwarded addresses to a request without the header."""
+    given = {"aggregateBy": "FORWARDED_IP", "managedRuleGroups": ["AWSManagedRulesCommonRuleSet"]}
+    without, address, source, managed = rules(**given, forwardedHeader="CF-Connecting-IP")
+    assert without == {
+        "name": "no-address",
+        "priority": 0,
+        "statement": {
+            "notStatement": {
+                "statement": {
+                    "sizeConstraintStatement": {
+                        "fieldToMatch": {"singleHeader": {"name": "cf-connecting-ip"}},
+                        "comparisonOperator": "GT",
+                        "size": 0,
+                        "textTransformations": [{"priority": 0, "type": "NONE"}],
+                    }
+                }
+            }
+        },
+        "action": {"block": {}},
+        "visibilityConfig": metrics("-no-address"),
+    }
+    # A header without a valid address counts as over the limit.
+    forwarded = {"headerName": "CF-Connecting-IP", "fallbackBehavior": "MATCH"}
+    limited = {"limit": 1500, "aggregateKeyType": "FORWARDED_IP", "forwardedIpConfig": forwarded}
+    assert address == rate_rule(60, **limited) | {"priority": 1}
+    # Callers that reach the API around the CDN can write any address into the header.
+    coarse = rate_rule(60, name="source", limit=20_000, aggregateKeyType="IP")
+    assert source == coarse | {"priority": 2}
+    assert managed["priority"] == 3
 
 
 def test_managed_groups_follow_the_rate_rule_in_the_order_of_the_config() -> None:
@@ -129,4 +156,14 @@ def test_the_log_of_the_web_acl_holds_no_api_key() -> None:
         "resourceArn": only(program, WEB_ACL).outputs["arn"],
         "logDestinationConfigs": [logs.outputs["arn"]],
         "redactedFields": [{"singleHeader": {"name": "x-api-key"}}],
+    }
+
+
+@pytest.mark.parametrize(("log_only", "action"), [("ALLOWED", "ALLOW"), ("BLOCKED", "BLOCK")])
+def test_the_web_acl_logs_only_what_the_config_asks_for(log_only: str, action: str) -> None:
+    token = "wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration"
+    kept = {"behavior": "KEEP", "requirement": "MEETS_ANY"}
+    assert only(deploy(waf={"logOnly": log_only}), token).inputs["loggingFilter"] == {
+        "defaultBehavior": "DROP",
+        "filters": [kept | {"conditions": [{"actionCondition": {"action": action}}]}],
     }

@@ -2,6 +2,7 @@
 
 import re
 
+from routes import READS
 from tests.stacks import PROJECT, deploy, settings
 from tests.stacks.resources import ALARM, FUNCTION, TABLE, find, inputs, only
 
@@ -25,6 +26,8 @@ def test_the_alarms() -> None:
         "function-concurrency": ("AWS/Lambda", "ConcurrentExecutions", function, "Maximum", 80),
         "table-throttles": ("AWS/DynamoDB", "WriteThrottleEvents", table, "Sum", 0),
     }
+    if READS:
+        expected["table-read-throttles"] = ("AWS/DynamoDB", "ReadThrottleEvents", table, "Sum", 0)
     topic = only(program, "sns/topic:Topic").outputs["arn"]
     alarms = inputs(program, ALARM)
     assert alarms == {
@@ -75,6 +78,7 @@ def test_thresholds_come_from_the_settings() -> None:
         "function-duration": 3000,  # ms: 75 % of 4 s
         "function-concurrency": 15,
         "table-throttles": 10,
+        **({"table-read-throttles": 10} if READS else {}),
     }
 
 

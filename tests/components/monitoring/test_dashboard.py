@@ -83,6 +83,22 @@ def test_of_many_plans_the_first_ten_are_written_out() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(1_000_000, "1,000,000"), (123_456.789, "123,456.789"), (0.001, "0.001"), (50.0, "50")],
+)
+def test_a_rate_is_shown_as_it_was_configured(rate: float, text: str) -> None:
+    fast = {"rateLimit": rate, "burstLimit": 1}
+    plan = {"slow": {**fast, "quota": {"limit": 1}}}
+    changes: dict[str, Any] = {"throttle": fast, "usagePlans": json.dumps(plan)}
+    limits = body(**changes)["widgets"][0]["properties"]["markdown"]
+    assert f"stage, all clients | {text}/s | 1 | \n" in limits
+    assert f"plan slow, each client | {text}/s | 1 | 1 a day" in limits
+    assert f"stage: {text}/s" in json.dumps(body(**changes))
+    described = only(deploy("prod", **changes), "apigateway/usagePlan:UsagePlan").inputs
+    assert described["description"] == f"slow: {text} requests per second for each client"
+
+
 @pytest.mark.parametrize("names", [NAMES, NO_WEB_ACL])
 def test_no_widget_covers_another_or_leaves_the_page(names: Names) -> None:
     widgets = body(names)["widgets"]

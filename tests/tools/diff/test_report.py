@@ -27,6 +27,8 @@ OTHER_VALUES: dict[str, object] = {
     "default": [2],
     "windowSeconds": 60,
     "aggregateBy": "FORWARDED_IP",
+    "logOnly": "BLOCKED",
+    "forwardedHeader": "X-Real-IP",
     "managedRuleGroups": [],
     "architecture": "x86_64",
     "runtime": "python3.12",

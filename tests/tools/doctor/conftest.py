@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from moto.wafv2.responses import WAFV2Response
 
 REGION = "eu-central-1"
-_WCU = {"RateBasedStatement": 2, "ManagedRuleGroupStatement": 700}
+_WCU = {"NotStatement": 1, "RateBasedStatement": 2, "ManagedRuleGroupStatement": 700}
 
 
 @dataclass

@@ -261,7 +261,7 @@ def test_the_rules_that_are_counted_are_the_stacks(account: MotoAccount) -> None
     # botocore compares the rules with WAF's own model before it sends them.
     found = answer(account, "web ACL capacity", stack)
 
-    assert found.meaning == "Its rules use 702 of 5,000 capacity units."
+    assert found.meaning == f"Its rules use {stack.waf.wcu} of 5,000 capacity units."
 
 
 ARN = "arn:aws:sns:eu:1:t:s"

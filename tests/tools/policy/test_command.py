@@ -21,7 +21,7 @@ Capture = pytest.CaptureFixture[str]
 EDITS = {
     "methods-need-api-key": (
         "components/edge_protection/openapi.py",
-        '"security": [{"apiKey": []}],',
+        '"security": [{"apiKey": []}] if route.needs_key else [],',
         "",
     ),
     "stage-throttles": (
@@ -46,8 +46,8 @@ EDITS = {
     ),
     "no-wildcard-actions": (
         "components/iam.py",
-        '_allow(["dynamodb:PutItem"], table_arn, Principal="*")',
-        '_allow(["dynamodb:*"], table_arn, Principal="*")',
+        '_statement(actions, table_arn, Principal="*")',
+        '_statement(["dynamodb:*"], table_arn, Principal="*")',
     ),
 }
 """Edits of the program that open the API, by the rule that finds them."""

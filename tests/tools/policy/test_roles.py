@@ -1,6 +1,7 @@
 """`python -m tools roles`: the policies of the roles that CI assumes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_the_role_that_deploys_is_bounded(current: dict[str, dict[str, Any]]) ->
     assert violations("no-wildcard-actions", policy) == []
     assert {sid for sid, one in by_sid.items() if one["Resource"] == ["*"]} == {"Any", "Tagged"}
     assert {action.partition(":")[0] for action in by_sid["Any"]["Action"]} == {
-        *("ec2", "logs", "sns")
+        *("cloudwatch", "ec2", "kms", "logs", "sns")
     }
     assert {sid: one.get("Condition") for sid, one in by_sid.items()} == {
         "Named": {"StringEquals": region},
@@ -141,7 +142,19 @@ def test_the_role_that_deploys_is_bounded(current: dict[str, dict[str, Any]]) ->
         "Roles": None,
         "Passed": {"StringEquals": {"iam:PassedToService": services}},
         "Managed": {"ArnEquals": {"iam:PolicyARN": managed}},
+        "Linked": {"StringEquals": {"iam:AWSServiceName": "ops.apigateway.amazonaws.com"}},
+        "NotItself": None,
     }
+    # The roles of CI that docs/ci.md creates, whatever the other statements allow.
+    assert by_sid["NotItself"] == {
+        "Sid": "NotItself",
+        "Effect": "Deny",
+        "Action": ["iam:*"],
+        "Resource": [f"arn:aws:iam::*:role/ci-{PROJECT}-*"],
+    }
+    commands = (Path(__file__).parents[3] / "docs/ci.md").read_text()
+    assert set(re.findall("--role-name ([a-z-]+)", commands)) == {"ci-throttled-api-prod"}
+    assert by_sid["Linked"]["Action"] == ["iam:CreateServiceLinkedRole"]
     assert by_sid["Passed"]["Action"] == ["iam:PassRole"]
     assert by_sid["Passed"]["Resource"] == by_sid["Roles"]["Resource"] == roles
 

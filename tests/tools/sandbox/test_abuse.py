@@ -15,6 +15,7 @@ from tests.tools.sandbox.project import Project, keys_in
 RECORD = b'{"id": "1", "title": "T", "year": 1}'
 RATE, BURST = 5, 10  # plan basic
 MEGABYTE = 1 << 20
+FILES = 8_192
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,9 @@ def keys(project: Project) -> dict[str, str]:
 def many_files() -> Iterator[None]:
     """Allow this process as many connections as a test opens."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Not the hard limit: it is infinite on macOS, which refuses that.
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(usual, wanted), most))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
 

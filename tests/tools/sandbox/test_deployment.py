@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from settings import UserError
+from tests.stacks import deploy
 from throttling import Client, Period, Quota, Throttle, WafRateLimit
 from tools.recorder.resources import Properties, Resource, Resources
 from tools.sandbox.deployment import read_deployment
@@ -91,6 +92,27 @@ def test_a_rate_rule_without_a_window_has_aws_default(resources: Resources) -> N
     assert waf == WafRateLimit(limit=10, window_seconds=300)
 
 
+def test_rules_are_read_by_their_priorities(resources: Resources) -> None:
+    (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
+    rules = [
+        acl.inputs["rules"][0] | {"name": name, "priority": at}
+        for name, at in (("b", 10), ("a", 9))
+    ]
+
+    deployment = read_deployment(changed(resources, acl.type, rules=rules))
+
+    assert [rule.name for rule in deployment.web_acl] == ["a", "b"]
+
+
+def test_behind_a_cdn_every_rule_of_the_web_acl_is_enforced() -> None:
+    deployment = read_deployment(deploy(waf={"aggregateBy": "FORWARDED_IP"}).resources)
+
+    names = ["no-address", "rate-per-address", "rate-per-source"]
+    assert [rule.name for rule in deployment.web_acl] == names
+    assert [rule.response.status for rule in deployment.web_acl] == [403, 429, 429]
+    assert deployment.not_enforced == ()
+
+
 def test_a_stage_without_method_settings_is_not_throttled(resources: Resources) -> None:
     assert read_deployment(without(resources, METHOD_SETTINGS)).limits.stage is None
 
@@ -162,7 +184,8 @@ def test_gateway_responses_that_the_document_leaves_alone_are_those_of_aws() -> 
         "REQUEST_TOO_LARGE": (413, b'{"message":"Request Too Long"}', {}),
         "THROTTLED": (429, b'{"message":"Too Many Requests"}', {}),
         "QUOTA_EXCEEDED": (429, b'{"message":"Limit Exceeded"}', {}),
-        "INTEGRATION_FAILURE": (500, b'{"message":"Internal server error"}', {}),
+        "INTEGRATION_FAILURE": (502, b'{"message":"Internal server error"}', {}),
+        "INTEGRATION_FAILURE:concurrency": (500, b'{"message":"Internal server error"}', {}),
         "API_CONFIGURATION_ERROR": (500, b'{"message":"Internal server error"}', {}),
         "DEFAULT_5XX": (502, b'{"message":"Internal server error"}', {}),
         "INTEGRATION_TIMEOUT": (504, b'{"message":"Endpoint request timed out"}', {}),
@@ -196,3 +219,56 @@ def test_what_the_sandbox_cannot_serve_is_refused_by_name(resources: Resources) 
         read_deployment(rewritten(resources, compute))
     with pytest.raises(UserError, match="0 stages"):
         read_deployment(without(resources, STAGE))
+
+
+def test_the_functions_permissions_are_those_of_its_role_and_the_endpoint(
+    resources: Resources,
+) -> None:
+    (table,) = read_deployment(resources).tables
+    role, endpoint = "aws:iam/rolePolicy:RolePolicy", "aws:ec2/vpcEndpoint:VpcEndpoint"
+
+    def refusal(resources: Resources, operation: str = "PutItem") -> str:
+        deployment = read_deployment(resources)
+        body = {"TableName": table.name}
+        return deployment.permissions.refusal(operation, deployment.region, body)
+
+    assert refusal(resources) == ""
+    assert "no identity-based policy allows" in refusal(resources, "GetItem")
+    assert "no identity-based policy allows" in refusal(without(resources, role, "function"))
+    deny = json.dumps({"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})
+    assert "deny in a VPC endpoint policy" in refusal(changed(resources, endpoint, policy=deny))
+    assert refusal(changed(resources, endpoint, policy=None)) == "", "AWS's default allows all"
+
+
+def test_a_policy_that_only_aws_knows_is_refused(resources: Resources) -> None:
+    (role,) = (r for r in resources.of_type("aws:iam/role:Role") if "function" in r.name)
+    arn = "arn:aws:iam::aws:policy/AmazonDynamoDBFullAccess"
+    attached = replace(
+        role,
+        type="aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+        inputs={"role": role.id, "policyArn": arn},
+    )
+
+    with pytest.raises(UserError, match=f"cannot read the policy {arn}"):
+        read_deployment(replace(resources, items=(*resources.items, attached)))
+
+
+def test_what_is_not_served_is_named(resources: Resources) -> None:
+    def authorizer(document: Properties) -> None:
+        schemes = document["components"]["securitySchemes"]
+        schemes["people"] = {"type": "apiKey", "name": "Authorization", "in": "header"}
+
+    edited = rewritten(resources, authorizer)
+    edited = changed(edited, STAGE, cacheClusterEnabled=True)
+    edited = changed(edited, API, policy="{}")
+    (stage,) = resources.of_type(STAGE)
+    domain = replace(stage, type="aws:apigateway/domainName:DomainName", name="domain")
+    edited = replace(edited, items=(*edited.items, domain))
+
+    assert read_deployment(resources).not_enforced == ()
+    assert sorted(read_deployment(edited).not_enforced) == [
+        "apigateway/domainName domain",
+        "authorizer people",
+        f"cacheClusterEnabled of apigateway/stage {stage.name}",
+        f"policy of apigateway/restApi {resources.of_type(API)[0].name}",
+    ]

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from throttling import Throttle, WafRateLimit
+from throttling import Client, Gate, Period, Throttle
 from tools.recorder.resources import Resource, Resources
 from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway import MAX_BODY_BYTES, Gateway
+from tools.sandbox.gateway_responses import read_gateway_responses
 from tools.sandbox.http_server import BodyTooLarge, Request, Response
 from tools.sandbox.lambda_service import FunctionFailed
 
-ONE_A_MINUTE = WafRateLimit(limit=1, window_seconds=60)
+ONE_A_MINUTE = {"rateBasedStatement": {"limit": 1, "evaluationWindowSec": 60}}
 ONE = Throttle(rate=1, burst=1)
 Sending = dict[str, Any]
 
@@ -23,9 +24,15 @@ class Api:
     """Stack dev behind a gateway, whose clock stands still until it is set."""
 
     def __init__(
-        self, resources: Resources, route: Sending | None = None, **limits: object
+        self,
+        resources: Resources,
+        route: Sending | None = None,
+        waf: Sending | None = None,
+        **limits: object,
     ) -> None:
         deployment = read_deployment(resources)
+        (rule,) = deployment.web_acl
+        rules = (replace(rule, statement=waf or rule.statement),)
         ((place, only),) = deployment.routes.items()
         self.key = next(k for k, client in deployment.clients.items() if client.plan == "basic")
         self.now = 1_800_000_000.0
@@ -36,6 +43,7 @@ class Api:
                 deployment,
                 limits=replace(deployment.limits, **limits),  # type: ignore[arg-type]
                 routes={place: replace(only, **route or {})},
+                web_acl=rules,
             ),
             self._invoke,
             lambda: self.now,
@@ -108,7 +116,9 @@ def test_the_function_gets_a_proxy_event(api: Api) -> None:
     (response,) = api.send({**headers, **api.good, "query": "a=1&a=2&b=", "body": body.encode()})
 
     (event,) = api.events
+    deployment = api.gateway.deployment
     assert header(response, "x-amzn-requestid") == event["requestContext"].pop("requestId")
+    assert event["requestContext"].pop("extendedRequestId")
     assert event == {
         "resource": "/data",
         "path": "/data",
@@ -127,14 +137,32 @@ def test_the_function_gets_a_proxy_event(api: Api) -> None:
         "stageVariables": None,
         "requestContext": {
             "accountId": "000000000000",
-            "apiId": "sandbox",
+            "apiId": deployment.api_id,
+            "deploymentId": deployment.id,
             "domainName": "localhost",
+            "domainPrefix": "localhost",
             "httpMethod": "POST",
-            "identity": {"sourceIp": "2001:db8::1", "userAgent": "test"},
+            "identity": {
+                "accessKey": None,
+                "accountId": None,
+                "apiKey": api.key,
+                "apiKeyId": deployment.key_ids[api.key],
+                "caller": None,
+                "cognitoAuthenticationProvider": None,
+                "cognitoAuthenticationType": None,
+                "cognitoIdentityId": None,
+                "cognitoIdentityPoolId": None,
+                "principalOrgId": None,
+                "sourceIp": "2001:db8::1",
+                "user": None,
+                "userAgent": "test",
+                "userArn": None,
+            },
             "path": "/dev/data",
             "protocol": "HTTP/1.1",
             "requestTime": "15/Jan/2027:08:00:00 +0000",
             "requestTimeEpoch": 1_800_000_000_000,
+            "resourceId": None,
             "resourcePath": "/data",
             "stage": "dev",
         },
@@ -143,50 +171,69 @@ def test_the_function_gets_a_proxy_event(api: Api) -> None:
     }
 
 
-def test_the_functions_answer_is_passed_on(api: Api) -> None:
-    api.answer = {
-        "statusCode": 201,
-        "headers": {"X-One": "1", "Connection": "close", "Content-Length": "7"},
-        "multiValueHeaders": {"X-Two": ["a", "b"]},
-        "body": "AP8=",
-        "isBase64Encoded": True,
-    }
-
-    (response,) = api.send(api.good)
-
-    assert (response.status, response.body) == (201, b"\x00\xff")
-    assert response.headers[1:] == [("x-one", "1"), ("x-two", "a"), ("x-two", "b")]
+JSON = ("content-type", "application/json")
+MALFORMED = "malformed"
+BAD: dict[str, list[Any]] = {
+    "statusCode": [0, 99, 101, 600, 1000, -200, "", "20", "2000", "abc", "²00", 200.0, True, [200]],
+    "headers": [
+        *("x", ["x"], 1, {"x": 1}, {"x": None}, {"x": []}, {"x": "a\rb"}, {"x": "a\nb"}),
+        *({"x": "\0"}, {"x": "1" * 20_000}, {"": "v"}, {"a b": "v"}, {"a\r\nb": "v"}, {"é": "v"}),
+    ],
+    "multiValueHeaders": ["x", {"x": "x"}, {"x": 1}, {"x": None}, {"x": [1]}, {"x": ["a\nb"]}],
+    "body": [1, {"not": "text"}, ["x"], False, "\ud800"],
+    "isBase64Encoded": [1, "true", []],
+    "cookies": [[]],
+}
+MALFORMED_ANSWERS: list[Any] = [
+    *(None, "text", 1, [], [{"statusCode": 200}], {"status": 200}),
+    *({field: value} for field, values in BAD.items() for value in values),
+]
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "expected"),
     [
-        FunctionFailed("crashed"),
-        None,
-        "text",
-        {"status": 200},
-        {"statusCode": "200"},
-        {"statusCode": 99},
-        {"statusCode": 101},
-        {"statusCode": 600},
-        {"statusCode": 200, "body": "\ud800"},
-        {"statusCode": 200, "headers": ["x"]},
-        {"statusCode": 200, "multiValueHeaders": {"x": 1}},
-        {"statusCode": 200, "headers": {"x": "1" * 20_000}},
-        {"statusCode": 200, "body": {"not": "text"}},
-        {"statusCode": 200, "body": "?", "isBase64Encoded": True},
+        ({}, (200, b"", [JSON])),
+        ({"statusCode": None, "headers": None, "body": None}, (200, b"", [JSON])),
+        ({"statusCode": "201"}, (201, b"", [JSON])),
+        ({"statusCode": 599, "body": "é"}, (599, "é".encode(), [JSON])),
+        ({"headers": {"Content-Type": "text/plain"}}, (200, b"", [("content-type", "text/plain")])),
+        (
+            {
+                "headers": {"X-A": "1", "X-B": True, "Connection": "close", "Content-Length": "7"},
+                "multiValueHeaders": {"x-a": ["1", "2"], "X-C": ["c"]},
+            },
+            (200, b"", [("x-a", "1"), ("x-b", "true"), ("x-a", "2"), ("x-c", "c"), JSON]),
+        ),
+        # The API names no binary media types.
+        ({"body": "AP8=", "isBase64Encoded": True}, (200, b"AP8=", [JSON])),
+        *((answer, MALFORMED) for answer in MALFORMED_ANSWERS),
     ],
 )
-def test_a_function_that_fails_or_answers_in_another_form_is_a_bad_gateway(
-    api: Api, answer: object
+def test_a_functions_answer_is_passed_on_or_a_bad_gateway(
+    api: Api, answer: object, expected: object
 ) -> None:
     api.answer = answer
 
     (response,) = api.send(api.good)
 
-    assert response.status == 502
-    assert json.loads(response.body) == {"message": "Internal server error"}
+    if expected == MALFORMED:
+        assert response.status == 502
+        assert json.loads(response.body) == {"message": "Internal server error"}
+    else:
+        assert (response.status, response.body, response.headers[1:]) == expected
     assert api.gateway.gate.in_flight == 0, "its concurrency is free again"
+
+
+def test_a_function_that_fails_is_answered_as_the_document_says(resources: Resources) -> None:
+    api = Api(resources)
+    api.answer = FunctionFailed("crashed")
+    (response,) = api.send(api.good)
+    own = api.gateway.deployment.responses["INTEGRATION_FAILURE"]
+    assert (response.status, response.body) == (own.status, own.body(""))
+
+    assert read_gateway_responses({})["INTEGRATION_FAILURE"].status == 502
+    assert read_gateway_responses({})["INTEGRATION_FAILURE:concurrency"].status == 500
 
 
 def test_a_function_that_outlives_the_integration_is_a_gateway_timeout(
@@ -251,20 +298,78 @@ def test_the_body_of_a_caller_without_a_key_or_a_route_is_not_read(api: Api, sen
 
 
 @pytest.mark.parametrize(
-    "addresses",
+    ("path", "status"),
     [
-        ("made up", "also made up"),
-        ("fe80::1%" + "a" * 60_000, "fe80::1%b"),
-        ("2001:db8::1", "2001:0db8:0::1"),
-        ("192.0.2.1", " 192.0.2.1 , 10.0.0.1"),
+        ("/dev/data", 200),
+        ("/dev/data/", 200),
+        ("/dev//data", 200),
+        ("/dev//data//", 200),
+        ("/dev/da%74a", 404),
+        ("/dev/data/x", 404),
+        ("/dev", 404),
+        ("/dev/", 404),
+        ("/", 403),
+        ("", 403),
+        ("/data", 403),
+        ("/other/data", 403),
+        ("/devdata", 403),
     ],
 )
-def test_equal_addresses_share_a_window_however_they_are_written(
-    resources: Resources, addresses: tuple[str, str]
+def test_paths_are_matched_segment_by_segment_as_the_caller_wrote_them(
+    resources: Resources, path: str, status: int
 ) -> None:
     api = Api(resources, waf=ONE_A_MINUTE)
 
-    assert api.statuses(*({"x-forwarded-for": one} for one in addresses)) == [403, 429]
+    answers = api.send(api.good | {"path": path}, api.good | {"path": path})
+
+    assert answers[0].status == status
+    if status == 403:
+        assert [json.loads(answer.body) for answer in answers] == [{"message": "Forbidden"}] * 2
+        assert header(answers[0], "x-amzn-errortype") == "ForbiddenException"
+    else:
+        assert answers[1].status == 429, "the web ACL counts it"
+    assert [event["path"] for event in api.events] == ([path[4:]] if status == 200 else [])
+
+
+def test_parameters_are_decoded_and_a_literal_segment_wins(resources: Resources) -> None:
+    api = Api(resources)
+    deployment = api.gateway.deployment
+    ((_, only),) = deployment.routes.items()
+    paths = ("/data/{id}", "/data/list", "/{kind}/{id}/parts")
+    api.gateway.deployment = replace(
+        deployment, routes={("POST", path): replace(only, path=path) for path in paths}
+    )
+    sent = ("/data/a%2Fb%20%C3%A9", "/data/list", "/data/li%73t", "/x/%7B/parts", "/x/y")
+
+    statuses = api.statuses(*(api.good | {"path": f"/dev{path}"} for path in sent))
+
+    assert statuses == [200, 200, 200, 200, 404]
+    assert [(e["resource"], e["path"], e["pathParameters"]) for e in api.events] == [
+        ("/data/{id}", "/data/a%2Fb%20%C3%A9", {"id": "a/b é"}),
+        ("/data/list", "/data/list", None),
+        ("/data/{id}", "/data/li%73t", {"id": "list"}),
+        ("/{kind}/{id}/parts", "/x/%7B/parts", {"kind": "x", "id": "{"}),
+    ]
+
+
+def test_used_quota_stays_used_in_the_next_deployment(api: Api) -> None:
+    api.send(*[api.good] * 5)
+    limits = api.gateway.deployment.limits
+    basic = limits.usage_plans["basic"]
+    assert basic.quota
+
+    left = []
+    for quota in (
+        replace(basic.quota, limit=100),
+        replace(basic.quota, limit=3),
+        replace(basic.quota, limit=100, period=Period.MONTH),
+    ):
+        plans = {**limits.usage_plans, "basic": replace(basic, quota=quota)}
+        after = Gate(replace(limits, usage_plans=plans))
+        after.keep_usage(api.gateway.gate)
+        left.append(after.quota_left(api.now, Client("basic", "default")))
+
+    assert left == [95, -2, 100], "another period begins with no use"
 
 
 def test_a_blocked_address_passes_again_when_its_window_is_over(resources: Resources) -> None:
@@ -299,11 +404,13 @@ def test_a_web_acl_without_a_response_of_its_own_forbids(resources: Resources) -
 
     assert blocked.status == 403
     assert json.loads(blocked.body) == {"message": "Forbidden"}
-    assert header(blocked, "x-throttled-by") == "waf"
+    assert header(blocked, "x-throttled-by") == "waf:rate-per-address"
 
 
 def test_a_route_without_key_counts_toward_the_stage_only(resources: Resources) -> None:
-    api = Api(resources, {"key_required": False}, stage=Throttle(rate=1, burst=20))
+    keyless = ("POST /data",)
+    stage = Throttle(rate=1, burst=20)
+    api = Api(resources, {"key_required": False}, keyless=keyless, stage=stage)
 
     assert api.statuses(*[{}] * 21) == [200] * 20 + [429]
 

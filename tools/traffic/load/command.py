@@ -21,7 +21,7 @@ from tools.traffic.derived import EVERY_LIMIT, pause_seconds
 from tools.traffic.load.generator import generate
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
 from tools.traffic.load.report import findings_json, findings_report, summary, title
-from tools.traffic.load.requests import Requests, make_requests
+from tools.traffic.load.requests import Requests, call, make_requests
 from tools.traffic.load.target import Target, find_target, is_loopback
 from tools.traffic.options import check_writable, parsed, traffic_options
 from tools.traffic.profiles import Profile, read_profile
@@ -193,6 +193,7 @@ def _test(
     for requests in runs:
         sources = requests.profile.traffic.sources
         more = {
+            "calls": [call(source.method, target.url) for source in sources],
             "keys": [source.client and target.keys.get(source.client) for source in sources],
             "requests": requests.to_json(own_addresses=target.sandbox),
         }

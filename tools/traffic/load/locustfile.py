@@ -20,7 +20,7 @@ from locust import FastHttpUser, events, task
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from tools.traffic.load.requests import body
+from tools.traffic.load.requests import RECORD, body
 
 _REPORT_SECONDS: Final = 0.25
 
@@ -69,9 +69,9 @@ class Caller(FastHttpUser):
         if address:
             headers["X-Forwarded-For"] = address
         sent = time.monotonic() - zero
-        response: Any = self.client.request(
-            "POST", share["url"], data=body(body_bytes, number), headers=headers
-        )
+        verb, url, data = share["calls"][source]
+        data = body(body_bytes, number) if data == RECORD else data
+        response: Any = self.client.request(verb, url, data=data, headers=headers)
         latency = time.monotonic() - zero - sent
         status, answer = response.status_code, response.headers or {}
         try:
@@ -115,7 +115,7 @@ def _start(runner: Any, job: dict[str, Any]) -> float:  # noqa: ANN401  untyped
     for index, sender in enumerate(senders):
         share = {
             "start": start,
-            "url": job["url"],
+            "calls": job["calls"],
             "keys": job["keys"],
             "requests": job["requests"][index :: len(senders)],
         }

@@ -8,6 +8,7 @@ from uuid import uuid4
 import numpy as np
 
 from handler.record import MAX_TITLE_CHARACTERS
+from routes import METHODS, ROUTES
 from settings import UserError
 from throttling.simulation.arrivals import blocks
 from throttling.simulation.traffic import Floats, Ints
@@ -15,6 +16,8 @@ from tools.traffic.profiles import Profile
 
 _MAX_REQUESTS: Final = 1_000_000
 """The generator and the judge keep all of them in memory."""
+RECORD: Final = "record"
+"""Stands for a body that `body` makes for each request."""
 _IDS: Final = 1_000
 """Records of a load test overwrite each other under this many ids, so that no table fills up."""
 
@@ -62,6 +65,15 @@ def make_requests(profile: Profile) -> Requests:
         address=np.concatenate([block.addresses for block in made]),
         body_bytes=np.resize(profile.body_bytes, len(due)),
     )
+
+
+def call(method: str, url: str) -> tuple[str, str, str | None]:
+    """Return verb, URL and body of requests for a route; `url` is that of the first route."""
+    route = ROUTES[METHODS.index(method)]
+    if route is ROUTES[0]:
+        return route.verb, url, RECORD
+    fields = json.dumps(route.example_body) if route.body else None
+    return route.verb, url.removesuffix(ROUTES[0].path) + route.example_path, fields
 
 
 def body(size: int, number: int) -> str:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from settings import SettingsError, StackConfig, parse_settings
-from settings.advice import field_problems
+from settings.errors import wrong_values
+from settings.json_schema import json_schema
 from settings.paths import config_key
 from settings.schema import Config, _Section
 from settings.values import Name, Whole
-from settings.words import json_schema
 from tests.fuzzing import examples
 from tests.settings.configs import (
     GOOD,
@@ -242,7 +242,7 @@ def test_an_optional_section_has_errors_like_any_other(
     given = {"cache": cache}
     with pytest.raises(ValidationError) as refused:
         More.model_validate(given)
-    [problem] = field_problems(refused.value, json_schema(More), given)
+    [problem] = wrong_values(refused.value, json_schema(More), given)
     assert problem.text("", "dev").startswith(f":{message}")
     assert [
         f"rm {config_key('', path)[1:]}"

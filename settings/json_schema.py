@@ -1,4 +1,4 @@
-"""The JSON Schema of the settings, and in words what it allows."""
+"""The JSON Schema of the settings: the description that errors, editors and docs read."""
 
 from functools import cache
 from typing import Any
@@ -46,12 +46,6 @@ def section(node: Node) -> Node:
     return next((one for one in node.get("anyOf", [node]) if one.get("type") == "object"), {})
 
 
-def kinds(node: Node) -> set[str]:
-    """Return which kinds of value a node allows: "object", "array" or "scalar"."""
-    types = {str(one.get("type")) for one in node.get("anyOf", [node])} - {"null"}
-    return {kind if kind in ("object", "array") else "scalar" for kind in types}
-
-
 def at(node: Node, path: Path) -> Node:
     """Return the node of the value at `path` below a node; empty when there is no such setting."""
     for step in path:
@@ -65,7 +59,7 @@ def allowed(node: Node) -> str:
     """Return in words what a value may be."""
     match node:
         case {"anyOf": forms}:
-            return ", or ".join(allowed(form) for form in forms)
+            return ", or ".join(map(allowed, forms))
         case {"patternErrorMessage": words}:
             return str(words)
         case {"enum": choices}:

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from settings import UserError, load_stack
-from settings.paths import config_key, parse_path
-from settings.stacks import set_path
+from settings.paths import config_key, parse_path, set_path
 from tests.settings.configs import FIXTURES
 
 SET = [

@@ -1,0 +1,162 @@
+"""The config that the engine hands to a program is the one that the tools read from the files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi import automation
+from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env
+
+from settings import UserError, read_stack
+from tests.settings.configs import PROJECT
+from tests.settings.test_files import VALUES
+
+pytestmark = pytest.mark.timeout(300)
+
+WORDS = [
+    *(written for written, _ in VALUES if written),
+    *("0x_1", "0_7", "1__0", "0b2", "5_", "-017", "+017", "-0o17", "00.5", "09.5", "12e03", "1e-4"),
+    *(
+        "5e-324",
+        "-0",
+        "+0",
+        "1.e3",
+        ".e3",
+        "-.5",
+        "+.5",
+        "3.14_15",
+        "0xFF_FF",
+        "4611686018427387904",
+    ),
+    *(
+        "10.1.0.0/16",
+        "1,000",
+        "1 000",
+        "10%",
+        "5s",
+        "a b",
+        "'a b'",
+        '"a\\tb"',
+        "'it''s'",
+        "caf\u00e9",
+    ),
+    *("[]", "{}", "[~, [no]]", "{a: {b: [1, {c: 0.5}]}}", "{no: yes}", "!!str 017", "! 017", "nul"),
+    *("'017'", '"true"', "'~'", "'2024-01-02'", "a-b", "a.b"),
+]
+# Numbers that no setting takes: the engine rounds them, or writes them in another way.
+HUGE = {"9223372036854775808", "99999999999999999999", "1e20", "9" * 5000}
+
+
+Read = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's folder."""
+    return tmp_path_factory.mktemp("config")
+
+
+@pytest.fixture(scope="module")
+def handed(backend: Path, folder: Path) -> Read:
+    """Returns the config that the engine hands to a program, and the one that we read."""
+    found: dict[str, str] = {}
+
+    def program() -> None:
+        found.clear()
+        found.update({**get_config_env(), **CONFIG.get()})
+        found["secret"] = str(sorted(get_config_secret_keys_env()))
+
+    stack = automation.create_or_select_stack(
+        "dev",
+        project_name=PROJECT,
+        program=program,
+        opts=automation.LocalWorkspaceOptions(
+            project_settings=automation.ProjectSettings(
+                name=PROJECT,
+                runtime="python",
+                backend=automation.ProjectBackend(url=f"file://{backend / 'state'}"),
+            ),
+            pulumi_home=str(backend / "home"),
+            work_dir=str(folder),
+        ),
+    )
+    project, own = ((folder / name).read_text() for name in ("Pulumi.yaml", "Pulumi.dev.yaml"))
+
+    def read(text: str, declared: str = "") -> list[dict[str, Any]]:
+        (folder / "Pulumi.yaml").write_text(f"{project}\n{declared}\n")
+        (folder / "Pulumi.dev.yaml").write_text(f"{own}\n{text}\n")
+        stack.preview()
+        ours = read_stack("dev", folder)
+        both = found, {**ours.values, "secret": str(sorted(ours.secret_keys))}
+        return [{key: _decoded(value) for key, value in config.items()} for config in both]
+
+    return read
+
+
+def _decoded(value: str) -> Any:  # noqa: ANN401  JSON
+    try:
+        return json.loads(value) if value[:1] in ("[", "{") or value[:1].isdigit() else value
+    except ValueError:
+        return value
+
+
+def test_each_form_of_a_value_is_read_as_the_engine_reads_it(handed: Read) -> None:
+    lines = [
+        line
+        for index, word in enumerate(WORDS)
+        for line in (
+            f"top{index}: &a{index} {word}",
+            f"list{index}: [{word}]",
+            f"map{index}: {{a: {word}, b: *a{index}, <<: {{c: 1, a: 2}}}}",
+            f"other:config:name{index}: {word}",
+            f"{PROJECT}:key{index}: {{{word}: 1}}" if word[0] not in "[{" else "",
+        )
+        if line and word not in HUGE
+    ]
+
+    engine, ours = handed("config:\n  " + "\n  ".join(lines))
+
+    assert len(engine) > 400
+    assert {key: value for key, value in ours.items() if value != engine.get(key)} == {}
+    assert engine.keys() == ours.keys()
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "{stageName: live, aws:region: eu-south-1, list: [1, 2]}",
+        "{fixture-api:waf: {value: {rateLimit: 10, on: no}}, aws:tags: {value: [1, {a: b}]}}",
+        "{a: {type: integer, default: 5}, b: {default: {c: [1]}}, throttle: {type: object}}",
+        "{throttle: {value: {burstLimit: 1, rateLimit: 1}}, other: 2}",
+    ],
+)
+def test_the_projects_config_is_read_as_the_engine_reads_it(handed: Read, declared: str) -> None:
+    engine, ours = handed("config: {throttle: {burstLimit: 7}, other: 1}", f"config: {declared}")
+
+    assert ours == engine
+
+
+@pytest.mark.parametrize(
+    ("text", "declared"),
+    [
+        *(
+            (text, "")
+            for text in ("config: {a: [.inf]}", "config: {a: .nan}", "config: {a:b:c: 1}")
+        ),
+        ("config: {a: {b: 1, b: 2}}", ""),
+        ("config: {a: {<<: 5}}", ""),
+        ("config: {a: {? [1] : 2}}", ""),
+        ("", "config: {waf: {rateLimit: 10}}"),
+        ("", "config: {waf: {type: integer}}"),
+        ("", "config: [1]"),
+    ],
+)
+def test_what_the_engine_refuses_is_refused(
+    handed: Read, folder: Path, text: str, declared: str
+) -> None:
+    with pytest.raises(automation.CommandError):
+        handed(text, declared)
+    with pytest.raises(UserError):
+        read_stack("dev", folder)

@@ -1,0 +1,138 @@
+"""What the function may do with DynamoDB: its role's policies and the endpoint's, as registered.
+
+Evaluates what these policies use, and refuses to read what it does not understand.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from settings import UserError
+
+_UNDERSTOOD: Final = {"Sid", "Effect", "Action", "Resource", "Principal"}
+_TRANSACTION_PARTS: Final = {"Put", "Update", "Delete", "ConditionCheck", "Get"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """A policy that must allow each call; several documents of one kind are one policy."""
+
+    kind: str
+    """As AWS names it: `identity-based policy`, `VPC endpoint policy`."""
+    statements: tuple[Mapping[str, Any], ...]
+    """Those about DynamoDB."""
+
+    def refuses(self, action: str, resource: str) -> str:
+        """Return why a call may not pass, in AWS's words; empty if it may."""
+        effects = {
+            statement["Effect"]
+            for statement in self.statements
+            if any(matches(p.lower(), action.lower()) for p in _texts(statement["Action"]))
+            and any(matches(pattern, resource) for pattern in _texts(statement["Resource"]))
+        }
+        if "Deny" in effects:
+            return f"with an explicit deny in {_article(self.kind)}"
+        return "" if "Allow" in effects else f"because no {self.kind} allows the {action} action"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permissions:
+    """What one function may do."""
+
+    user: str
+    """ARN of the role's session."""
+    account_id: str
+    policies: tuple[Policy, ...]
+
+    def refusal(self, operation: str, region: str, body: Mapping[str, Any]) -> str:
+        """Return DynamoDB's message if a call may not pass; empty if it may."""
+        tables = f"arn:aws:dynamodb:{region}:{self.account_id}:table/"
+        for action, resource in _needed(operation, body, tables):
+            for policy in self.policies:
+                if reason := policy.refuses(action, resource):
+                    return (
+                        f"User: {self.user} is not authorized to perform: {action} "
+                        f"on resource: {resource} {reason}"
+                    )
+        return ""
+
+    def to_json(self) -> bytes:
+        """Return the permissions as JSON that `from_json` reads."""
+        return _JSON.dump_json(self)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Permissions":
+        """Read what `to_json` wrote."""
+        return _JSON.validate_json(text)
+
+
+_JSON: Final = TypeAdapter(Permissions)
+
+
+def read_policy(kind: str, documents: Mapping[str, str | Mapping[str, Any]]) -> Policy:
+    """Read policy documents, given by the names of what holds them.
+
+    Raises:
+        UserError: a statement about DynamoDB has an element that is not understood.
+    """
+    statements = []
+    for name, document in documents.items():
+        parsed = json.loads(document) if isinstance(document, str) else document
+        found = parsed["Statement"]
+        for statement in found if isinstance(found, list) else [found]:
+            actions = _texts(statement.get("Action", []))
+            if actions and not any(re.match(r"dynamodb:|\*|\?", a, re.IGNORECASE) for a in actions):
+                continue
+            unknown = sorted(statement.keys() - _UNDERSTOOD)
+            if statement.get("Principal", "*") not in ("*", {"AWS": "*"}):
+                unknown.append("Principal")
+            if unknown:
+                raise UserError(
+                    f"{name}: the sandbox does not understand {', '.join(unknown)} in a statement "
+                    "about DynamoDB. Write it with Effect, Action and Resource only."
+                )
+            statements.append(statement)
+    return Policy(kind=kind, statements=tuple(statements))
+
+
+def _needed(operation: str, body: Mapping[str, Any], tables: str) -> Iterator[tuple[str, str]]:
+    """Yield the actions, each with its resource, that a call of DynamoDB's API needs.
+
+    Args:
+        operation: such as PutItem.
+        body: of the call.
+        tables: beginning of the ARNs of the Region's tables.
+    """
+    parts: list[tuple[str, Any]] = [(operation, body.get("TableName"))]
+    if "RequestItems" in body:
+        parts = [(operation, table) for table in body["RequestItems"]]
+    elif "TransactItems" in body:
+        parts = [
+            (f"{kind}Item", one.get("TableName"))
+            for item in body["TransactItems"]
+            for kind, one in item.items()
+            if kind in _TRANSACTION_PARTS
+        ]
+    for action, table in parts:
+        name = str(table).rpartition(":table/")[2]
+        index = f"/index/{body['IndexName']}" if "IndexName" in body else ""
+        yield f"dynamodb:{action}", f"{tables}{name}{index}" if table else "*"
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Return whether a text fits a pattern with `*` for any characters and `?` for one."""
+    escaped = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(escaped, text, re.DOTALL) is not None
+
+
+def _texts(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

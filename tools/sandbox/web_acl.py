@@ -1,0 +1,128 @@
+"""The stage's web ACL: which of its registered rules blocks a request, as AWS WAF documents it."""
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+from throttling.limiters import WafRateRule
+from tools.recorder.resources import Properties
+from tools.sandbox.gateway_responses import GatewayResponse
+from tools.sandbox.http_server import Request
+
+_COMPARISONS: Final[dict[str, Callable[[int, int], bool]]] = {
+    **{"EQ": operator.eq, "NE": operator.ne, "LE": operator.le},
+    **{"LT": operator.lt, "GE": operator.ge, "GT": operator.gt},
+}
+DEFAULT_WINDOW_SECONDS: Final = 300
+_FORWARDED_FOR: Final = "x-forwarded-for"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule that blocks the requests that its statement matches."""
+
+    name: str
+    statement: Properties
+    response: GatewayResponse
+
+
+def is_understood(statement: Properties) -> bool:
+    """Return whether `WebAcl` can evaluate a statement."""
+    match statement:
+        case {"rateBasedStatement": rate}:
+            by_address = rate.get("aggregateKeyType", "IP") in ("IP", "FORWARDED_IP")
+            return by_address and "scopeDownStatement" not in rate
+        case {"notStatement": {"statement": inner}}:
+            return is_understood(inner)
+        case {"sizeConstraintStatement": {"fieldToMatch": {"singleHeader": _}} as size}:
+            return all(step["type"] == "NONE" for step in size["textTransformations"])
+    return False
+
+
+class WebAcl:
+    """The rules with their counts. The first one that matches ends a request.
+
+    Args:
+        rules: in the order of their priorities.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._rates = {
+            rule.name: WafRateRule(
+                int(rate["limit"]), int(rate.get("evaluationWindowSec", DEFAULT_WINDOW_SECONDS))
+            )
+            for rule in rules
+            if (rate := rule.statement.get("rateBasedStatement"))
+        }
+        configs = [
+            rule.statement["rateBasedStatement"].get("forwardedIpConfig") or {}
+            for rule in rules
+            if rule.name in self._rates
+        ]
+        self._stands_for_source = all(
+            config.get("headerName", "").lower() != _FORWARDED_FOR for config in configs
+        )
+
+    def source_address(self, request: Request) -> str:
+        """Return the caller's address.
+
+        Here that is the first address in X-Forwarded-For, so that one machine can be many callers,
+        unless a rule reads this header as such.
+        """
+        forwarded = first_header(request, _FORWARDED_FOR) if self._stands_for_source else None
+        return first_address(forwarded or "") or request.peer
+
+    def blocks(self, now: float, request: Request, source: str) -> Rule | None:
+        """Return the rule that blocks a request; None if none does."""
+        for rule in self._rules:
+            if self._matches(rule.name, rule.statement, now, request, source):
+                return rule
+        return None
+
+    def _matches(
+        self, rule: str, statement: Properties, now: float, request: Request, source: str
+    ) -> bool:
+        if inverted := statement.get("notStatement"):
+            return not self._matches(rule, inverted["statement"], now, request, source)
+        if size := statement.get("sizeConstraintStatement"):
+            text = first_header(request, size["fieldToMatch"]["singleHeader"]["name"])
+            compare = _COMPARISONS[size["comparisonOperator"]]
+            return text is not None and compare(len(text.encode("latin-1")), int(size["size"]))
+        rate = statement["rateBasedStatement"]
+        if rate.get("aggregateKeyType") == "FORWARDED_IP":
+            # Without the header the rule does not apply; the fallback is for invalid addresses.
+            # https://docs.aws.amazon.com/waf/latest/APIReference/API_ForwardedIPConfig.html
+            config = rate["forwardedIpConfig"]
+            text = first_header(request, config["headerName"])
+            if text is None:
+                return False
+            source = first_address(text) or ""
+            if not source:
+                return bool(config["fallbackBehavior"] == "MATCH")
+        return not self._rates[rule].take(now, source)
+
+
+def first_header(request: Request, name: str) -> str | None:
+    """Return the first line of a header; None without any."""
+    lines = (value for key, value in request.headers if key == name.lower())
+    return next(lines, None)
+
+
+def first_address(text: str) -> str | None:
+    """Return the first address in a header in one form, however proxies write it; None without.
+
+    Proxies add ports, brackets, quotes and zones: `"[2001:db8::1%eth0]:443", 10.0.0.1`.
+    """
+    first = text.partition(",")[0].strip().strip('"')
+    if first.startswith("["):
+        first = first[1:].partition("]")[0]
+    elif first.count(":") == 1:
+        first = first.partition(":")[0]
+    try:
+        address = ip_address(first.partition("%")[0])
+    except ValueError:
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
