@@ -10,8 +10,10 @@ from tools.cli import Exit, console
 
 PARTS: Final = {
     "handler": "The function",
+    "program": "The program",
     "sandbox": "The sandbox",
     "simulator": "The simulator",
+    "setup": "A fresh clone",
 }
 
 
@@ -20,8 +22,8 @@ PARTS: Final = {
 def bench(parts: tuple[str, ...]) -> int:
     """Measure what should be fast, and compare it with its targets.
 
-    PART is handler, sandbox or simulator; without one, all are measured, which takes four minutes.
-    Let nothing else run meanwhile. Exit status 1 means that a target is missed.
+    PART is handler, program, sandbox, simulator or setup; without one, all are measured, which
+    takes nine minutes. Let nothing else run meanwhile. Exit status 1 means that a target is missed.
     """
     out = console()
     out.print(machine(), "")
