@@ -28,11 +28,10 @@ CODE = (
 
 
 def copy(names: Iterable[str], folder: Path) -> None:
-    """Copy files and folders of this project."""
+    """Copy files and folders of this project, with compiled code, so that no command compiles it."""
     for name in names:
         if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+            shutil.copytree(ROOT / name, folder / name)
         else:
             shutil.copy(ROOT / name, folder)
 
