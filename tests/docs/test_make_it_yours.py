@@ -28,7 +28,7 @@ CODE = (
 
 
 def copy(names: Iterable[str], folder: Path) -> None:
-    """Copy files and folders of this project, with compiled code, so that no command compiles it."""
+    """Copy files and folders with compiled code, so that no command compiles it again."""
     for name in names:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name)

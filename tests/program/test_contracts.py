@@ -14,17 +14,7 @@ from tests.stacks.resources import ALARM, API, LOG_GROUP, TABLE, find, only, sho
 from tools.recorder.program import Program
 from tools.recorder.resources import Resource
 
-OUTPUTS = {
-    "Data": {"tableName", "tableArn"},
-    "Network": {"vpcId", "subnetIds", "functionSecurityGroupId", "defaultSecurityGroupId"},
-    "Compute": {"functionName", "invokeArn"},
-    "EdgeProtection": {
-        *("apiName", "apiUrl", "dataUrl", "stageName", "accessLogGroupName"),
-        *("usagePlanIds", "apiKeyIds", "apiKeys", "webAclArn"),
-    },
-    "Monitoring": {"topicArn", "dashboardUrl"},
-}
-"""The outputs of each component."""
+COMPONENTS = {"Data", "Network", "Compute", "EdgeProtection", "Monitoring"}
 
 
 @pytest.fixture
@@ -41,15 +31,16 @@ def of_aws(program: Program) -> list[Resource]:
 
 
 def test_each_component_has_its_own_type_token(program: Program) -> None:
-    assert {component.__name__ for component in Component.__subclasses__()} == OUTPUTS.keys()
+    assert {component.__name__ for component in Component.__subclasses__()} == COMPONENTS
     tokens = [r.type for r in program.resources.items if not r.custom]
-    assert sorted(tokens) == sorted(f"throttled-api:index:{name}" for name in OUTPUTS)
+    assert sorted(tokens) == sorted(f"throttled-api:index:{name}" for name in COMPONENTS)
 
 
 def test_components_register_their_outputs(sent: Sent) -> None:
     run("dev")
-    registered = {name: set(outputs) for name, outputs in sent.component_outputs().items()}
-    assert registered == OUTPUTS
+    registered = sent.component_outputs()
+    assert registered.keys() == COMPONENTS
+    assert all(registered.values())
 
 
 def test_every_resource_belongs_to_a_component(program: Program) -> None:

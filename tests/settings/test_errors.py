@@ -1,7 +1,6 @@
 """What the owner of a config reads about what cannot be used: every problem, each with its fix."""
 
 import re
-from copy import deepcopy
 from textwrap import dedent
 from typing import Any
 
@@ -23,7 +22,6 @@ from tests.settings.configs import (
     commands,
     parsed,
     refusal,
-    run,
 )
 
 COUNT = "a whole number from 0 to 1,000,000,000"
@@ -316,17 +314,6 @@ Allowed: only POST /data.
             """,
         ),
         (
-            {"throtle": {"rateLimit": 50, "methods": METHODS}, "netwrk": "10.0.0.0/16"},
-            f"""
-            throtle: is not a setting (did you mean throttle?). {SECTIONS}
-                rm throtle
-                set throttle.rateLimit 50
-                set 'throttle.methods["POST /data"].rateLimit' 5
-            netwrk: is not a setting (did you mean network?). {SECTIONS}
-                rm netwrk
-            """,
-        ),
-        (
             {"usagePlans": {"trial": {"rateLimt": 5, "burstLimit": 10, "qota": {"limit": 7}}}},
             f"""
             usagePlans.trial.rateLimt: is not a setting (did you mean rateLimit?). \
@@ -536,12 +523,6 @@ def test_a_key_is_shown_on_one_line_as_pulumi_the_shell_and_a_terminal_need_it(
     first, problem, *command = refusal({**GOOD, name: "x"}).split("\n")
     assert command == [f"      pulumi config rm --path {path} --stack dev"]
     assert (first + problem).isprintable()
-
-
-def test_a_quoted_key_is_removed_by_its_command() -> None:
-    tree = {**deepcopy(GOOD), 'it\'s "new"': "x"}
-    run(tree, commands(refusal(tree))[0])
-    assert tree == GOOD
 
 
 def test_a_command_names_the_stack_as_the_shell_needs_it() -> None:
