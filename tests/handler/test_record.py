@@ -1,4 +1,4 @@
-"""What passes as a record, and how the caller learns what is wrong."""
+"""Which bodies are records, and what the caller reads about others."""
 
 import json
 import string

@@ -54,7 +54,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
 
 
 PLAN: dict[str, Any] = {"rateLimit": 1, "burstLimit": 1, "quota": {"limit": 1000}}
-# Names that are one once case, hyphens, or what stands between a plan and its client goes.
+# Names that become equal without case, hyphens, or the separator between plan and client.
 ALIKE = {
     "a": {**PLAN, "clients": ["b-c", "b", "B", "b-2", "b_2", "2"], "keys": {"b": [1, 2]}},
     "A": {**PLAN, "clients": ["b"]},
@@ -111,7 +111,7 @@ def twice(things: Iterable[Any]) -> list[Any]:
 def assert_that_names_are_unique(program: Program) -> None:
     resources = program.resources.items
     assert not twice(resource.urn for resource in resources)
-    # Pulumi makes the physical name of it, where the program gives none.
+    # Where the program gives no physical name, Pulumi makes one from the logical name.
     assert not twice((resource.type, resource.name) for resource in resources)
     for name in ("name", "namePrefix", "dashboardName", "endpoint"):
         named = [resource for resource in resources if name in resource.inputs]
@@ -143,7 +143,9 @@ def groups(*given: dict[str, Any]) -> Tree:
 @example(tree={"usagePlans": ALIKE}, stack="dev", preview=False)
 @example(tree=groups({"name": "rate", "vendorName": "F5", "wcu": 1}), stack="dev", preview=False)
 @example(tree=groups(*({"name": "x" * n, "wcu": 1} for n in (128, 127))), stack="a", preview=False)
-def test_awkward_names_make_a_program_or_one_error(tree: Tree, stack: str, preview: bool) -> None:
+def test_any_config_makes_a_program_with_its_limits_or_one_error(
+    tree: Tree, stack: str, preview: bool
+) -> None:
     config = stack_config(tree, stack)
     try:
         limits = parse_settings(config).limits()

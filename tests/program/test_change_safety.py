@@ -10,7 +10,6 @@ https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
 """
 
 import json
-import re
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
@@ -99,14 +98,6 @@ def _replaced(old: dict[str, Resource], new: dict[str, Resource]) -> set[str]:
 
 def _differs(before: Any, after: Any, replaced_ids: list[str]) -> bool:  # noqa: ANN401  JSON
     return before != after or any(identifier in json.dumps(after) for identifier in replaced_ids)
-
-
-@pytest.mark.parametrize("token", FORCE_NEW)
-def test_the_inputs_that_force_a_replacement_are_inputs(token: str) -> None:
-    module, _, kind = re.split("[/:]", token)
-    resource = getattr(getattr(aws, module), kind)
-    for name in FORCE_NEW[token]:
-        assert hasattr(resource, re.sub("[A-Z]", r"_\g<0>", name).lower()), name
 
 
 # Clients and plans

@@ -1,4 +1,4 @@
-"""What the owner of a config reads about what cannot be used: every problem, each with its fix."""
+"""Errors about a config: every problem, each with its fix."""
 
 import re
 from textwrap import dedent
@@ -178,7 +178,7 @@ LOOSE: dict[str, list[object]] = {
     "one of": ["", "none", None, 1.5, True, ["DAY"]],
     "text": [True, 1.5, None, ["a"], ""],
 }
-"""Texts and values that pydantic, Python or people may take for one of these."""
+"""Values that pydantic or Python would accept for these kinds of setting."""
 
 
 @pytest.mark.parametrize("key", VALUES)
@@ -488,7 +488,7 @@ def test_a_plan_may_be_as_fast_as_its_stage_or_as_a_faster_method() -> None:
     assert "Allowed: at most the stage's throttle.rateLimit, 70." in refusal(fast)
 
 
-# What is shown, and how
+# How values, keys and stacks are shown
 
 
 def test_a_secret_is_refused_without_being_shown() -> None:
@@ -542,7 +542,7 @@ def test_a_command_names_the_stack_as_the_shell_needs_it() -> None:
     ],
     ids=lambda text: text[:30],
 )
-def test_json_that_is_broken_or_nested_too_deeply_is_only_a_text(text: str) -> None:
+def test_json_that_is_broken_or_nested_too_deeply_is_treated_as_text(text: str) -> None:
     said = commands(refusal({"waf": text}))
     assert said == ["pulumi config rm --path fixture-api:waf --stack dev"]
 
@@ -570,7 +570,7 @@ def test_a_vendor_that_waf_does_not_take_is_refused(vendor: str) -> None:
         *(("eu-central", "us-east-1"), ("EU-CENTRAL-1", "eu-central-1"), ("local", "us-east-1")),
     ],
 )
-def test_another_text_than_a_region_is_refused(region: str, fix: str) -> None:
+def test_a_text_that_is_not_a_supported_region_is_refused(region: str, fix: str) -> None:
     contradiction = changed("usagePlans.basic.rateLimit 51")  # which waits
     title, problem, command = refusal(contradiction, region=region).split("\n")
     assert title == "1 problem in the config of stack dev; nothing was changed."

@@ -165,7 +165,7 @@ def test_the_projects_config_fills_what_the_stack_does_not_set_key_by_key(
     assert values(config) == {"throttle": {"burstLimit": 7}, "other": "1", **expected}
 
 
-def test_values_of_an_environment_are_said_to_be_missing(
+def test_a_stack_with_an_environment_gets_a_warning_that_its_values_are_missing(
     read: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
     read("environment: [aws/dev]\nconfig: {a: 1}\n")
@@ -208,14 +208,14 @@ def test_only_files_of_stacks_are_stacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "/etc/x", "a b", "a\n", "é", "x" * 101])
-def test_a_name_that_no_stack_can_have_is_refused_before_a_file_is_looked_for(
+def test_an_invalid_stack_name_is_refused_before_a_file_is_looked_for(
     tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(UserError, match=r"is not a stack's name: 1 to 100 letters"):
         read_stack(name, tmp_path / "nowhere")
 
 
-# What is said when they cannot be read
+# Errors about files that cannot be read
 
 
 def test_a_missing_stack_lists_those_that_are_there(

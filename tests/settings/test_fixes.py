@@ -1,4 +1,4 @@
-"""The commands that errors print, followed: they lead to a good config with what was meant."""
+"""Following the commands that errors print leads to a good config that keeps what was meant."""
 
 import json
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""What a stack's config may hold, what it becomes, and which warnings it gets."""
+"""What a stack's config may hold, which settings it becomes, and which warnings it gets."""
 
 import re
 import subprocess
@@ -166,41 +166,40 @@ def warnings(tree: Tree, region: str = "eu-central-1") -> list[tuple[str, str, s
     return [(part["key"], part["message"], part["command"]) for part in parts if part]
 
 
+DEV, SMALL = "eu-central-1", "eu-south-1"
+WARNINGS: dict[str, tuple[str, str, str, list[str], str]] = {
+    "the WAF blocks an address before its plan's rate": (
+        *("waf.rateLimit 1199", DEV, "waf.rateLimit"),
+        *(["1,199", "60", "20.0", "premium"], "1200"),
+    ),
+    "a quota is gone in less than an hour": (
+        *("usagePlans.basic.quota.limit 17999", DEV, "usagePlans.basic.quota.limit"),
+        *(["17,999", "3,600", "5"], "432000"),
+    ),
+    "the function is busy before the stage's rate": (
+        *("function.expectedDurationMs 501", DEV, "function.reservedConcurrency"),
+        *(["50", "501", "26", "25"], "26"),
+    ),
+    "the stage's burst is above a small Region's": (
+        *("throttle.burstLimit 1251", SMALL, "throttle.burstLimit"),
+        *(["1,251", "1,250", SMALL], "1250"),
+    ),
+    "all clients together are faster than the stage": (
+        *("usagePlans.premium.clients[2] third", DEV, "throttle.rateLimit"),
+        *(["65", "50"], "65"),
+    ),
+}
+
+
 @pytest.mark.parametrize(
-    ("assignment", "region", "key", "numbers", "fix"),
-    [
-        pytest.param(
-            *("waf.rateLimit 1199", "eu-central-1"),
-            *("waf.rateLimit", ["1,199", "60", "20.0", "premium"], "1200"),
-            id="the WAF blocks an address before its plan's rate",
-        ),
-        pytest.param(
-            *("usagePlans.basic.quota.limit 17999", "eu-central-1"),
-            *("usagePlans.basic.quota.limit", ["17,999", "3,600", "5"], "432000"),
-            id="a quota is gone in less than an hour",
-        ),
-        pytest.param(
-            *("function.expectedDurationMs 501", "eu-central-1"),
-            *("function.reservedConcurrency", ["50", "501", "26", "25"], "26"),
-            id="the function is busy before the stage's rate",
-        ),
-        pytest.param(
-            *("throttle.burstLimit 1251", "eu-south-1"),
-            *("throttle.burstLimit", ["1,251", "1,250", "eu-south-1"], "1250"),
-            id="the stage's burst is above a small Region's",
-        ),
-        pytest.param(
-            *("usagePlans.premium.clients[2] third", "eu-central-1"),
-            *("throttle.rateLimit", ["65", "50"], "65"),
-            id="all clients together are faster than the stage",
-        ),
-    ],
+    ("assignment", "region", "key", "numbers", "fix"), WARNINGS.values(), ids=WARNINGS
 )
 def test_limits_that_contradict_each_other_get_a_warning_with_a_fix(
     assignment: str, region: str, key: str, numbers: list[str], fix: str
 ) -> None:
     assert warnings(GOOD, region) == [], "the limits agree before the edit"
     tree = changed(assignment)
+    assert region != SMALL or warnings(tree, DEV) == [], "the limit fits a large Region"
     [(found, message, command)] = warnings(tree, region)
     assert found == key
     for number in numbers:
@@ -218,10 +217,6 @@ def test_many_plans_get_a_warning_because_aws_changes_one_in_twenty_seconds() ->
     [words] = [warning for warning in many if "takes at least 7 minutes" in warning]
     assert words.endswith("pulumi config rm --path fixture-api:usagePlans.p20 --stack dev")
     assert not any("minutes" in warning for warning in warned(20))
-
-
-def test_a_burst_that_fits_a_large_region_gets_no_warning_there() -> None:
-    assert warnings(changed("throttle.burstLimit 1251"), "eu-central-1") == []
 
 
 @pytest.mark.parametrize("assignment", ["waf.enabled false", "function.reservedConcurrency none"])
