@@ -92,11 +92,6 @@ def test_every_log_group_has_a_retention(program: Program) -> None:
     assert [group.name for group in groups if not group.inputs.get("retentionInDays")] == []
 
 
-def test_log_groups_are_kept_as_long_as_the_config_says() -> None:
-    groups = find(deploy(monitoring={"logRetentionDays": 7}), LOG_GROUP)
-    assert {group.inputs["retentionInDays"] for group in groups} == {7}
-
-
 def test_every_alarm_watches_a_metric_that_exists(program: Program) -> None:
     filters = find(program, "cloudwatch/logMetricFilter:LogMetricFilter")
     counted = [made.inputs["metricTransformation"] for made in filters]

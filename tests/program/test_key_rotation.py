@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.stacks import deploy
-from throttling import Client
 from tools.recorder.program import Program
 from tools.sandbox.deployment import read_deployment
 
@@ -45,9 +44,3 @@ def test_the_output_is_the_newest_key(steps: list[Program]) -> None:
     assert newest[1] == newest[2]
     assert newest[3] == newest[4]
     assert len(set(newest)) == 3
-
-
-def test_each_key_has_its_own_buckets_and_quota(steps: list[Program]) -> None:
-    deployment = read_deployment(steps[1].resources)
-    assert deployment.limits.usage_plans["basic"].clients == ("acme", "acme.2", "default")
-    assert Client("basic", "acme.2") in deployment.clients.values()
