@@ -14,19 +14,41 @@ from settings.paths import printable
 from throttling.review import LimitFinding, not_among, review
 from tools.diff.allowance import allowance
 
-NOT_FOR_CALLERS: Final = (
-    *("project", "stack", "aws:profile"),
-    *("function.architecture", "function.memoryMb", "function.runtime", "function.snapStart"),
-    *("manageApiGatewayLogging", "monitoring", "network.availabilityZones", "network.flowLogs"),
-    *("table.pointInTimeRecovery", "waf.logging", "waf.logOnly"),
-)
-"""Settings that change nothing that a caller meets, or sections of them."""
+NOT_FOR_CALLERS: Final = {
+    "function.architecture": "the speed and the price of the function",
+    "function.memoryMb": "the speed and the price of the function",
+    "function.runtime": "the language's version; the responses stay the same",
+    "function.snapStart": "the duration of a cold start",
+    "manageApiGatewayLogging": "who sets the account's logging role",
+    "monitoring": "alarms, dashboard and logs",
+    "network.availabilityZones": "where the function runs",
+    "network.flowLogs": "logs",
+    "table.pointInTimeRecovery": "backups",
+    "waf.logging": "logs",
+    "waf.logOnly": "logs",
+    "aws:allowedAccountIds": "which deployments are refused",
+    "aws:forbiddenAccountIds": "which deployments are refused",
+    "aws:defaultTags": "tags",
+    "aws:skipCredentialsValidation": "what is checked before a deployment",
+    "aws:skipMetadataApiCheck": "what is checked before a deployment",
+    "aws:skipRegionValidation": "what is checked before a deployment",
+    "aws:skipRequestingAccountId": "what is checked before a deployment",
+}
+"""Settings that no caller notices, or sections of them, and what they change instead."""
 _REPLACES: Final = {
     "stageName": "replaces the stage: every caller's URL changes",
     "network.cidr": "replaces the VPC, and moves the function to it",
     "aws:region": "replaces all resources: an empty table, other API keys, another URL",
 }
-_NOT_LIMITS: Final = ("deletionProtection", "network.cidr", "stageName")
+_ELSEWHERE: Final = "an empty table, other API keys, another URL"
+_MOVES: Final = {
+    "project": f"makes a new stack with its own resources: {_ELSEWHERE}",
+    **dict.fromkeys(
+        ("aws:profile", "aws:assumeRoles", "aws:endpoints"),
+        f"may lead to another account, where all resources are new: {_ELSEWHERE}",
+    ),
+}
+_NOT_LIMITS: Final = ("deletionProtection", *_REPLACES, *_MOVES)
 """Settings that are reported only if their change cannot be undone."""
 
 Values = Mapping[str, object]
@@ -64,8 +86,10 @@ def _values(settings: Settings | None) -> Values:
     if settings is None:
         return {}
     tree = settings.model_dump(by_alias=True, mode="json")
-    aws = {f"aws:{name}": tree.pop(name) for name in ("region", "profile")}
-    return dict(_leaves(tree | aws, ""))
+    for name in ("stack", "region", "profile"):
+        del tree[name]
+    provider = settings.provider.model_dump(by_alias=True, mode="json")
+    return dict(_leaves(tree | {f"aws:{name}": value for name, value in provider.items()}, ""))
 
 
 def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, object]]:
@@ -92,9 +116,10 @@ def _lost(before: Settings, after: Settings, old: Values, new: Values) -> Iterat
             "`deletionProtection`: true → false: Pulumi may then delete or replace the table, the "
             "stage and the VPC"
         )
-    for key, consequence in _REPLACES.items():
+    for key, consequence in (_REPLACES | _MOVES).items():
         if old[key] != new[key]:
-            yield f"`{key}`: {_text(old[key])} → {_text(new[key])} {consequence}{refused}"
+            end = refused if key in _REPLACES else ""
+            yield f"`{key}`: {_text(old[key])} → {_text(new[key])} {consequence}{end}"
     kept = after.limits().usage_plans
     for name, plan in before.limits().usage_plans.items():
         now = kept[name].clients if name in kept else ()
@@ -155,7 +180,7 @@ def _row(*cells: str) -> str:
 
 def _text(value: object) -> str:
     match value:
-        case None | []:
+        case None | [] | "":
             return "none"
         case bool():
             return str(value).lower()

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from settings import Settings
+from settings.json_schema import Node, json_schema, section
+from settings.schema import Config, Provider
 from tests.stacks import settings
 from tools.diff.report import NOT_FOR_CALLERS, code, stack_diff
 
@@ -13,14 +15,18 @@ EVERYTHING: dict[str, Any] = {
     "throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}}},
     "usagePlans": {"basic": {"keys": {"default": [1, 2]}}},
     "waf": {"managedRuleGroups": ["AWSManagedRulesAnonymousIpList"]},
-    "aws": {"profile": "mine"},
+    "aws": {"defaultTags": '{"tags": {"team": "web"}}'},
 }
 """Settings without which some keys are not there."""
 OTHER_VALUES: dict[str, object] = {
     "project": "other",
-    "stack": "other",
     "region": "eu-west-1",
     "profile": "other",
+    "allowedAccountIds": ["111122223333"],
+    "forbiddenAccountIds": ["111122223333"],
+    "assumeRoles": [{"roleArn": "arn:aws:iam::111122223333:role/deploy"}],
+    "endpoints": [{"sts": "http://127.0.0.1:4566"}],
+    "team": "api",
     "stageName": "other",
     "period": "MONTH",
     "clients": ["default", "second"],
@@ -39,10 +45,14 @@ OTHER_VALUES: dict[str, object] = {
 }
 
 
+NAMED = ("usagePlans", "throttle.methods", "usagePlans.*.keys", "aws.defaultTags.tags")
+"""Mappings whose keys are names."""
+
+
 def changes(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  JSON
     """Yield each setting of a tree by its key, with a tree in which only that setting differs."""
     for name, value in tree.items():
-        step = "*" if key in ("usagePlans", "throttle.methods", "usagePlans.*.keys") else name
+        step = "*" if key in NAMED else name
         path = f"{key}.{step}" if key else step
         if isinstance(value, dict):
             for changed, below in changes(value, path):
@@ -53,17 +63,37 @@ def changes(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN
             yield path, tree | {name: OTHER_VALUES.get(name, other)}
 
 
-def test_every_setting_that_callers_meet_is_reported_when_it_changes() -> None:
-    before = settings("prod", **EVERYTHING)
-    changed = dict(changes(before.model_dump(by_alias=True, mode="json")))
+def leaves(node: Node, key: str) -> Iterator[str]:
+    """Yield the keys of all settings below a node of the JSON Schema."""
+    inner = {**section(node).get("properties", {})}
+    if of_each := section(node).get("additionalProperties"):
+        inner["*"] = of_each
+    for name, below in inner.items():
+        yield from leaves(below, f"{key}.{name}")
+    if not inner and not node.get("deprecated"):
+        yield key
 
-    silent = {
-        key
-        for key, tree in changed.items()
-        if stack_diff("prod", before, Settings.model_validate(tree)) is None
-    }
-    assert silent - {"profile"} == {
-        key for key in changed if any(f"{key}.".startswith(f"{one}.") for one in NOT_FOR_CALLERS)
+
+def test_every_setting_is_reported_when_it_changes_unless_no_caller_notices() -> None:
+    before = settings("prod", **EVERYTHING)
+    tree = before.model_dump(by_alias=True, mode="json")
+    tree["aws"] = before.provider.model_dump(by_alias=True, mode="json")
+    del tree["stack"], tree["region"], tree["profile"]  # a stack has no other name
+    silent = set()
+    changed = dict(changes(tree))
+    for key, other in changed.items():
+        aws = other.pop("aws")
+        rest = {"stack": "prod", "region": aws["region"], "profile": aws["profile"]}
+        after = Settings.model_validate(other | rest | {"provider": aws})
+        if stack_diff("prod", before, after) is None:
+            silent.add(key.replace("aws.", "aws:"))
+
+    known = {f".{key}" for key in changed}
+    assert {*leaves(json_schema(Config), ""), *leaves(json_schema(Provider), ".aws")} <= known
+    assert silent == {
+        key.replace("aws.", "aws:")
+        for key in changed
+        if any(f"{key}.".startswith(f"{one}.".replace(":", ".")) for one in NOT_FOR_CALLERS)
     }
 
 
@@ -101,6 +131,11 @@ REFUSED = "; refused while `deletionProtection` is true."
             {"deletionProtection": False},
             "`deletionProtection`: true → false: Pulumi may then delete or replace the table, the "
             "stage and the VPC.",
+        ),
+        (
+            {"aws": {"region": "eu-central-1", "profile": "other"}},
+            "`aws:profile`: none → `other` may lead to another account, where all resources are "
+            "new: an empty table, other API keys, another URL.",
         ),
         ({"usagePlans": {"basic": {"clients": ["acme"]}}}, KEYS_GO),
         ({"usagePlans": {"basic": {"keys": {"default": [2]}}}}, KEYS_GO),
