@@ -1,12 +1,15 @@
 """What all commands share: their common options, their output, and how they end."""
 
 import json
+import re
 import sys
 from enum import IntEnum
 from typing import Any, Final
 
 import click
 from rich.console import Console
+
+from settings.paths import printable
 
 _PIPED_WIDTH: Final = 400
 """Columns of a table that goes to a pipe: wide enough that no row wraps."""
@@ -51,3 +54,10 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: Any) -> None:  # noqa: ANN401  JSON
     """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def code(text: str) -> str:
+    """Return text as Markdown code on one line, which renders no markup, link or mention."""
+    text = printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"

@@ -2,7 +2,9 @@
 
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +12,9 @@ from tempfile import TemporaryDirectory
 import click
 
 from settings import Settings, UserError, load_stack, project_root, stack_names
-from tools.diff.report import code, stack_diff
+from tools.cli import code
+from tools.diff.reach import ProgramFailed, reached
+from tools.diff.report import stack_diff
 
 
 @click.command(epilog="Example: python -m tools diff --base origin/main")
@@ -35,34 +39,53 @@ def report(base: str, head: str | None = None) -> str:
     Raises:
         UserError: when a revision does not exist, or has no limits that can be read.
     """
-    before, after = _stacks(base), _stacks(head)
+    notes = []
+    with _files(base) as old, _files(head) as new:
+        before, after = _stacks(base, old), _stacks(head, new)
+        try:
+            gone = _gone(old, new, sorted(before.keys() & after.keys()))
+        except ProgramFailed as error:
+            gone = {}
+            notes = [f"URLs and routes are not compared, because a program fails: {error}"]
     sections = [
         section
         for name in sorted({*before, *after})
-        if (section := stack_diff(name, before.get(name), after.get(name)))
+        if (section := stack_diff(name, before.get(name), after.get(name), gone.get(name, ())))
     ]
     if not sections:
-        return "No limits changed."
+        return "\n\n".join(["No limits changed.", *notes])
     changed = code(head) if head else "the working tree"
     title = f"## What changes in the limits from {code(base)} to {changed}"
     footer = (
         "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
     )
-    return "\n\n".join([title, *sections, footer])
+    return "\n\n".join([title, *sections, *notes, footer])
 
 
-def _stacks(revision: str | None) -> dict[str, Settings]:
+def _stacks(revision: str | None, folder: Path) -> dict[str, Settings]:
     """Return the settings of all stacks of a revision, by name."""
     where = revision or "the working tree"
-    with _files(revision) as folder:
-        names = stack_names(folder)
-        if not names or not (folder / "Pulumi.yaml").is_file():
-            missing = "Pulumi.yaml" if names else "Pulumi.<stack>.yaml"
-            raise UserError(f"{where} has no limits to compare: no {missing} there.")
-        try:
-            return {name: load_stack(name, root=folder) for name in names}
-        except UserError as error:
-            raise UserError(f"In {where}: {error}") from None
+    names = stack_names(folder) if (folder / "Pulumi.yaml").is_file() else []
+    if not names:
+        raise UserError(
+            f"{where} has no limits to compare: no Pulumi.yaml with a Pulumi.<stack>.yaml there."
+        )
+    try:
+        return {name: load_stack(name, root=folder) for name in names}
+    except UserError as error:
+        raise UserError(f"In {where}: {error}") from None
+
+
+def _gone(before: Path, after: Path, stacks: list[str]) -> dict[str, list[str]]:
+    """Return what callers can no longer reach of each stack, in sentences."""
+    if not stacks or not all((folder / "__main__.py").is_file() for folder in (before, after)):
+        return {}
+    with ThreadPoolExecutor() as pool:
+        old, new = pool.map(reached, (before, after), (stacks, stacks))
+    return {
+        stack: [sentence for what, sentence in old[stack].items() if what not in new[stack]]
+        for stack in stacks
+    }
 
 
 @contextmanager
@@ -79,13 +102,12 @@ def _files(revision: str | None) -> Iterator[Path]:
         raise UserError(
             f"There is no revision {revision} here. If a remote has it, `{fetch}` gets it."
         ) from None
-    with TemporaryDirectory() as folder:
-        for name in _git("ls-tree", "-r", "-z", "--name-only", revision, "./").split("\0"):
-            file = Path(folder) / name
-            if file.name.startswith("Pulumi.") and file.suffix == ".yaml":
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(_git("show", f"{revision}:./{name}"), "utf-8")
-        yield Path(folder)
+    with TemporaryDirectory() as temporary:
+        archive, folder = Path(temporary) / "archive.tar", Path(temporary) / "files"
+        _git("archive", "--format", "tar", "--output", str(archive), revision)
+        with tarfile.open(archive) as files:
+            files.extractall(folder, filter="data")
+        yield folder
 
 
 def _git(*words: str) -> str:

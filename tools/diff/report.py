@@ -10,8 +10,8 @@ from typing import Any, Final
 from routes import METHODS
 from settings import Settings
 from settings.errors import fix_command
-from settings.paths import printable
 from throttling.review import LimitFinding, not_among, review
+from tools.cli import code
 from tools.diff.allowance import allowance
 
 NOT_FOR_CALLERS: Final = {
@@ -55,17 +55,20 @@ Values = Mapping[str, object]
 """The settings of a stack by their key in its config."""
 
 
-def stack_diff(stack: str, before: Settings | None, after: Settings | None) -> str | None:
+def stack_diff(
+    stack: str, before: Settings | None, after: Settings | None, gone: Sequence[str] = ()
+) -> str | None:
     """Return what changes in one stack, as Markdown; None when nothing does.
 
     Args:
         stack: its name.
         before: None for a new stack.
         after: None for a removed stack.
+        gone: what callers can no longer reach, in sentences.
     """
     old, new = _values(before), _values(after)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]
-    lost = list(_lost(before, after, old, new)) if before and after else []
+    lost = [*_lost(before, after, old, new), *gone] if before and after else []
     if not changed and not lost:
         return None
     news = " (new)" if before is None else " (removed)" if after is None else ""
@@ -191,10 +194,3 @@ def _text(value: object) -> str:
         case dict():
             return " ".join(map(_text, value.values()))
     return code(str(value))
-
-
-def code(text: str) -> str:
-    """Return text as Markdown code on one line, whatever characters it has."""
-    text = printable(text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"

@@ -9,7 +9,8 @@ from settings import Settings
 from settings.json_schema import Node, json_schema, section
 from settings.schema import Config, Provider
 from tests.stacks import settings
-from tools.diff.report import NOT_FOR_CALLERS, code, stack_diff
+from tools.cli import code
+from tools.diff.report import NOT_FOR_CALLERS, stack_diff
 
 EVERYTHING: dict[str, Any] = {
     "throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}}},

@@ -1,0 +1,129 @@
+"""What a change of the program takes from callers: URLs, routes and resources.
+
+The programs of both revisions run as `tools.recorder` does: without the Pulumi CLI and AWS.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from tools.cli import code
+
+_CODE: Final = Path(__file__).parents[2]
+# The program may print, so the result goes to a file.
+_RUN: Final = """\
+import json, pathlib, sys
+from settings import read_stack
+from tools.recorder import program
+
+program.CODE = pathlib.Path.cwd()
+found = {}
+for name in sys.argv[2:]:
+    run = program.run_program(read_stack(name))
+    shown = {k: v for k, v in run.resources.exports.items() if k not in run.secret_exports}
+    items = [(one.type, one.name, one.inputs) for one in run.resources.items if one.custom]
+    found[name] = [("", "", shown), *items]
+pathlib.Path(sys.argv[1]).write_text(json.dumps(found, default=str))
+"""
+_HOST: Final = re.compile(r"(?:https?://)?((?:[\w*-]+\.)+[a-z]{2,})\.?(/\S*)?", re.IGNORECASE)
+_AWS_HOST: Final = re.compile(r"(?:.*\.)?(?:amazonaws\.com|amazon\.com|aws)")
+_BEHIND: Final = re.compile(
+    "aws:(?:cloudwatch|ec2|iam|sns|vpc|wafv2)/.*|pulumi:.*"
+    "|aws:lambda/(?:alias|function|permission):.*"
+    "|aws:apigateway/(?:account|apiKey|deployment|methodSettings|usagePlan|usagePlanKey):.*"
+)
+"""Types that callers do not reach, or whose settings the rest of the report compares."""
+_CONSEQUENCES: Final = {
+    "aws:apigateway/restApi:RestApi": ", and every caller's URL changes",
+    "aws:apigateway/stage:Stage": ", and every caller's URL changes",
+    "aws:dynamodb/table:Table": " with all records",
+}
+
+
+_VERBS: Final = {
+    "get",
+    "put",
+    "post",
+    "delete",
+    "options",
+    "head",
+    "patch",
+    "x-amazon-apigateway-any-method",
+}
+
+
+class ProgramFailed(Exception):
+    """A revision's program did not run; the text says why."""
+
+
+def reached(folder: Path, stacks: list[str]) -> dict[str, dict[str, str]]:
+    """Return what callers reach of each stack, each with the sentence to report when it goes.
+
+    Args:
+        folder: the project's folder with its program.
+        stacks: their names.
+
+    Raises:
+        ProgramFailed: when the program does not run.
+    """
+    # Modules that the folder does not have are this project's.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(_CODE)])}
+    with TemporaryDirectory() as temporary:
+        result = Path(temporary) / "result.json"
+        done = subprocess.run(  # noqa: S603  our own Python
+            [sys.executable, "-c", _RUN, result, *stacks],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            *_, last = ["no message", *done.stderr.decode(errors="replace").split("\n")[:-1]]
+            raise ProgramFailed(code(last))
+        found = json.loads(result.read_bytes())
+    return {stack: dict(_reached(found[stack])) for stack in stacks}
+
+
+def _reached(resources: list[tuple[str, str, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
+    for token, name, inputs in resources:
+        if _BEHIND.fullmatch(token):
+            continue
+        api = json.loads(inputs.get("body") or "{}")
+        for path, operations in api.get("paths", {}).items():
+            for verb in sorted(operations.keys() & _VERBS):
+                route = f"{verb.upper()} {path}"
+                yield route, f"{code(route)} goes: callers get 403"
+                if not operations[verb].get("security"):
+                    yield f"{route} open", f"{code(route)} takes no calls without an API key"
+        if tls := inputs.get("securityPolicy") or api.get("x-amazon-apigateway-security-policy"):
+            yield f"{name} {tls}", f"The TLS policy {code(tls)} goes: older clients may need it"
+        hosts = sorted(set(_hosts(inputs)))
+        base = inputs.get("basePath") or inputs.get("apiMappingKey")
+        for host in hosts:
+            url = f"https://{host}{f'/{base}' if base else ''}"
+            yield url, f"{code(url)} goes: callers that use it get no answer"
+        if token and not hosts:
+            more = _CONSEQUENCES.get(token, "")
+            yield (
+                f"{token} {name}",
+                f"{code(token)} {code(name)} is deleted{more}; if it has another name now, "
+                "give that an alias",
+            )
+
+
+def _hosts(value: object) -> Iterator[str]:
+    """Yield the domain names in a value, with the path if it is a URL, but none of AWS's own."""
+    if isinstance(value, dict):
+        value = [*value.values()]
+    if isinstance(value, list):
+        for item in value:
+            yield from _hosts(item)
+    match = _HOST.fullmatch(value) if isinstance(value, str) else None
+    if match and not _AWS_HOST.fullmatch(match[1]):
+        yield match[1] + (match[2] or "").rstrip("/")
