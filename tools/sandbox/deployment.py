@@ -362,11 +362,15 @@ class _Reader:
             UserError: there is a policy that the sandbox cannot read.
         """
         (function,) = (f for f in self._resources.of_type(_FUNCTION) if f.id == self._function_id)
-        (role,) = (
-            role
-            for role in self._resources.of_type("aws:iam/role:Role")
-            if role.outputs["arn"] == function.inputs["role"]
-        )
+        roles = self._resources.of_type("aws:iam/role:Role")
+        own = [role for role in roles if role.outputs["arn"] == function.inputs["role"]]
+        role = _only(own, "roles of the function")
+        for name in ("inlinePolicies", "permissionsBoundary"):
+            if role.inputs.get(name):
+                raise UserError(
+                    f"{role.name} has {name}, which the sandbox does not read. Give the role its "
+                    "statements in a RolePolicy."
+                )
         policies = {p.outputs["arn"]: p for p in self._resources.of_type("aws:iam/policy:Policy")}
         documents = {
             policy.name: policy.inputs["policy"]
@@ -379,7 +383,7 @@ class _Reader:
                 for link in self._resources.of_type(
                     "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
                 )
-                if link.inputs["role"] in (role.id, role.outputs["name"])
+                if link.inputs["role"] == role.id
             ),
         ]
         for arn in attached:

@@ -251,6 +251,10 @@ def test_a_policy_that_only_aws_knows_is_refused(resources: Resources) -> None:
 
     with pytest.raises(UserError, match=f"cannot read the policy {arn}"):
         read_deployment(replace(resources, items=(*resources.items, attached)))
+    with pytest.raises(UserError, match="has permissionsBoundary, which the sandbox does not read"):
+        read_deployment(changed(resources, role.type, permissionsBoundary=arn))
+    with pytest.raises(UserError, match="registered 0 roles of the function"):
+        read_deployment(without(resources, role.type))
 
 
 def test_what_is_not_served_is_named(resources: Resources) -> None:
