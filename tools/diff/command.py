@@ -13,7 +13,7 @@ import click
 
 from settings import Settings, UserError, load_stack, project_root, stack_names
 from tools.cli import code
-from tools.diff.reach import ProgramFailed, reached
+from tools.diff.reach import ProgramFailed, gone, reached
 from tools.diff.report import stack_diff
 
 
@@ -43,14 +43,14 @@ def report(base: str, head: str | None = None) -> str:
     with _files(base) as old, _files(head) as new:
         before, after = _stacks(base, old), _stacks(head, new)
         try:
-            gone = _gone(old, new, sorted(before.keys() & after.keys()))
+            lost = _gone(old, new, sorted(before.keys() & after.keys()))
         except ProgramFailed as error:
-            gone = {}
+            lost = {}
             notes = [f"URLs and routes are not compared, because a program fails: {error}"]
     sections = [
         section
         for name in sorted({*before, *after})
-        if (section := stack_diff(name, before.get(name), after.get(name), gone.get(name, ())))
+        if (section := stack_diff(name, before.get(name), after.get(name), lost.get(name, ())))
     ]
     if not sections:
         return "\n\n".join(["No limits changed.", *notes])
@@ -82,10 +82,7 @@ def _gone(before: Path, after: Path, stacks: list[str]) -> dict[str, list[str]]:
         return {}
     with ThreadPoolExecutor() as pool:
         old, new = pool.map(reached, (before, after), (stacks, stacks))
-    return {
-        stack: [sentence for what, sentence in old[stack].items() if what not in new[stack]]
-        for stack in stacks
-    }
+    return {stack: gone(old[stack], new[stack]) for stack in stacks}
 
 
 @contextmanager
@@ -106,7 +103,8 @@ def _files(revision: str | None) -> Iterator[Path]:
         archive, folder = Path(temporary) / "archive.tar", Path(temporary) / "files"
         _git("archive", "--format", "tar", "--output", str(archive), revision)
         with tarfile.open(archive) as files:
-            files.extractall(folder, filter="data")
+            regular = [file for file in files if file.isfile()]  # a link may lead anywhere
+            files.extractall(folder, regular, filter="data")
         yield folder
 
 

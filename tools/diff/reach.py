@@ -62,8 +62,12 @@ class ProgramFailed(Exception):
     """A revision's program did not run; the text says why."""
 
 
-def reached(folder: Path, stacks: list[str]) -> dict[str, dict[str, str]]:
-    """Return what callers reach of each stack, each with the sentence to report when it goes.
+Reached = dict[tuple[str, str], str]
+"""What callers reach, and what of it they may rely on, each with a sentence for when it goes."""
+
+
+def reached(folder: Path, stacks: list[str]) -> dict[str, Reached]:
+    """Return what callers reach of each stack.
 
     Args:
         folder: the project's folder with its program.
@@ -90,31 +94,43 @@ def reached(folder: Path, stacks: list[str]) -> dict[str, dict[str, str]]:
     return {stack: dict(_reached(found[stack])) for stack in stacks}
 
 
-def _reached(resources: list[tuple[str, str, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
+def gone(before: Reached, after: Reached) -> list[str]:
+    """Return what callers can no longer reach or rely on, in sentences."""
+    return [
+        sentence
+        for (thing, trait), sentence in before.items()
+        if (thing, trait) not in after and (not trait or (thing, "") in after)
+    ]
+
+
+def _reached(
+    resources: list[tuple[str, str, dict[str, Any]]],
+) -> Iterator[tuple[tuple[str, str], str]]:
     for token, name, inputs in resources:
         if _BEHIND.fullmatch(token):
             continue
         api = json.loads(inputs.get("body") or "{}")
+        base = inputs.get("basePath") or inputs.get("apiMappingKey")
+        things = [f"https://{host}{f'/{base}' if base else ''}" for host in _hosts(inputs)]
+        for url in things:
+            yield (url, ""), f"{code(url)} goes: callers that use it get no answer"
+        if token and not things:
+            things = [f"{token} {name}"]
+            more = _CONSEQUENCES.get(token, "")
+            alias = "if it has another name now, give that an alias"
+            yield (things[0], ""), f"{code(things[0])} is deleted{more}; {alias}"
+        if tls := inputs.get("securityPolicy") or api.get("x-amazon-apigateway-security-policy"):
+            for one in things:
+                yield (
+                    (one, tls),
+                    f"{code(one)} loses the TLS policy {code(tls)}: clients may need it",
+                )
         for path, operations in api.get("paths", {}).items():
             for verb in sorted(operations.keys() & _VERBS):
                 route = f"{verb.upper()} {path}"
-                yield route, f"{code(route)} goes: callers get 403"
+                yield (route, ""), f"{code(route)} goes: callers get 403"
                 if not operations[verb].get("security"):
-                    yield f"{route} open", f"{code(route)} takes no calls without an API key"
-        if tls := inputs.get("securityPolicy") or api.get("x-amazon-apigateway-security-policy"):
-            yield f"{name} {tls}", f"The TLS policy {code(tls)} goes: older clients may need it"
-        hosts = sorted(set(_hosts(inputs)))
-        base = inputs.get("basePath") or inputs.get("apiMappingKey")
-        for host in hosts:
-            url = f"https://{host}{f'/{base}' if base else ''}"
-            yield url, f"{code(url)} goes: callers that use it get no answer"
-        if token and not hosts:
-            more = _CONSEQUENCES.get(token, "")
-            yield (
-                f"{token} {name}",
-                f"{code(token)} {code(name)} is deleted{more}; if it has another name now, "
-                "give that an alias",
-            )
+                    yield (route, "open"), f"{code(route)} takes no calls without an API key"
 
 
 def _hosts(value: object) -> Iterator[str]:

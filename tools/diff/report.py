@@ -5,6 +5,7 @@ Names and values of the stack file are written as code, which renders no markup,
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from routes import METHODS
@@ -14,38 +15,35 @@ from throttling.review import LimitFinding, not_among, review
 from tools.cli import code
 from tools.diff.allowance import allowance
 
+# fmt: off
 NOT_FOR_CALLERS: Final = {
-    "function.architecture": "the speed and the price of the function",
-    "function.memoryMb": "the speed and the price of the function",
-    "function.runtime": "the language's version; the responses stay the same",
-    "function.snapStart": "the duration of a cold start",
-    "manageApiGatewayLogging": "who sets the account's logging role",
-    "monitoring": "alarms, dashboard and logs",
-    "network.availabilityZones": "where the function runs",
-    "network.flowLogs": "logs",
-    "table.pointInTimeRecovery": "backups",
-    "waf.logging": "logs",
-    "waf.logOnly": "logs",
-    "aws:allowedAccountIds": "which deployments are refused",
-    "aws:forbiddenAccountIds": "which deployments are refused",
-    "aws:defaultTags": "tags",
-    "aws:skipCredentialsValidation": "what is checked before a deployment",
-    "aws:skipMetadataApiCheck": "what is checked before a deployment",
-    "aws:skipRegionValidation": "what is checked before a deployment",
-    "aws:skipRequestingAccountId": "what is checked before a deployment",
+    "speed, price and place of the function": (
+        "function.architecture", "function.memoryMb", "function.runtime", "function.snapStart",
+        "network.availabilityZones",
+    ),
+    "logs, alarms and backups": (
+        "manageApiGatewayLogging", "monitoring", "network.flowLogs", "table.pointInTimeRecovery",
+        "waf.logging", "waf.logOnly",
+    ),
+    "checks before a deployment, and tags": (
+        "aws:allowedAccountIds", "aws:forbiddenAccountIds", "aws:skipCredentialsValidation",
+        "aws:skipMetadataApiCheck", "aws:skipRegionValidation", "aws:skipRequestingAccountId",
+        "aws:defaultTags",
+    ),
 }
-"""Settings that no caller notices, or sections of them, and what they change instead."""
+# fmt: on
+"""Settings that no caller notices, or sections of them, by what they change instead."""
+_ELSEWHERE: Final = "an empty table, other API keys, another URL"
 _REPLACES: Final = {
     "stageName": "replaces the stage: every caller's URL changes",
     "network.cidr": "replaces the VPC, and moves the function to it",
-    "aws:region": "replaces all resources: an empty table, other API keys, another URL",
+    "aws:region": f"replaces all resources: {_ELSEWHERE}",
 }
-_ELSEWHERE: Final = "an empty table, other API keys, another URL"
 _MOVES: Final = {
-    "project": f"makes a new stack with its own resources: {_ELSEWHERE}",
+    "project": f"makes another stack: {_ELSEWHERE}",
     **dict.fromkeys(
         ("aws:profile", "aws:assumeRoles", "aws:endpoints"),
-        f"may lead to another account, where all resources are new: {_ELSEWHERE}",
+        f"may lead to another account: {_ELSEWHERE}",
     ),
 }
 _NOT_LIMITS: Final = ("deletionProtection", *_REPLACES, *_MOVES)
@@ -106,7 +104,8 @@ def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, object]]
 
 
 def _is_limit(key: str) -> bool:
-    return not any(f"{key}.".startswith(f"{one}.") for one in (*NOT_FOR_CALLERS, *_NOT_LIMITS))
+    hidden = (*_NOT_LIMITS, *chain(*NOT_FOR_CALLERS.values()))
+    return not any(f"{key}.".startswith(f"{one}.") for one in hidden)
 
 
 def _lost(before: Settings, after: Settings, old: Values, new: Values) -> Iterator[str]:

@@ -123,6 +123,7 @@ Any(
     "aws:apigateway/basePathMapping:BasePathMapping",
     "mapping", domainName="api.example.com", basePath="v1",
 )
+Any("aws:apigateway/domainName:DomainName", "other", domainName="b.co", securityPolicy="TLS_1_0")
 Any("aws:dynamodb/table:Table", "table")
 Any("aws:cloudwatch/dashboard:Dashboard", "board")
 pulumi.export("docs", "https://docs.example.com/api/")
@@ -133,6 +134,7 @@ pulumi.export("console", "https://eu-central-1.console.aws.amazon.com/x")
 def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository: Path) -> None:
     program = repository / "__main__.py"
     program.write_text(PROGRAM)
+    (repository / "link").symlink_to("/nowhere")
     commit(repository, "program")
     for old, new in (
         ('"domain", domainName="api.', '"domain", domainName="new.'),
@@ -142,6 +144,7 @@ def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository:
         ('"post"', '"put"'),
         ('"get": {"security": []}', '"get": {"security": [{"apiKey": []}]}'),
         ("docs.", "www."),
+        ("TLS_1_0", "TLS_1_2"),
         # What callers do not reach:
         ('"board"', '"dashboard"'),
         ("console.aws", "signin.aws"),
@@ -155,13 +158,14 @@ def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository:
     for section in sections:
         assert [line[2:] for line in section.splitlines() if line.startswith("- ")] == [
             f"`https://docs.example.com/api` {url}",
+            "`aws:apigateway/restApi:RestApi api` is deleted, and every caller's URL changes; "
+            + alias,
             "`GET /data` takes no calls without an API key.",
             "`POST /data` goes: callers get 403.",
-            "`aws:apigateway/restApi:RestApi` `api` is deleted, and every caller's URL changes; "
-            + alias,
             f"`https://api.example.com` {url}",
             f"`https://api.example.com/v1` {url}",
-            f"`aws:dynamodb/table:Table` `table` is deleted with all records; {alias}",
+            "`https://b.co` loses the TLS policy `TLS_1_0`: clients may need it.",
+            f"`aws:dynamodb/table:Table table` is deleted with all records; {alias}",
         ]
     assert len(sections) == 2
 
