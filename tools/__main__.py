@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import StringIO
 from typing import Final
 
 if __name__ == "__main__":
@@ -85,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console(stderr=True).print(f"error: {error}", markup=False, style="red")
         return Exit.BAD_INPUT
     except click.ClickException as error:
-        error.show()
+        error.show(shown := StringIO())
+        console(stderr=True).print(shown.getvalue(), end="", markup=False)
         return Exit.BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED

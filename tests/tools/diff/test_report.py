@@ -10,7 +10,6 @@ from settings import Settings
 from settings.json_schema import Node, json_schema, section
 from settings.schema import Config, Provider
 from tests.stacks import settings
-from tools.cli import code
 from tools.diff.report import NOT_FOR_CALLERS, stack_diff
 
 EVERYTHING: dict[str, Any] = {
@@ -188,19 +187,6 @@ def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_
     quota = {"usagePlans": {"basic": {"quota": {"limit": 20_000}}}}
     text = str(stack_diff("prod", settings("prod"), settings("prod", **quota)))
     assert "The findings of the review do not change.\n" in text
-
-
-@pytest.mark.parametrize(
-    ("text", "markdown"),
-    [
-        ("basic", "`basic`"),
-        ("a`b``c", "``` a`b``c ```"),
-        ("x\n# heading @team", r"`x\n# heading @team`"),
-        ("\u202eevil\u009b", r"`\u202eevil\x9b`"),
-    ],
-)
-def test_text_is_written_as_code_on_one_line(text: str, markdown: str) -> None:
-    assert code(text) == markdown
 
 
 def test_names_and_values_of_the_stack_file_cannot_be_markup() -> None:
