@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,7 @@ import click
 
 from settings import Settings, UserError, load_stack, project_root, stack_names
 from tools.cli import code
-from tools.diff.reach import ProgramFailed, gone, reached
+from tools.diff.reach import ProgramFailed, gone
 from tools.diff.report import stack_diff
 
 
@@ -43,7 +42,7 @@ def report(base: str, head: str | None = None) -> str:
     with _files(base) as old, _files(head) as new:
         before, after = _stacks(base, old), _stacks(head, new)
         try:
-            lost = _gone(old, new, sorted(before.keys() & after.keys()))
+            lost = gone(old, new, sorted(before.keys() & after.keys()))
         except ProgramFailed as error:
             lost = {}
             notes = [f"URLs and routes are not compared, because a program fails: {error}"]
@@ -76,15 +75,6 @@ def _stacks(revision: str | None, folder: Path) -> dict[str, Settings]:
         raise UserError(f"In {where}: {error}") from None
 
 
-def _gone(before: Path, after: Path, stacks: list[str]) -> dict[str, list[str]]:
-    """Return what callers can no longer reach of each stack, in sentences."""
-    if not stacks or not all((folder / "__main__.py").is_file() for folder in (before, after)):
-        return {}
-    with ThreadPoolExecutor() as pool:
-        old, new = pool.map(reached, (before, after), (stacks, stacks))
-    return {stack: gone(old[stack], new[stack]) for stack in stacks}
-
-
 @contextmanager
 def _files(revision: str | None) -> Iterator[Path]:
     """Provide a folder with the Pulumi files of a revision."""
@@ -101,10 +91,11 @@ def _files(revision: str | None) -> Iterator[Path]:
         ) from None
     with TemporaryDirectory() as temporary:
         archive, folder = Path(temporary) / "archive.tar", Path(temporary) / "files"
-        _git("archive", "--format", "tar", "--output", str(archive), revision)
-        with tarfile.open(archive) as files:
-            regular = [file for file in files if file.isfile()]  # a link may lead anywhere
-            files.extractall(folder, regular, filter="data")
+        if _git("ls-tree", revision, "./"):
+            _git("archive", "--format", "tar", "--output", str(archive), revision)
+            with tarfile.open(archive) as files:
+                regular = [file for file in files if file.isfile()]  # a link may lead anywhere
+                files.extractall(folder, regular, filter="data")
         yield folder
 
 

@@ -8,7 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -46,42 +47,48 @@ _CONSEQUENCES: Final = {
 }
 
 
-_VERBS: Final = {
-    "get",
-    "put",
-    "post",
-    "delete",
-    "options",
-    "head",
-    "patch",
-    "x-amazon-apigateway-any-method",
-}
-
-
 class ProgramFailed(Exception):
     """A revision's program did not run; the text says why."""
 
 
-Reached = dict[tuple[str, str], str]
-"""What callers reach, and what of it they may rely on, each with a sentence for when it goes."""
+Registered = tuple[str, str, dict[str, Any]]
+"""Type, name and inputs of a resource; the stack's outputs have neither type nor name."""
 
 
-def reached(folder: Path, stacks: list[str]) -> dict[str, Reached]:
-    """Return what callers reach of each stack.
+def gone(before: Path, after: Path, stacks: Sequence[str]) -> dict[str, list[str]]:
+    """Return in sentences what callers can no longer reach of each stack.
 
     Args:
-        folder: the project's folder with its program.
+        before: the project's folder. Without a program there, nothing is compared.
+        after: the same after the change.
         stacks: their names.
 
     Raises:
-        ProgramFailed: when the program does not run.
+        ProgramFailed: when a program does not run.
     """
+    if not stacks or not all((folder / "__main__.py").is_file() for folder in (before, after)):
+        return {}
+    with ThreadPoolExecutor() as pool:
+        old, new = pool.map(_registered, (before, after), (stacks, stacks))
+    lost = {}
+    for stack in stacks:
+        was, now = dict(_reached(old[stack])), dict(_reached(new[stack]))
+        lost[stack] = [
+            sentence
+            for (thing, trait), sentence in was.items()
+            if (thing, trait) not in now and (not trait or (thing, "") in now)
+        ]
+    return lost
+
+
+def _registered(folder: Path, stacks: Sequence[str]) -> dict[str, list[Registered]]:
+    """Return what the program in a folder registers and exports for each stack."""
     # Modules that the folder does not have are this project's.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(_CODE)])}
     with TemporaryDirectory() as temporary:
         result = Path(temporary) / "result.json"
         done = subprocess.run(  # noqa: S603  our own Python
-            [sys.executable, "-c", _RUN, result, *stacks],
+            [sys.executable, "-W", "ignore", "-c", _RUN, result, *stacks],
             cwd=folder,
             env=environment,
             capture_output=True,
@@ -90,22 +97,15 @@ def reached(folder: Path, stacks: list[str]) -> dict[str, Reached]:
         if done.returncode:
             *_, last = ["no message", *done.stderr.decode(errors="replace").split("\n")[:-1]]
             raise ProgramFailed(code(last))
-        found = json.loads(result.read_bytes())
-    return {stack: dict(_reached(found[stack])) for stack in stacks}
+        found: dict[str, list[Registered]] = json.loads(result.read_bytes())
+        return found
 
 
-def gone(before: Reached, after: Reached) -> list[str]:
-    """Return what callers can no longer reach or rely on, in sentences."""
-    return [
-        sentence
-        for (thing, trait), sentence in before.items()
-        if (thing, trait) not in after and (not trait or (thing, "") in after)
-    ]
+def _reached(resources: list[Registered]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield what callers reach, or a trait of it that they rely on, and a sentence for its end.
 
-
-def _reached(
-    resources: list[tuple[str, str, dict[str, Any]]],
-) -> Iterator[tuple[tuple[str, str], str]]:
+    The trait of the thing itself is empty.
+    """
     for token, name, inputs in resources:
         if _BEHIND.fullmatch(token):
             continue
@@ -120,16 +120,15 @@ def _reached(
             alias = "if it has another name now, give that an alias"
             yield (things[0], ""), f"{code(things[0])} is deleted{more}; {alias}"
         if tls := inputs.get("securityPolicy") or api.get("x-amazon-apigateway-security-policy"):
-            for one in things:
-                yield (
-                    (one, tls),
-                    f"{code(one)} loses the TLS policy {code(tls)}: clients may need it",
-                )
+            sentence = f"{code(things[0])} loses the TLS policy {code(tls)}: clients may need it"
+            yield (things[0], tls), sentence
         for path, operations in api.get("paths", {}).items():
-            for verb in sorted(operations.keys() & _VERBS):
+            for verb, operation in operations.items():
+                if not isinstance(operation, dict):
+                    continue  # something that all verbs of the path share
                 route = f"{verb.upper()} {path}"
                 yield (route, ""), f"{code(route)} goes: callers get 403"
-                if not operations[verb].get("security"):
+                if not operation.get("security"):
                     yield (route, "open"), f"{code(route)} takes no calls without an API key"
 
 

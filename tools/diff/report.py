@@ -72,7 +72,12 @@ def stack_diff(
     news = " (new)" if before is None else " (removed)" if after is None else ""
     lines = [f"### Stack {code(stack)}{news}"]
     if lost:
-        lines += ["", "This cannot be undone:", "", *(f"- {line}." for line in lost)]
+        lines += [
+            "",
+            "Callers lose this, or it cannot be undone:",
+            "",
+            *(f"- {line}." for line in lost),
+        ]
     if changed:
         lines += ["", "| limit | before | after |", "|---|---|---|"]
         for key in changed:

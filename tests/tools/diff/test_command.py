@@ -160,8 +160,8 @@ def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository:
             f"`https://docs.example.com/api` {url}",
             "`aws:apigateway/restApi:RestApi api` is deleted, and every caller's URL changes; "
             + alias,
-            "`GET /data` takes no calls without an API key.",
             "`POST /data` goes: callers get 403.",
+            "`GET /data` takes no calls without an API key.",
             f"`https://api.example.com` {url}",
             f"`https://api.example.com/v1` {url}",
             "`https://b.co` loses the TLS policy `TLS_1_0`: clients may need it.",
@@ -205,6 +205,14 @@ def test_a_base_without_limits_or_with_refused_ones_is_one_error(repository: Pat
     git(repository, "checkout", "--quiet", "base", "--", ".")
     with pytest.raises(UserError, match=r"^In broken: 1 problem in the config of stack dev"):
         report("broken")
+
+
+def test_a_base_without_the_projects_folder_is_one_error(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository.rename(repository.with_name("moved")))
+    with pytest.raises(UserError, match="base has no limits to compare"):
+        report("base")
 
 
 def test_a_base_that_does_not_exist_is_one_error(repository: Path) -> None:

@@ -102,7 +102,11 @@ def test_every_setting_is_reported_when_it_changes_unless_no_caller_notices() ->
 def lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return the lines about what cannot be undone in prod."""
     text = str(stack_diff("prod", settings("prod", **before), settings("prod", **after)))
-    return text.partition("This cannot be undone:\n\n")[2].partition("\n\n")[0].splitlines()
+    return (
+        text.partition("Callers lose this, or it cannot be undone:\n\n")[2]
+        .partition("\n\n")[0]
+        .splitlines()
+    )
 
 
 KEYS_GO = (
