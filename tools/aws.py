@@ -76,14 +76,10 @@ def client(
         made = session.client(service, endpoint_url=endpoint_url, config=config)
         if not _is_url(made.meta.endpoint_url):
             raise ValueError(f"Invalid endpoint: {made.meta.endpoint_url}")
-    except ValueError as error:
-        raise UserError(
-            f"{error}\nSet AWS_ENDPOINT_URL, or endpoint_url in the AWS config, to an address such "
-            "as http://127.0.0.1:4566, or remove it."
-        ) from None
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:
         raise UserError(
             f"The AWS config cannot be used: {error}\nCorrect the AWS_ variables of the "
-            "environment, or the AWS config."
+            "environment, or the AWS config. AWS_ENDPOINT_URL takes an address such as "
+            "http://127.0.0.1:4566."
         ) from None
     return made

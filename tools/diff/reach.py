@@ -40,11 +40,6 @@ _BEHIND: Final = re.compile(
     "|aws:apigateway/(?:account|apiKey|deployment|methodSettings|usagePlan|usagePlanKey):.*"
 )
 """Types that callers do not reach, or whose settings the rest of the report compares."""
-_CONSEQUENCES: Final = {
-    "aws:apigateway/restApi:RestApi": ", and every caller's URL changes",
-    "aws:apigateway/stage:Stage": ", and every caller's URL changes",
-    "aws:dynamodb/table:Table": " with all records",
-}
 
 
 class ProgramFailed(Exception):
@@ -116,9 +111,8 @@ def _reached(resources: list[Registered]) -> Iterator[tuple[tuple[str, str], str
             yield (url, ""), f"{code(url)} goes: callers that use it get no answer"
         if token and not things:
             things = [f"{token} {name}"]
-            more = _CONSEQUENCES.get(token, "")
             alias = "if it has another name now, give that an alias"
-            yield (things[0], ""), f"{code(things[0])} is deleted{more}; {alias}"
+            yield (things[0], ""), f"{code(things[0])} is deleted, with its URL and data; {alias}"
         if tls := inputs.get("securityPolicy") or api.get("x-amazon-apigateway-security-policy"):
             sentence = f"{code(things[0])} loses the TLS policy {code(tls)}: clients may need it"
             yield (things[0], tls), sentence

@@ -154,18 +154,17 @@ def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository:
     _, *sections = report("program").split("\n\n### ")
 
     url = "goes: callers that use it get no answer."
-    alias = "if it has another name now, give that an alias."
+    alias = "with its URL and data; if it has another name now, give that an alias."
     for section in sections:
         assert [line[2:] for line in section.splitlines() if line.startswith("- ")] == [
             f"`https://docs.example.com/api` {url}",
-            "`aws:apigateway/restApi:RestApi api` is deleted, and every caller's URL changes; "
-            + alias,
+            f"`aws:apigateway/restApi:RestApi api` is deleted, {alias}",
             "`POST /data` goes: callers get 403.",
             "`GET /data` takes no calls without an API key.",
             f"`https://api.example.com` {url}",
             f"`https://api.example.com/v1` {url}",
             "`https://b.co` loses the TLS policy `TLS_1_0`: clients may need it.",
-            f"`aws:dynamodb/table:Table table` is deleted with all records; {alias}",
+            f"`aws:dynamodb/table:Table table` is deleted, {alias}",
         ]
     assert len(sections) == 2
 
