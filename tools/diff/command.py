@@ -41,8 +41,11 @@ def report(base: str, head: str | None = None) -> str:
     notes = []
     with _files(base) as old, _files(head) as new:
         before, after = _stacks(base, old), _stacks(head, new)
+        both = sorted(before.keys() & after.keys())
+        # Under another project's name, all resources are new, which the settings say.
+        same = [name for name in both if before[name].project == after[name].project]
         try:
-            lost = gone(old, new, sorted(before.keys() & after.keys()))
+            lost = gone(old, new, same)
         except ProgramFailed as error:
             lost = {}
             notes = [f"URLs and routes are not compared, because a program fails: {error}"]

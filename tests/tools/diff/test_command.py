@@ -7,6 +7,7 @@ import pytest
 
 from settings import UserError
 from tests.edits import edit
+from tests.stacks import PROJECT
 from tools.__main__ import main
 from tools.diff.command import report
 
@@ -167,6 +168,18 @@ def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository:
             f"`aws:dynamodb/table:Table table` is deleted, {alias}",
         ]
     assert len(sections) == 2
+
+
+def test_another_project_is_one_line_and_its_program_is_not_compared(repository: Path) -> None:
+    (repository / "__main__.py").write_text("1 / 0")
+    commit(repository, "same")
+    for file in repository.glob("Pulumi*.yaml"):
+        file.write_text(file.read_text("utf-8").replace(PROJECT, "mine"), "utf-8")
+
+    text = report("same")
+
+    assert f"- `project`: `{PROJECT}` → `mine` makes another stack: an empty table" in text
+    assert "program fails" not in text
 
 
 def test_a_program_that_fails_is_a_note(repository: Path) -> None:
