@@ -29,7 +29,7 @@ for name in sys.argv[2:]:
     run = program.run_program(read_stack(name))
     shown = {k: v for k, v in run.resources.exports.items() if k not in run.secret_exports}
     items = [(one.type, one.name, one.inputs) for one in run.resources.items if one.custom]
-    found[name] = [("", "", shown), *items]
+    found[name] = [("", "", shown), *sorted(items, key=lambda item: item[:2])]
 pathlib.Path(sys.argv[1]).write_text(json.dumps(found, default=str))
 """
 _HOST: Final = re.compile(r"(?:https?://)?((?:[\w*-]+\.)+[a-z]{2,})\.?(/\S*)?", re.IGNORECASE)

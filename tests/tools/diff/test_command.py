@@ -159,12 +159,12 @@ def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository:
     for section in sections:
         assert [line[2:] for line in section.splitlines() if line.startswith("- ")] == [
             f"`https://docs.example.com/api` {url}",
+            f"`https://api.example.com/v1` {url}",
+            f"`https://api.example.com` {url}",
+            "`https://b.co` loses the TLS policy `TLS_1_0`: clients may need it.",
             f"`aws:apigateway/restApi:RestApi api` is deleted, {alias}",
             "`POST /data` goes: callers get 403.",
             "`GET /data` takes no calls without an API key.",
-            f"`https://api.example.com` {url}",
-            f"`https://api.example.com/v1` {url}",
-            "`https://b.co` loses the TLS policy `TLS_1_0`: clients may need it.",
             f"`aws:dynamodb/table:Table table` is deleted, {alias}",
         ]
     assert len(sections) == 2
