@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from settings import Settings
-from settings.json_schema import Node, json_schema, section
+from settings.json_schema import Node, at, json_schema, section
 from settings.schema import Config, Provider
 from tests.stacks import settings
 from tools.diff.report import NOT_FOR_CALLERS, stack_diff
@@ -19,6 +19,7 @@ EVERYTHING: dict[str, Any] = {
     "aws": {"defaultTags": '{"tags": {"team": "web"}}'},
 }
 """Settings without which some keys are not there."""
+# For texts and lists; numbers, switches and choices have other values by themselves.
 OTHER_VALUES: dict[str, object] = {
     "project": "other",
     "region": "eu-west-1",
@@ -29,20 +30,13 @@ OTHER_VALUES: dict[str, object] = {
     "endpoints": [{"sts": "http://127.0.0.1:4566"}],
     "team": "api",
     "stageName": "other",
-    "period": "MONTH",
     "clients": ["default", "second"],
     "default": [2],
-    "windowSeconds": 60,
-    "aggregateBy": "FORWARDED_IP",
-    "logOnly": "BLOCKED",
     "forwardedHeader": "X-Real-IP",
     "managedRuleGroups": [],
-    "architecture": "x86_64",
-    "runtime": "python3.12",
     "maxWriteRequestUnits": 7,
     "cidr": "10.9.0.0/16",
     "alarmEmails": ["a@b.co"],
-    "logRetentionDays": 7,
 }
 
 
@@ -59,9 +53,15 @@ def changes(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN
             for changed, below in changes(value, path):
                 yield changed, tree | {name: below}
         else:
-            other = not value if isinstance(value, bool) else None
-            other = value + 1 if type(value) in (int, float) else other
-            yield path, tree | {name: OTHER_VALUES.get(name, other)}
+            schema = at(json_schema(Config), tuple(path.split(".")))
+            others = [one for one in schema.get("enum", []) if one != value]
+            if isinstance(value, bool):
+                others = [not value]
+            elif not others and isinstance(value, int | float):
+                others = [value + 1]
+            others = [OTHER_VALUES[name]] if name in OTHER_VALUES else others
+            assert others, f"OTHER_VALUES needs another value of {path}"
+            yield path, tree | {name: others[0]}
 
 
 def leaves(node: Node, key: str) -> Iterator[str]:
