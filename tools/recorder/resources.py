@@ -1,6 +1,5 @@
 """The resources that the program registered, as plain values."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,15 +39,18 @@ class Resources:
     exports: Properties
     """Stack outputs by name; None where unknown."""
 
-    def of_type(self, token: str) -> list[Resource]:
-        """Return all resources of a type such as `aws:dynamodb/table:Table`."""
-        return [resource for resource in self.items if resource.type == token]
+    def of_type(self, token: str, **properties: object) -> list[Resource]:
+        """Return the resources of a type such as `aws:dynamodb/table:Table`.
 
-    def where(self, token: str, **inputs: object) -> Iterator[Resource]:
-        """Yield the resources of a type whose inputs have these values."""
-        for resource in self.of_type(token):
-            if all(resource.inputs.get(name) == value for name, value in inputs.items()):
-                yield resource
+        Args:
+            token: the type.
+            properties: inputs or outputs that they must have.
+        """
+        return [
+            one
+            for one in self.items
+            if one.type == token and properties.items() <= (one.outputs | one.inputs).items()
+        ]
 
     def to_json(self) -> bytes:
         """Return the resources as JSON that `from_json` reads."""

@@ -3,7 +3,8 @@
     commands.py           make up, make down, make status: runs the program, sends what it registers
     client.py             finds a running server, and talks to its admin port
     server.py             the server's process: deploys, replaces and stops what it serves
-    deployment.py         reads the registered resources as one API; names what is not served
+    deployment.py         reads the registered resources as one API
+    not_served.py         names what callers see on AWS and not here
     gateway.py            API Gateway: a request's way through the layers to the function and back
     gateway_responses.py  API Gateway's own answers, as the OpenAPI document changes them
     web_acl.py            the web ACL's rules

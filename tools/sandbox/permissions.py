@@ -6,13 +6,14 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from settings import UserError
+from tools.recorder.resources import Resource, Resources
 
 _UNDERSTOOD: Final = {"Sid", "Effect", "Action", "Resource", "Principal"}
 _TRANSACTION_PARTS: Final = {"Put", "Update", "Delete", "ConditionCheck", "Get"}
@@ -36,7 +37,7 @@ class Policy:
             and any(matches(pattern, resource) for pattern in _texts(statement["Resource"]))
         }
         if "Deny" in effects:
-            return f"with an explicit deny in {_article(self.kind)}"
+            return f"with an explicit deny in a{'n' if self.kind[0] == 'i' else ''} {self.kind}"
         return "" if "Allow" in effects else f"because no {self.kind} allows the {action} action"
 
 
@@ -74,16 +75,54 @@ class Permissions:
 _JSON: Final = TypeAdapter(Permissions)
 
 
-def read_policy(kind: str, documents: Mapping[str, str | Mapping[str, Any]]) -> Policy:
-    """Read policy documents, given by the names of what holds them.
+def read_permissions(resources: Resources, function: Resource) -> Permissions:
+    """Return the policies of a function's role, and of the endpoint that it must use.
+
+    Raises:
+        UserError: there is a policy that the sandbox cannot read.
+    """
+    roles = resources.of_type("aws:iam/role:Role", arn=function.inputs["role"])
+    if len(roles) != 1:
+        raise UserError(
+            f"The program registered {len(roles)} roles of {function.name}; it needs 1."
+        )
+    (role,) = roles
+    for name in ("inlinePolicies", "permissionsBoundary"):
+        if role.inputs.get(name):
+            raise UserError(
+                f"{role.name} has {name}, which the sandbox does not read. Give the role its "
+                "statements in a RolePolicy."
+            )
+    own = resources.of_type("aws:iam/rolePolicy:RolePolicy", role=role.id)
+    links = resources.of_type("aws:iam/rolePolicyAttachment:RolePolicyAttachment", role=role.id)
+    attached = [link.inputs["policyArn"] for link in links]
+    for arn in [*attached, *(role.inputs.get("managedPolicyArns") or [])]:
+        found = resources.of_type("aws:iam/policy:Policy", arn=arn)
+        if not found:
+            raise UserError(
+                f"{role.name}: the sandbox cannot read the policy {arn}. Give the role its "
+                "statements in a policy of the program."
+            )
+        own += found
+    policies = [read_policy("identity-based policy", own)]
+    for endpoint in resources.of_type("aws:ec2/vpcEndpoint:VpcEndpoint"):
+        if endpoint.inputs["serviceName"].endswith(".dynamodb") and "policy" in endpoint.inputs:
+            policies.append(read_policy("VPC endpoint policy", [endpoint]))
+    account_id, name = function.outputs["arn"].split(":")[4], function.outputs["name"]
+    user = f"arn:aws:sts::{account_id}:assumed-role/{role.outputs['name']}/{name}"
+    return Permissions(user=user, account_id=account_id, policies=tuple(policies))
+
+
+def read_policy(kind: str, holders: Iterable[Resource]) -> Policy:
+    """Read the policy documents of resources as one policy.
 
     Raises:
         UserError: a statement about DynamoDB has an element that is not understood.
     """
     statements = []
-    for name, document in documents.items():
-        parsed = json.loads(document) if isinstance(document, str) else document
-        found = parsed["Statement"]
+    for holder in holders:
+        document = holder.inputs["policy"]
+        found = (json.loads(document) if isinstance(document, str) else document)["Statement"]
         for statement in found if isinstance(found, list) else [found]:
             actions = _texts(statement.get("Action", []))
             if actions and not any(re.match(r"dynamodb:|\*|\?", a, re.IGNORECASE) for a in actions):
@@ -93,8 +132,8 @@ def read_policy(kind: str, documents: Mapping[str, str | Mapping[str, Any]]) -> 
                 unknown.append("Principal")
             if unknown:
                 raise UserError(
-                    f"{name}: the sandbox does not understand {', '.join(unknown)} in a statement "
-                    "about DynamoDB. Write it with Effect, Action and Resource only."
+                    f"{holder.name}: the sandbox does not understand {', '.join(unknown)} in a "
+                    "statement about DynamoDB. Write it with Effect, Action and Resource only."
                 )
             statements.append(statement)
     return Policy(kind=kind, statements=tuple(statements))
@@ -132,7 +171,3 @@ def matches(pattern: str, text: str) -> bool:
 
 def _texts(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

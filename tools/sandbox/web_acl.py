@@ -1,21 +1,17 @@
 """The stage's web ACL: which of its registered rules blocks a request, as AWS WAF documents it."""
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from throttling import WafRateLimit
 from throttling.limiters import WafRateRule
-from tools.recorder.resources import Properties
+from tools.recorder.resources import Properties, Resource, Resources
 from tools.sandbox.gateway_responses import GatewayResponse
 from tools.sandbox.http_server import Request
 
-_COMPARISONS: Final[dict[str, Callable[[int, int], bool]]] = {
-    **{"EQ": operator.eq, "NE": operator.ne, "LE": operator.le},
-    **{"LT": operator.lt, "GE": operator.ge, "GT": operator.gt},
-}
-DEFAULT_WINDOW_SECONDS: Final = 300
+_DEFAULT_WINDOW_SECONDS: Final = 300
 _FORWARDED_FOR: Final = "x-forwarded-for"
 
 
@@ -37,8 +33,67 @@ def is_understood(statement: Properties) -> bool:
         case {"notStatement": {"statement": inner}}:
             return is_understood(inner)
         case {"sizeConstraintStatement": {"fieldToMatch": {"singleHeader": _}} as size}:
-            return all(step["type"] == "NONE" for step in size["textTransformations"])
+            plain = all(step["type"] == "NONE" for step in size["textTransformations"])
+            return plain and size["comparisonOperator"] == "GT"
     return False
+
+
+def read_web_acl(
+    resources: Resources, stage: Resource, forbidden: GatewayResponse
+) -> tuple[tuple[Rule, ...], list[str]]:
+    """Return the blocking rules of a stage's web ACL by priority, and names of the other rules.
+
+    Args:
+        resources: all of the stack.
+        stage: the API's.
+        forbidden: the answer of a rule without one of its own.
+    """
+    rules: list[Rule] = []
+    others: list[str] = []
+    links = resources.of_type(
+        "aws:wafv2/webAclAssociation:WebAclAssociation", resourceArn=stage.outputs["arn"]
+    )
+    for arn in (link.inputs["webAclArn"] for link in links):  # one at most
+        found = resources.of_type("aws:wafv2/webAcl:WebAcl", arn=arn)
+        if not found:
+            return (), [f"web ACL {arn}"]
+        (acl,) = found
+        bodies = {body["key"]: body for body in acl.inputs.get("customResponseBodies", [])}
+        for rule in sorted(acl.inputs.get("rules", []), key=lambda rule: int(rule["priority"])):
+            block = rule.get("action", {}).get("block")
+            if block is None or not is_understood(rule["statement"]):
+                others.append(f"web ACL rule {rule['name']}")
+                continue
+            own = block.get("customResponse")
+            response = _response(own, bodies) if own else forbidden
+            rules.append(Rule(name=rule["name"], statement=rule["statement"], response=response))
+    return tuple(rules), others
+
+
+def _response(own: Properties, bodies: Mapping[str, Properties]) -> GatewayResponse:
+    """Return a rule's own response, which replaces API Gateway's."""
+    body = bodies.get(own.get("customResponseBodyKey", ""), {})
+    kind = {"APPLICATION_JSON": "application/json", "TEXT_HTML": "text/html"}
+    return GatewayResponse(
+        type="WAF_FILTERED",
+        status=int(own["responseCode"]),
+        error_type="ForbiddenException",
+        template=body.get("content", ""),
+        content_type=kind.get(body.get("contentType", ""), "text/plain"),
+        headers={header["name"]: header["value"] for header in own.get("responseHeaders", [])},
+    )
+
+
+def rate_limits(rules: Sequence[Rule]) -> dict[str, WafRateLimit]:
+    """Return the limits of the rate rules by the rules' names."""
+    return {
+        rule.name: WafRateLimit(
+            limit=int(rate["limit"]),
+            window_seconds=int(rate.get("evaluationWindowSec", _DEFAULT_WINDOW_SECONDS)),
+        )
+        for rule in rules
+        if (rate := rule.statement.get("rateBasedStatement"))
+    }
 
 
 class WebAcl:
@@ -51,17 +106,11 @@ class WebAcl:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._rates = {
-            rule.name: WafRateRule(
-                int(rate["limit"]), int(rate.get("evaluationWindowSec", DEFAULT_WINDOW_SECONDS))
-            )
-            for rule in rules
-            if (rate := rule.statement.get("rateBasedStatement"))
+            name: WafRateRule(rate.limit, rate.window_seconds)
+            for name, rate in rate_limits(rules).items()
         }
-        configs = [
-            rule.statement["rateBasedStatement"].get("forwardedIpConfig") or {}
-            for rule in rules
-            if rule.name in self._rates
-        ]
+        rates = [rule.statement.get("rateBasedStatement", {}) for rule in rules]
+        configs = [rate.get("forwardedIpConfig") or {} for rate in rates]
         self._stands_for_source = all(
             config.get("headerName", "").lower() != _FORWARDED_FOR for config in configs
         )
@@ -89,8 +138,7 @@ class WebAcl:
             return not self._matches(rule, inverted["statement"], now, request, source)
         if size := statement.get("sizeConstraintStatement"):
             text = first_header(request, size["fieldToMatch"]["singleHeader"]["name"])
-            compare = _COMPARISONS[size["comparisonOperator"]]
-            return text is not None and compare(len(text.encode("latin-1")), int(size["size"]))
+            return text is not None and len(text.encode("latin-1")) > int(size["size"])
         rate = statement["rateBasedStatement"]
         if rate.get("aggregateKeyType") == "FORWARDED_IP":
             # Without the header the rule does not apply; the fallback is for invalid addresses.

@@ -1,5 +1,6 @@
 """The sandbox serves what the program registered: what is not there is not enforced either."""
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -213,10 +214,16 @@ def test_what_the_sandbox_cannot_serve_is_refused_by_name(resources: Resources) 
             "gatewayresponse.header.X-Id": "context.requestId"
         }
 
+    def move(document: Properties, path: str, verb: str) -> None:
+        document["paths"] = {path: {verb: document["paths"]["/data"]["post"]}}
+
     with pytest.raises(UserError, match="POST /data has a request validator"):
         read_deployment(rewritten(resources, validate))
     with pytest.raises(UserError, match="THROTTLED maps gateway"):
         read_deployment(rewritten(resources, compute))
+    for path, verb in (("/{proxy+}", "post"), ("/data", "x-amazon-apigateway-any-method")):
+        with pytest.raises(UserError, match="serves neither greedy paths"):
+            read_deployment(rewritten(resources, functools.partial(move, path=path, verb=verb)))
     with pytest.raises(UserError, match="0 stages"):
         read_deployment(without(resources, STAGE))
 
@@ -253,7 +260,7 @@ def test_a_policy_that_only_aws_knows_is_refused(resources: Resources) -> None:
         read_deployment(replace(resources, items=(*resources.items, attached)))
     with pytest.raises(UserError, match="has permissionsBoundary, which the sandbox does not read"):
         read_deployment(changed(resources, role.type, permissionsBoundary=arn))
-    with pytest.raises(UserError, match="registered 0 roles of the function"):
+    with pytest.raises(UserError, match="registered 0 roles of "):
         read_deployment(without(resources, role.type))
 
 

@@ -1,14 +1,23 @@
 """Calls of DynamoDB, held against the policies that the program registers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from settings import UserError
+from tests.stacks import deploy
+from tools.recorder.resources import Resource
 from tools.sandbox.permissions import Permissions, read_policy
 
 TABLE = "arn:aws:dynamodb:eu-central-1:000000000000:table/records"
 PUT = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": TABLE}
+
+
+def holder(name: str, statements: object) -> Resource:
+    """Return a resource with a policy of these statements."""
+    (sample,) = deploy().resources.of_type("aws:dynamodb/table:Table")
+    return replace(sample, name=name, inputs={"policy": {"Statement": statements}})
 
 
 def refusal(
@@ -17,9 +26,9 @@ def refusal(
     endpoint: dict[str, Any] | None = None,
     **body: object,
 ) -> str:
-    policies = [read_policy("identity-based policy", {"role": {"Statement": statements}})]
+    policies = [read_policy("identity-based policy", [holder("role", statements)])]
     if endpoint:
-        policies.append(read_policy("VPC endpoint policy", {"endpoint": {"Statement": endpoint}}))
+        policies.append(read_policy("VPC endpoint policy", [holder("endpoint", endpoint)]))
     permissions = Permissions(user="USER", account_id="0" * 12, policies=tuple(policies))
     return Permissions.from_json(permissions.to_json()).refusal(operation, "eu-central-1", body)
 
