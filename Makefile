@@ -61,7 +61,7 @@ fuzz: .venv/ready ## Run the property tests with FUZZ times as many random examp
 	@FUZZ=$(FUZZ) $(python) -m pytest -n auto --dist loadfile -m hypothesis --timeout 3600
 
 .PHONY: check
-check: .venv/ready ## Check format, lint, types, imports, policies, limits, workflows
+check: .venv/ready ## Check format, lint, types, imports, workflows, policies, roles, limits
 	@failed=; status=0; \
 	part() { \
 		name=$$1; shift; "$$@"; code=$$?; \

@@ -9,6 +9,9 @@
 
 A request goes from left to right. The components are created from right to left, because each one
 needs outputs of the component behind it. Only the function's role comes before its network.
+
+settings/errors.py words a refused config. throttling/gate.py has the order in which a request meets
+the limits, and throttling/simulation/simulator.py simulates a day of requests.
 """
 
 import pulumi

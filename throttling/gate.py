@@ -10,8 +10,8 @@
 `order` returns this order. The gate, the simulation and the reports all take it from there.
 
 The first layer that refuses ends the request: the layers after it do not count it. A throttled
-request uses no quota, but the tokens that it took from earlier buckets are gone. A request that the
-function refuses uses quota: API Gateway has accepted it. `choices` gives the reasons.
+request gets its quota back, but not the tokens that it took from earlier buckets. A request that
+the function refuses uses quota: API Gateway has accepted it. `choices` gives the reasons.
 
 After the stage, API Gateway also applies the throttle of the account, which all APIs of a Region
 share. The model leaves it out; `review` compares the stage with it.

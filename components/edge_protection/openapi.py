@@ -1,7 +1,7 @@
 """The REST API as one OpenAPI document: its routes, who may call it, and what refusals look like.
 
 It is one document instead of a Pulumi resource for each route and method. A deployment is a
-snapshot of the API: with one document, a route that is removed is missing from the next deployment.
+snapshot of the API: with one document, a removed route is really gone from the next deployment.
 With single resources, the snapshot can be taken before the old route is deleted.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions.html
 """

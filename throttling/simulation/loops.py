@@ -1,4 +1,4 @@
-"""The loops of the simulation, compiled by numba.
+"""The inner loops over single requests, compiled by numba. `simulator.run` is the loop of a run.
 
 numba keeps the machine code in `__pycache__` for later processes, and compiles again only if this
 file changes. A function here must therefore take constants of other files as arguments.

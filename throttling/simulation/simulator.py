@@ -1,4 +1,4 @@
-"""Run requests through the layers of one stack, and count what happens to them."""
+"""Simulate a day, or any other time: send requests through the layers of a stack, and count."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence

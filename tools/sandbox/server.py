@@ -1,7 +1,7 @@
 """The process behind `make up`: serves a stack's API on one port and takes commands on another.
 
 It prints its admin port and token, and waits there for its first deployment. A later deployment
-replaces the one before between two requests; requests under way end on the old one.
+takes all new requests at once; requests under way end on the old one.
 """
 
 import asyncio

@@ -2,8 +2,9 @@
 
 A request is decided at some moment between its sending and its answer. So the engine decides all
 requests twice: once at their sending times, once at their answering times. If the limits are as
-configured, a count that came back lies between the two, within the tolerance: it agrees. If the two
-differ too much to expose a wrong limit, the count is unclear. Otherwise it is off.
+configured, a count that came back lies between the two, within the tolerance. A count outside is
+off. A count inside agrees, unless the two lie too far apart to expose a wrong limit: then it is
+unclear.
 """
 
 from collections import Counter
@@ -258,8 +259,8 @@ def _counts(client: ClientResult, deployed: bool) -> Ints:
 def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
     """Compare what came back from one client with what the engine says, by code of outcome.
 
-    An error of one limit changes what later layers see. So the margin of each count is the
-    tolerance of the largest number that any layer up to its own lets through.
+    An error of one limit changes what later layers see. So the margin of a count is
+    the tolerance times the most requests that any layer up to its own admits.
 
     Args:
         came: requests by outcome.
