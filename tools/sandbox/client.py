@@ -40,13 +40,11 @@ class Sandbox:
 
     def status(self) -> dict[str, Any]:
         """Return the stack, ports and URL, how requests were answered, and the quotas left."""
-        answer: dict[str, Any] = json.loads(self._ask("GET", "/status"))
-        return answer
+        return _json(self._ask("GET", "/status"))
 
     def items(self) -> dict[str, dict[str, Any]]:
         """Return for each table its `count` of items and a `sample` of them."""
-        answer: dict[str, dict[str, Any]] = json.loads(self._ask("GET", "/items"))
-        return answer
+        return _json(self._ask("GET", "/items"))
 
     def resources(self) -> Resources:
         """Return the resources that the sandbox serves."""
@@ -64,10 +62,7 @@ class Sandbox:
             UserError: the resources cannot be served. Those before are still served.
         """
         query = urlencode({"port": port} | ({"dynamodb": dynamodb} if dynamodb else {}))
-        answer: dict[str, Any] = json.loads(
-            self._ask("POST", f"/deploy?{query}", resources.to_json(), _DEPLOY_SECONDS)
-        )
-        return answer
+        return _json(self._ask("POST", f"/deploy?{query}", resources.to_json(), _DEPLOY_SECONDS))
 
     def stop(self) -> None:
         """End the server's processes and free its ports. Then its own process ends."""
@@ -95,6 +90,11 @@ class Sandbox:
         if response.status == 200:
             return answer
         raise UserError(json.loads(answer)["message"])
+
+
+def _json(answer: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(answer)
+    return found
 
 
 def running(stack: str, root: Path | None = None) -> Sandbox | None:

@@ -133,9 +133,8 @@ class TableClient:
                 self._create(table)
 
     def _create(self, table: Table) -> None:
-        schema = [{"AttributeName": table.hash_key, "KeyType": "HASH"}]
-        if table.range_key:
-            schema.append({"AttributeName": table.range_key, "KeyType": "RANGE"})
+        keys = {table.hash_key: "HASH"} | ({table.range_key: "RANGE"} if table.range_key else {})
+        schema = [{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()]
         try:
             self._client.create_table(
                 TableName=table.name,
