@@ -125,12 +125,3 @@ def test_pulumi_runs_with_the_policy_pack_and_shows_no_outputs() -> None:
 
     assert step["with"]["policyPacks"] == "policy"
     assert step["with"]["suppress-outputs"] is True
-
-
-def test_dependabot_updates_all_that_is_locked_or_pinned() -> None:
-    updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text("utf-8"))["updates"]
-
-    assert {update["package-ecosystem"]: update["directories"] for update in updates} == {
-        "pip": ["/", "/policy", "/.github"],
-        "github-actions": ["/", "/.github/actions/*"],
-    }

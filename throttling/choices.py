@@ -15,12 +15,38 @@ AWS documents a bucket's capacity and rate, but not its first fill. After burst 
 without a request a bucket is full in any case.
 """
 
-REFUSED_REQUESTS_USE_QUOTA: Final = False
-"""Whether a request that passes the quota and is refused by a later layer still uses quota.
+FUNCTION_RATE_BURST_SECONDS: Final = 1.0
+"""Seconds of Lambda's request rate that may arrive at once.
 
-That is a request refused by a throttle or by the function's concurrency. Requests refused by the
-WAF, for their API key or by the quota itself never count. Undocumented; the one public observation
-says that a 429 does not count.
+A function takes ten requests per second for each unit of its concurrency
+(https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html). AWS does not document how it
+measures that rate. The model uses a token bucket.
+"""
+
+QUOTA_BEFORE_THROTTLES: Final = True
+"""Whether the quota is asked before the usage plan's throttles, or between them and the stage's.
+
+AWS documents the order of the throttles and leaves quotas out. A request that the quota refuses
+therefore takes no token here; if the quota came later, it would take one of the plan's.
+"""
+
+THROTTLED_REQUESTS_USE_QUOTA: Final = False
+"""Whether a request that passes the quota and is refused by a later throttle still uses quota.
+
+Undocumented; the one public observation says that a 429 does not count.
+"""
+
+FUNCTION_REFUSALS_USE_QUOTA: Final = True
+"""Whether a request that the function's concurrency refuses still uses quota.
+
+API Gateway has accepted and bills such a request, as it does one that fails in the function.
+"""
+
+THROTTLED_REQUESTS_TAKE_TOKENS: Final = True
+"""Whether a request that a throttle refuses still takes tokens from the buckets before that one.
+
+An example is a request that its usage plan admits and the stage refuses. Undocumented. The buckets
+are asked one after the other, and AWS mentions no token that is given back.
 """
 
 QUOTA_DAY_STARTS_AT_UTC_HOUR: Final = 0
@@ -36,12 +62,13 @@ QUOTA_WEEK_STARTS_ON: Final = 6
 Undocumented today; earlier API references named Sunday.
 """
 
-STAGE_THROTTLE_IS_SHARED: Final = True
-"""Whether all methods share the stage's bucket, also those with a bucket of their own.
+METHOD_THROTTLE_OVERRIDES_STAGE: Final = True
+"""Whether requests of a method with its own throttle skip the stage's bucket.
 
-The developer guide says that stage limits "are applied at the API method level", which could mean
-one bucket per method. With one method there is no difference. With several, one shared bucket is
-stricter: traffic that passes here passes in either case.
+A stage's throttle is a default that the settings of single methods override
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html).
+All other methods share one bucket here. Stage limits "are applied at the API method level", which
+could also mean one bucket per method. One bucket is stricter: what passes here passes either way.
 """
 
 WAF_COUNTS_BLOCKED_REQUESTS: Final = True

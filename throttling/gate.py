@@ -4,11 +4,14 @@
     API key              the key must belong to a client of a usage plan
     quota                requests per day, week or month with each key
     usage plan           token buckets of each key: for the method, if any, then for all methods
-    stage                token buckets of all callers: for the method, if any, then for all methods
-    concurrency          requests that the function works on at the same time
+    stage                token bucket of all callers: of the method, if any, else of the stage
+    concurrency          requests that the function works on at the same time, and its rate
 
-The first layer that refuses ends the request: the layers after it do not count it. A refused
-request uses no quota, but the tokens that it took from earlier buckets are gone.
+`order` returns this order. The gate, the simulation and the reports all take it from there.
+
+The first layer that refuses ends the request: the layers after it do not count it. A throttled
+request uses no quota, but the tokens that it took from earlier buckets are gone. A request that the
+function refuses uses quota: API Gateway has accepted it. `choices` gives the reasons.
 
 After the stage, API Gateway also applies the throttle of the account, which all APIs of a Region
 share. The model leaves it out; `review` compares the stage with it.
@@ -19,17 +22,20 @@ asks `simulation.engine.Engine`, which applies the same rules to arrays.
 `tests/throttling/test_engine.py` holds the two equal, verdict for verdict.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
+from typing import Final
 
 from throttling import choices
+from throttling.account import REQUESTS_PER_SECOND_PER_CONCURRENCY
 from throttling.limiters import QuotaCounter, TokenBucket, WafRateRule
 from throttling.limits import Limits, Throttle, UsagePlan
 
 
 class Layer(StrEnum):
-    """The layers that can refuse a request, in the order in which they are asked."""
+    """The layers that can refuse a request. `order` returns the order in which they are asked."""
 
     WAF = "waf"
     API_KEY = "api-key"
@@ -39,6 +45,24 @@ class Layer(StrEnum):
     METHOD = "method"
     STAGE = "stage"
     CONCURRENCY = "concurrency"
+
+
+_PLAN_BUCKETS: Final = (Layer.USAGE_PLAN_METHOD, Layer.USAGE_PLAN)
+
+
+def order() -> tuple[Layer, ...]:
+    """Return the layers in the order in which they are asked."""
+    plan = [*_PLAN_BUCKETS]
+    plan.insert(0 if choices.QUOTA_BEFORE_THROTTLES else len(plan), Layer.QUOTA)
+    return Layer.WAF, Layer.API_KEY, *plan, Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY
+
+
+def function_rate(concurrency: int | None) -> Throttle | None:
+    """Return how many requests a function takes over time, however short they are."""
+    if concurrency is None:
+        return None
+    rate = concurrency * REQUESTS_PER_SECOND_PER_CONCURRENCY
+    return Throttle(rate=rate, burst=int(rate * choices.FUNCTION_RATE_BURST_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +87,21 @@ class Refusal:
         return f"{self.layer}:{self.subject}" if self.subject else str(self.layer)
 
 
+class _Buckets:
+    """Token buckets of single methods, and one of all methods."""
+
+    def __init__(self, methods: Mapping[str, Throttle], throttle: Throttle | None) -> None:
+        self.methods = {method: TokenBucket(t) for method, t in methods.items()}
+        self.all = _bucket(throttle)
+
+
 class _Key:
     """The quota and the buckets of one API key."""
 
     def __init__(self, name: str, plan: UsagePlan) -> None:
         self.plan = name
         self.quota = plan.quota and QuotaCounter(plan.quota.limit, plan.quota.period)
-        self.methods = {method: TokenBucket(t) for method, t in plan.methods.items()}
-        self.bucket = _bucket(plan.throttle)
+        self.buckets = _Buckets(plan.methods, plan.throttle)
 
 
 class Gate:
@@ -89,10 +120,10 @@ class Gate:
             for plan_name, plan in limits.usage_plans.items()
             for client in plan.clients
         }
-        self._methods = {method: TokenBucket(t) for method, t in limits.methods.items()}
-        self._stage = _bucket(limits.stage)
+        self._stage = _Buckets(limits.methods, limits.stage)
         self._keyless = limits.keyless
         self._concurrency = limits.concurrency
+        self._function = _bucket(function_rate(limits.concurrency))
         self.in_flight = 0
         """Number of admitted requests that were not released."""
 
@@ -134,40 +165,63 @@ class Gate:
             The refusal; None if the request is admitted.
         """
         with self._lock:
-            if method in self._keyless:
-                return self._take(now, None, method)
-            key = self._keys.get(client) if client else None
-            if key is None:
+            key_required = method not in self._keyless
+            key = self._keys.get(client) if client and key_required else None
+            if key_required and key is None:
                 return Refusal(Layer.API_KEY)
-            if key.quota and key.quota.left(now) <= 0:
-                return Refusal(Layer.QUOTA, key.plan)
-            refusal = self._take(now, key, method)
-            if key.quota and (refusal is None or choices.REFUSED_REQUESTS_USE_QUOTA):
-                key.quota.use()
-            return refusal
+            taken: list[tuple[Layer, QuotaCounter | TokenBucket]] = []
+            for layer, limiter in self._limiters(key, method):
+                if not limiter.take(now):
+                    self._give_back(taken)
+                    return Refusal(layer, _subject(layer, key, method))
+                taken.append((layer, limiter))
+            busy = self._concurrency is not None and self.in_flight >= self._concurrency
+            if busy or (self._function and not self._function.take(now)):
+                if key and key.quota and not choices.FUNCTION_REFUSALS_USE_QUOTA:
+                    key.quota.give_back()
+                return Refusal(Layer.CONCURRENCY)
+            self.in_flight += 1
+            return None
 
     def release(self) -> None:
         """End one admitted request."""
         with self._lock:
             self.in_flight -= 1
 
-    def _take(self, now: float, key: _Key | None, method: str) -> Refusal | None:
-        """Ask the token buckets and the function's concurrency."""
-        plan = key.plan if key else ""
-        of_method = self._methods.get(method)
-        shared = of_method is None or choices.STAGE_THROTTLE_IS_SHARED
-        for bucket, layer, subject in (
-            (key and key.methods.get(method), Layer.USAGE_PLAN_METHOD, plan),
-            (key and key.bucket, Layer.USAGE_PLAN, plan),
-            (of_method, Layer.METHOD, method),
-            (self._stage if shared else None, Layer.STAGE, ""),
-        ):
-            if bucket and not bucket.take(now):
-                return Refusal(layer, subject)
-        if self._concurrency is not None and self.in_flight >= self._concurrency:
-            return Refusal(Layer.CONCURRENCY)
-        self.in_flight += 1
-        return None
+    def _limiters(
+        self, key: _Key | None, method: str
+    ) -> Iterator[tuple[Layer, QuotaCounter | TokenBucket]]:
+        """Yield the quota and the buckets that a request meets, in order."""
+        of_method = self._stage.methods.get(method)
+        overridden = of_method and choices.METHOD_THROTTLE_OVERRIDES_STAGE
+        met = {
+            Layer.QUOTA: key and key.quota,
+            Layer.USAGE_PLAN_METHOD: key and key.buckets.methods.get(method),
+            Layer.USAGE_PLAN: key and key.buckets.all,
+            Layer.METHOD: of_method,
+            Layer.STAGE: None if overridden else self._stage.all,
+        }
+        for layer in order():
+            if limiter := met.get(layer):
+                yield layer, limiter
+
+    @staticmethod
+    def _give_back(taken: list[tuple[Layer, QuotaCounter | TokenBucket]]) -> None:
+        """Give back what a request does not use because a throttle refuses it."""
+        for layer, limiter in taken:
+            if layer is Layer.QUOTA:
+                used = choices.THROTTLED_REQUESTS_USE_QUOTA
+            else:
+                used = choices.THROTTLED_REQUESTS_TAKE_TOKENS
+            if not used:
+                limiter.give_back()
+
+
+def _subject(layer: Layer, key: _Key | None, method: str) -> str:
+    """Return the plan or the method whose limit a layer has."""
+    if key and layer in (Layer.QUOTA, *_PLAN_BUCKETS):
+        return key.plan
+    return method if layer is Layer.METHOD else ""
 
 
 def _bucket(throttle: Throttle | None) -> TokenBucket | None:

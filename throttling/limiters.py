@@ -37,6 +37,10 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
+    def give_back(self) -> None:
+        """Put the last token back."""
+        self._tokens += 1
+
 
 class RateWindow:
     """WAF's rate-based rule for one address: a window of time that ends at each request.
@@ -158,6 +162,13 @@ class QuotaCounter:
         if before._period is self._period:
             self._used, self._ends = before._used, before._ends
 
-    def use(self) -> None:
-        """Count one request in the period of the last call of `left`."""
+    def take(self, now: float) -> bool:
+        """Count one request. Return False, and count nothing, if none is left."""
+        if self.left(now) <= 0:
+            return False
         self._used += 1
+        return True
+
+    def give_back(self) -> None:
+        """Do not count the last request."""
+        self._used -= 1

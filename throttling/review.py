@@ -71,13 +71,18 @@ class Expectations:
 def review(limits: Limits, expected: Expectations) -> list[LimitFinding]:
     """Return all findings, in the order in which a request meets the layers.
 
-    The settings refuse a plan or method that is faster than its stage, a timeout above API
-    Gateway's and a web ACL that is too large for AWS, so a review does not look for these.
+    The settings refuse a plan that is faster than its stage, a timeout above API Gateway's and a
+    web ACL that is too large for AWS, so a review does not look for these.
     """
+    # A method's throttle replaces the stage's for that method.
+    throttles: dict[tuple[str, ...], Throttle | None] = {("throttle",): limits.stage}
+    throttles |= {("throttle", "methods", name): one for name, one in limits.methods.items()}
+    given = [(path, one) for path, one in throttles.items() if one]
+    fastest = max(given, key=lambda one: one[1].rate, default=None)
     return [
         *_web_acl(limits, expected),
         *_quotas(limits),
-        *(_of_stage(limits.stage, limits, expected) if limits.stage else ()),
+        *(_of_stage(*fastest, limits, expected) if fastest else ()),
     ]
 
 
@@ -139,7 +144,10 @@ def _quotas(limits: Limits) -> Iterator[LimitFinding]:
             )
 
 
-def _of_stage(stage: Throttle, limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
+def _of_stage(
+    path: tuple[str, ...], stage: Throttle, limits: Limits, expected: Expectations
+) -> Iterator[LimitFinding]:
+    """Yield what follows from the fastest throttle of the stage and its methods."""
     total = math.fsum(
         plan.throttle.rate * len(plan.clients)
         for plan in limits.usage_plans.values()
@@ -147,7 +155,7 @@ def _of_stage(stage: Throttle, limits: Limits, expected: Expectations) -> Iterat
     )
     if total > stage.rate:
         yield LimitFinding(
-            path=("throttle", "rateLimit"),
+            path=(*path, "rateLimit"),
             message=(
                 f"all clients at their plans' full rates are {_n(total)} requests per second, "
                 f"above the stage's {_n(stage.rate)}: busy clients get refusals that their own "
@@ -165,7 +173,7 @@ def _of_stage(stage: Throttle, limits: Limits, expected: Expectations) -> Iterat
         if value > allowed:
             where = f"in {expected.region}" if expected.region else "of a Region"
             yield LimitFinding(
-                path=("throttle", setting),
+                path=(*path, setting),
                 message=(
                     f"{_n(value)} is above the account's default of {_n(allowed)} {unit} for all "
                     f"APIs {where}: the account refuses before this stage does."
@@ -174,7 +182,7 @@ def _of_stage(stage: Throttle, limits: Limits, expected: Expectations) -> Iterat
             )
         elif value > small_allowed:
             yield LimitFinding(
-                path=("throttle", setting),
+                path=(*path, setting),
                 message=(
                     f"{_n(value)} is above the account's default of {_n(small_allowed)} {unit} in "
                     f"the {len(SMALL_REGIONS)} smaller Regions, such as eu-south-1: if this stack "

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import StringIO
 from typing import Final
 
 if __name__ == "__main__":
@@ -52,17 +53,21 @@ class _Door(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             status = super().invoke(ctx)
-            sys.stdout.flush()
+            print(end="", flush=True)
         except BrokenPipeError:
-            # The reader has closed the pipe. Click would end the command with 1, and Python would
-            # report it again when it exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader has closed the pipe. Click would end the command with 1.
+            _discard_output()
             return Exit.OK
         return status
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _discard_output() -> None:
+    """Drop output that cannot be written, which Python would report again when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @click.group(
@@ -85,7 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console(stderr=True).print(f"error: {error}", markup=False, style="red")
         return Exit.BAD_INPUT
     except click.ClickException as error:
-        error.show()
+        error.show(shown := StringIO())
+        console(stderr=True).print(shown.getvalue(), end="", markup=False)
+        return Exit.BAD_INPUT
+    except OSError as error:
+        _discard_output()
+        console(stderr=True).print(f"error: {error}", markup=False, style="red")
         return Exit.BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED

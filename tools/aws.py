@@ -1,22 +1,32 @@
 """The AWS account that a stack is deployed to."""
 
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
 import click
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 
 from settings import Settings, UserError
 
+LOG_IN: Final = (
+    "Log in (aws sso login, aws configure), and try aws sts get-caller-identity. If --endpoint-url "
+    "or AWS_ENDPOINT_URL is set, check that it answers."
+)
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
 
 def _endpoint(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
-    try:
-        parts = urlsplit(url or "http://localhost")
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
+    if url and not _is_url(url):
         raise click.BadParameter(f"{url} is not an http or https address.")
     return url
 
@@ -52,3 +62,24 @@ def connect(settings: Settings) -> boto3.Session:
             f"pulumi config set aws:region eu-central-1 --stack {settings.stack}"
         )
     return session
+
+
+def client(
+    session: boto3.Session, service: str, endpoint_url: str | None, config: Config | None = None
+) -> Any:  # noqa: ANN401  boto3's clients have no types
+    """Return a client of a service.
+
+    Raises:
+        UserError: when the environment or the AWS config has a value that cannot be used.
+    """
+    try:
+        made = session.client(service, endpoint_url=endpoint_url, config=config)
+        if not _is_url(made.meta.endpoint_url):
+            raise ValueError(f"Invalid endpoint: {made.meta.endpoint_url}")
+    except (BotoCoreError, ValueError) as error:
+        raise UserError(
+            f"The AWS config cannot be used: {error}\nCorrect the AWS_ variables of the "
+            "environment, or the AWS config. AWS_ENDPOINT_URL takes an address such as "
+            "http://127.0.0.1:4566."
+        ) from None
+    return made

@@ -1,12 +1,17 @@
 """What all commands share: their common options, their output, and how they end."""
 
 import json
+import re
 import sys
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from settings.paths import printable
 
 _PIPED_WIDTH: Final = 400
 """Columns of a table that goes to a pipe: wide enough that no row wraps."""
@@ -35,13 +40,24 @@ format_option = click.option(
 
 
 class _Console(Console):
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Escape what a name from the config, AWS or a caller may do to a terminal."""
+        for segment in super().render(renderable, options):
+            text = "\n".join(map(printable, segment.text.split("\n")))
+            yield segment if segment.control else segment._replace(text=text)
+
     def on_broken_pipe(self) -> None:
         """Let the door end the command; rich would end it with status 1."""
         raise BrokenPipeError
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console: colour and layout on a terminal, plain lines in a pipe."""
+    """Return a console: colour and layout on a terminal, plain lines in a pipe.
+
+    It escapes control characters and marks of direction. Rich's markup is up to its caller.
+    """
     made = _Console(stderr=stderr, highlight=False, soft_wrap=True)
     if not made.is_terminal:
         made.width = _PIPED_WIDTH
@@ -51,3 +67,10 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: Any) -> None:  # noqa: ANN401  JSON
     """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def code(text: str) -> str:
+    """Return text as Markdown code on one line, which renders no markup, link or mention."""
+    text = printable(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"

@@ -19,7 +19,7 @@ from settings.paths import printable
 from settings.schema import api_key_holder
 from throttling.limiters import period_start
 from throttling.limits import Period
-from tools.aws import connect, endpoint_option
+from tools.aws import LOG_IN, client, connect, endpoint_option
 from tools.cli import console, format_option, print_json
 
 _DAY_SECONDS: Final = 86_400
@@ -40,15 +40,14 @@ def keys(stack: str, show: str | None, output_format: str, endpoint_url: str | N
     """
     settings = load_stack(stack)
     try:
-        api_gateway = connect(settings).client("apigateway", endpoint_url=endpoint_url)
+        api_gateway = client(connect(settings), "apigateway", endpoint_url)
         found = {key["name"]: key for key in read_keys(api_gateway, settings, time.time())}
         if show in found:
             shown = api_gateway.get_api_key(apiKey=found[show]["id"], includeValue=True)
             click.echo(shown["value"])
             return
-    except (BotoCoreError, ClientError, ValueError) as error:
-        # ValueError: an invalid AWS_ENDPOINT_URL
-        raise UserError(f"Could not read the API keys from AWS: {error}") from None
+    except (BotoCoreError, ClientError) as error:
+        raise UserError(f"Could not read the API keys from AWS: {error}\n{LOG_IN}") from None
     in_order = [found[name] for name in sorted(found)]
     if show:
         known = ", ".join(sorted(found)) or "none"

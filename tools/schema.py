@@ -83,7 +83,7 @@ def _both_forms(node: Any) -> Any:  # noqa: ANN401  JSON
         case {"type": "integer" | "number" | "boolean" as kind}:
             return node | {"type": [kind, "string"], "pattern": f"^({_TEXT_FORMS[kind]})$"}
         case {"type": "string", "pattern": _}:
-            return node | {"type": ["string", "integer"]}
+            return node | {"type": ["string", "integer", "boolean"]}
         case {"type": "null"}:
             return {"enum": [None, "none"]}
         case {"properties": _}:  # each setting has its own default

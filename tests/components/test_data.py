@@ -18,8 +18,3 @@ def test_the_table() -> None:
         "deletionProtectionEnabled": False,
     }
     assert only(deploy("prod"), TABLE).inputs == {**table, "deletionProtectionEnabled": True}
-
-
-def test_recovery_of_the_table_can_be_off() -> None:
-    inputs = only(deploy(table={"pointInTimeRecovery": False}), TABLE).inputs
-    assert inputs["pointInTimeRecovery"] == {"enabled": False}

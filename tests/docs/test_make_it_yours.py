@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -21,30 +22,38 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/make-it-yours.md").read_text("utf-8")
 CHANGES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 CODE = (
-    *(
-        "__main__.py",
-        "routes.py",
-        "pyproject.toml",
-        ".github",
-        "docs",
-        "components",
-        "handler",
-        "policy",
-    ),
-    *("settings", "tests", "throttling", "tools"),
+    *("__main__.py", "routes.py", "pyproject.toml", ".github", "components", "docs", "handler"),
+    *("policy", "settings", "tests", "throttling", "tools"),
 )
+
+
+def copy(names: Iterable[str], folder: Path) -> None:
+    """Copy files and folders with compiled code, so that no command compiles it again."""
+    for name in names:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)
+        else:
+            shutil.copy(ROOT / name, folder)
+
+
+def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a copy, as make does."""
+    # Without bytecode on disk, each command would compile all packages again.
+    usual = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(
+        command,
+        cwd=project,
+        env={**usual, "PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the code, with the tests' own stacks under the name that the page has."""
-    for name in CODE:
-        if (ROOT / name).is_dir():
-            shutil.copytree(
-                ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        else:
-            shutil.copy(ROOT / name, tmp_path)
+    copy(CODE, tmp_path)
     for file in STACKS.glob("Pulumi*.yaml"):
         text = file.read_text("utf-8").replace(PROJECT, "throttled-api")
         (tmp_path / file.name).write_text(text, "utf-8")
@@ -73,17 +82,8 @@ def test_a_change_made_as_the_page_says_passes_the_checks_that_it_names(
             named = re.findall(r"`([\w/.]+\.(?:py|ya?ml))`(?:\]|:$)", text[: step.start()], re.M)
             apply(project, project / named[-1], step[2])
             continue
-        # As make does: without bytecode on disk, each command would compile all packages again.
-        usual = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         script = step[2].replace(".venv/bin/python", sys.executable)
-        done = subprocess.run(
-            ["/bin/sh", "-ec", script],
-            cwd=project,
-            env={**usual, "PYTHONPATH": str(project)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run(project, "/bin/sh", "-ec", script)
         assert done.returncode == 0, step[2] + done.stdout + done.stderr
 
 
@@ -130,12 +130,7 @@ def test_routes_with_a_parameter_and_without_a_key_work_in_the_whole_product(
 def test_after_changes_of_a_user_the_tests_of_shipped_files_pass_or_name_what_to_edit(
     tmp_path: Path,
 ) -> None:
-    for name in (*CODE, "README.md", "Makefile", *(path.name for path in ROOT.glob("[Ppr]*.*"))):
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored, dirs_exist_ok=True)
-        else:
-            shutil.copy(ROOT / name, tmp_path)
+    copy({*CODE, "README.md", "Makefile", *(path.name for path in ROOT.glob("[Ppr]*.*"))}, tmp_path)
     old = project_name(tmp_path)
     for file in tmp_path.glob("Pulumi*.yaml"):
         text = file.read_text("utf-8").replace(old, "my-records")
@@ -149,15 +144,7 @@ def test_after_changes_of_a_user_the_tests_of_shipped_files_pass_or_name_what_to
     commands = [["-m", "tools", one] for one in ("roles", "schema")]
     tests = ["tests/test_documents.py", "tests/test_workflows.py", "tests/tools/test_schema.py"]
     for words in (*commands, ["-m", "pytest", "-p", "no:cacheprovider", *tests]):
-        usual = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=tmp_path,
-            env={**usual, "PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run(tmp_path, sys.executable, *words)
         failures = re.findall(r"^E +AssertionError: (.*)$", done.stdout, re.MULTILINE)
         assert done.returncode == bool(failures), done.stdout + done.stderr
         for failure in failures:

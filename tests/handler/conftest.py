@@ -1,4 +1,4 @@
-"""The function as Lambda would call it, and tables that do as the test says."""
+"""The function as Lambda would call it, and tables that answer as a test asks."""
 
 import contextlib
 import io

@@ -50,6 +50,10 @@ def test_a_bad_request_is_refused_and_nothing_is_written(
     result = call(post(**changes))
     assert result.response == answer(status, message)
     assert result.stored == []
+    assert result.log == {
+        **{"level": "INFO", "message": "Refused the request", "outcome": "invalid"},
+        **{"status": status, "requestId": REQUEST_ID, "timestamp": result.log["timestamp"]},
+    }, "and no id"
 
 
 @pytest.mark.parametrize("name", ["Content-Type", "content-type", "CONTENT-TYPE"])
@@ -75,21 +79,19 @@ def test_only_a_content_type_of_json_is_accepted(
         assert result.stored == [ITEM] * accepted
 
 
-@pytest.mark.parametrize("event", [None, {}, {"requestContext": None, "headers": [], "body": []}])
-def test_an_event_of_another_shape_is_of_no_route(call: Caller, event: object) -> None:
+@pytest.mark.parametrize(
+    "event",
+    [
+        *(None, {}, {"requestContext": None, "headers": [], "body": []}),
+        *(post(httpMethod="PATCH"), post(resource="/data/{no}")),
+    ],
+)
+def test_an_event_of_no_route_is_not_found(call: Caller, event: object) -> None:
     result = call(event)
-    assert result.response == answer(404, "Not Found")
-    assert result.log["requestId"] is None
-
-
-@pytest.mark.parametrize("changes", [{"httpMethod": "PATCH"}, {"resource": "/data/{no}"}])
-def test_a_route_that_the_api_does_not_have_is_not_found(call: Caller, changes: Json) -> None:
-    result = call(post(**changes))
-    assert (result.status, result.stored) == (404, [])
+    assert (result.response, result.stored) == (answer(404, "Not Found"), [])
 
 
 STORED = {"level": "INFO", "message": "Stored the item", "outcome": "stored", "status": 200}
-REFUSED = {"level": "INFO", "message": "Refused the request", "outcome": "invalid", "status": 400}
 BUSY = {"level": "WARN", "message": "The table did not take the item", "status": 503}
 BROKEN = {"level": "ERROR", "message": "Unexpected error", "outcome": "error", "status": 500}
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "SECRET"}}, "PutItem")
@@ -132,12 +134,6 @@ def test_each_outcome_has_its_answer_and_one_line_of_json(
     assert log == {**line, "requestId": REQUEST_ID, "itemId": "12"}
 
 
-def test_a_refusal_is_logged_without_the_id(call: Caller) -> None:
-    log = call(post('{"id": "12", "title": "Test Movie"}')).log
-    del log["timestamp"]
-    assert log == {**REFUSED, "requestId": REQUEST_ID}
-
-
 def test_the_line_of_a_deep_error_stays_short(call: Caller) -> None:
     class Endless(Memory):
         def put(self, item: dict[str, dict[str, str]]) -> None:
@@ -155,13 +151,9 @@ def test_an_id_cannot_begin_a_log_line_of_its_own(call: Caller) -> None:
 
 
 @pytest.mark.parametrize("context", [None, {}, {"requestId": None}, {"requestId": 12}])
-def test_the_request_id_is_lambdas_when_api_gateway_gave_none(
-    call: Caller, context: object
-) -> None:
-    event = post(requestContext=context)
-    assert call(event, context=SimpleNamespace(aws_request_id="lambda-1")).log["requestId"] == (
-        "lambda-1"
-    )
+def test_without_a_request_id_of_the_api_the_log_has_lambdas(call: Caller, context: object) -> None:
+    given = SimpleNamespace(aws_request_id="lambda-1")
+    assert call(post(requestContext=context), context=given).log["requestId"] == "lambda-1"
 
 
 def test_a_request_id_is_cut_before_it_fills_the_log(call: Caller) -> None:

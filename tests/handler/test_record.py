@@ -1,4 +1,4 @@
-"""What passes as a record, and how the caller learns what is wrong."""
+"""Which bodies are records, and what the caller reads about others."""
 
 import json
 import string
@@ -87,7 +87,7 @@ def test_a_year_is_stored_as_a_number(year: object, stored: str) -> None:
         *(f'"{"1" * 39}"', f'"{"9" * 5000}"'),
     ],
 )
-def test_a_year_that_is_no_integer_of_38_digits_is_refused(year: str) -> None:
+def test_a_year_that_is_not_an_integer_of_38_digits_is_refused(year: str) -> None:
     assert refusal(f'{{"id": "1", "title": "x", "year": {year}}}') == (400, BAD_YEAR)
 
 

@@ -23,33 +23,19 @@ from tools.recorder.program import Program, ProgramError, run_program
 
 CALLS: Final = {
     "aws:apigateway/account:Account": "apigateway UpdateAccount",
-    "aws:apigateway/apiKey:ApiKey": "apigateway CreateApiKey",
-    "aws:apigateway/deployment:Deployment": "apigateway CreateDeployment",
     "aws:apigateway/methodSettings:MethodSettings": "apigateway UpdateStage",
-    "aws:apigateway/restApi:RestApi": "apigateway CreateRestApi",
-    "aws:apigateway/stage:Stage": "apigateway CreateStage",
-    "aws:apigateway/usagePlan:UsagePlan": "apigateway CreateUsagePlan",
-    "aws:apigateway/usagePlanKey:UsagePlanKey": "apigateway CreateUsagePlanKey",
     "aws:cloudwatch/dashboard:Dashboard": "cloudwatch PutDashboard",
     "aws:cloudwatch/logGroup:LogGroup": "logs CreateLogGroup PutRetentionPolicy",
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": "logs PutMetricFilter",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch PutMetricAlarm",
-    "aws:dynamodb/table:Table": "dynamodb CreateTable",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "ec2 CreateSecurityGroup",
     "aws:ec2/flowLog:FlowLog": "ec2 CreateFlowLogs",
-    "aws:ec2/routeTable:RouteTable": "ec2 CreateRouteTable",
     "aws:ec2/routeTableAssociation:RouteTableAssociation": "ec2 AssociateRouteTable",
-    "aws:ec2/securityGroup:SecurityGroup": "ec2 CreateSecurityGroup",
-    "aws:ec2/subnet:Subnet": "ec2 CreateSubnet",
     "aws:ec2/vpc:Vpc": "ec2 CreateVpc ModifyVpcAttribute",
-    "aws:ec2/vpcEndpoint:VpcEndpoint": "ec2 CreateVpcEndpoint",
-    "aws:iam/role:Role": "iam CreateRole",
     "aws:iam/rolePolicy:RolePolicy": "iam PutRolePolicy",
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "iam AttachRolePolicy",
-    "aws:lambda/alias:Alias": "lambda CreateAlias",
     "aws:lambda/function:Function": "lambda CreateFunction PutFunctionConcurrency",
     "aws:lambda/permission:Permission": "lambda AddPermission",
-    "aws:sns/topic:Topic": "sns CreateTopic",
     "aws:sns/topicSubscription:TopicSubscription": "sns Subscribe",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "ec2 AuthorizeSecurityGroupEgress",
     "aws:wafv2/webAcl:WebAcl": "wafv2 CreateWebACL",
@@ -57,10 +43,12 @@ CALLS: Final = {
     "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": "wafv2 "
     "PutLoggingConfiguration",
 }
-"""Service and operations that take a resource's inputs."""
+"""Service and operations that take a resource's inputs, where they are not Create and its type."""
 RENAMED: Final = {
     "attributes": "AttributeDefinitions",
     "assumeRolePolicy": "AssumeRolePolicyDocument",
+    "quotaSettings": "quota",
+    "throttleSettings": "throttle",
     "policy": "PolicyDocument",
     "role": "RoleName",
     "function": "FunctionName",
@@ -142,7 +130,8 @@ def faults(program: Program) -> list[str]:
     for resource in program.resources.items:
         if not resource.custom or resource.type.startswith("pulumi:"):
             continue
-        service, *operations = CALLS[resource.type].split()
+        module, _, kind = re.split("[/:]", resource.type.removeprefix("aws:"))
+        service, *operations = CALLS.get(resource.type, f"{module} Create{kind}").split()
         given: dict[str, Any] = dict(resource.inputs)
         shapes = [_inputs(service, operation) for operation in operations]
         if resource.type in NAMES:

@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from hypothesis import Phase, given
-from hypothesis import settings as settings_of_test
-from hypothesis import strategies as st
 
 from routes import READS, ROUTES
 from settings.schema import ThresholdSettings
-from tests.fuzzing import examples
 from tests.program.conftest import EVERY_OPTION, Sent
 from tests.stacks import BASE_URL, PROJECT, STACKS, config, deploy, run, settings
 from tests.stacks.resources import FUNCTION, TABLE, WEB_ACL, only, types
@@ -228,14 +224,8 @@ def test_a_secret_in_the_config_is_an_error() -> None:
         run_program(replace(config("dev"), secret_keys=frozenset({key})))
 
 
-def test_a_run_is_not_affected_by_a_failed_run_before_it() -> None:
-    with pytest.raises(ProgramError):
-        run(stageName="a b")
-    assert types(run("dev")) == types(deploy("dev"))
-
-
 @pytest.mark.parametrize("preview", [False, True])
-def test_prod_is_warned_of_its_limits_in_previews_too(preview: bool) -> None:
+def test_limits_that_contradict_each_other_are_warnings_in_previews_too(preview: bool) -> None:
     warnings = deploy("prod", preview=preview).warnings
     assert [warning.partition(": ")[0] for warning in warnings] == [
         f"{PROJECT}:waf.rateLimit",
@@ -253,53 +243,3 @@ def test_prod_is_warned_of_its_limits_in_previews_too(preview: bool) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_limits_of_the_resources_are_those_of_the_settings(stack: str) -> None:
     assert read_deployment(deploy(stack).resources).limits == settings(stack).limits()
-
-
-buckets = {
-    "rateLimit": st.floats(0.001, 1_000_000) | st.integers(1, 1_000_000) | st.just("0.5"),
-    "burstLimit": st.integers(1, 1_000_000),
-}
-names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,9}", fullmatch=True)
-plans = st.fixed_dictionaries(
-    {
-        **buckets,
-        "quota": st.fixed_dictionaries(
-            {"limit": st.integers(1, 2**31 - 1)},
-            optional={"period": st.sampled_from(["DAY", "WEEK", "MONTH"])},
-        ),
-        "clients": st.lists(names, unique=True, max_size=3),
-    }
-)
-limits = st.fixed_dictionaries(
-    {
-        "throttle": st.fixed_dictionaries(
-            {"rateLimit": st.just(1_000_000), "burstLimit": st.just(1_000_000)},
-            optional={
-                "methods": st.fixed_dictionaries({"POST /data": st.fixed_dictionaries(buckets)})
-            },
-        ),
-        "usagePlans": st.dictionaries(names, plans, min_size=1, max_size=3).map(json.dumps),
-        "waf": st.fixed_dictionaries(
-            {
-                "enabled": st.booleans(),
-                "rateLimit": st.integers(10, 2_000_000_000),
-                "windowSeconds": st.sampled_from([60, 120, 300, 600]),
-                "aggregateBy": st.sampled_from(["IP", "FORWARDED_IP"]),
-                "sourceRateLimit": st.just(2_000_000_000),
-            }
-        ),
-        "function": st.fixed_dictionaries(
-            {
-                "reservedConcurrency": st.integers(1, 100_000) | st.just("none"),
-                "snapStart": st.booleans(),
-            }
-        ),
-    }
-)
-
-
-# Without shrinking, which would run the program hundreds of times.
-@settings_of_test(examples(8), phases=(Phase.explicit, Phase.generate))
-@given(changes=limits)
-def test_the_limits_of_any_config_are_enforced_as_they_are_set(changes: dict[str, Any]) -> None:
-    assert read_deployment(run(**changes).resources).limits == settings(**changes).limits()

@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
 
 from tests.program.conftest import EVERY_OPTION, Sent
 from tests.stacks import STACKS, run
@@ -91,17 +90,6 @@ def test_what_aws_answers_about_a_key_is_kept_as_a_secret(sent: Sent, preview: b
         ("aws:wafv2/webAcl:WebAcl", "lock_token", False),
         ("aws:lambda/permission:Permission", "event_source_token", False),
     }
-
-
-def test_web_acls_hide_keys_in_logs_and_in_the_requests_that_they_sample(sent: Sent) -> None:
-    run("prod", **EVERY_OPTION)
-    # https://docs.aws.amazon.com/waf/latest/developerguide/data-protection-masking.html
-    registered = {request.type: MessageToDict(request.object) for request in sent.resources}
-    acl = registered["aws:wafv2/webAcl:WebAcl"]
-    hidden = acl["dataProtectionConfig"]["dataProtections"]
-    assert [one["field"]["fieldKeys"] for one in hidden] == [["x-api-key"]]
-    log = registered["aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration"]
-    assert log["redactedFields"] == [{"singleHeader": {"name": "x-api-key"}}]
 
 
 def test_the_credentials_that_pulumi_runs_with_are_not_sent(

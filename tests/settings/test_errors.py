@@ -1,7 +1,6 @@
-"""What the owner of a config reads about what cannot be used: every problem, each with its fix."""
+"""Errors about a config: every problem, each with its fix."""
 
 import re
-from copy import deepcopy
 from textwrap import dedent
 from typing import Any
 
@@ -23,7 +22,6 @@ from tests.settings.configs import (
     commands,
     parsed,
     refusal,
-    run,
 )
 
 COUNT = "a whole number from 0 to 1,000,000,000"
@@ -48,7 +46,6 @@ def names(*path: str) -> str:
 
 SECTIONS = f"Allowed: {names()}"
 FUNCTION = f"Allowed: {names('function')}"
-OF_A_PLAN = names("usagePlans", "basic")
 GROUP = (
     "one of AWSManagedRulesCommonRuleSet, AWSManagedRulesAdminProtectionRuleSet, "
     "AWSManagedRulesKnownBadInputsRuleSet, AWSManagedRulesSQLiRuleSet, "
@@ -175,26 +172,13 @@ def test_what_an_error_says_is_allowed_is_accepted(key: str) -> None:
 
 
 LOOSE: dict[str, list[object]] = {
-    "a whole number": [
-        " 5",
-        "5 ",
-        "1_0",
-        "+5",
-        "5.0",
-        5.0,
-        True,
-        "0x5",
-        "\uff15",
-        [5],
-        None,
-        "1" * 19,
-    ],
+    "a whole number": [" 5", "5 ", "1_0", "+5", "5.0", 5.0, True, "0x5", "\uff15", None, "1" * 19],
     "a number": [" 5", "1_0", "+5", "5.", ".5", "inf", "nan", True, "0x5", [5], None, float("inf")],
     SWITCH: ["True", "yes", 1, 0, "1", " true", "", None],
     "one of": ["", "none", None, 1.5, True, ["DAY"]],
     "text": [True, 1.5, None, ["a"], ""],
 }
-"""Texts and values that pydantic, Python or people may take for one of these."""
+"""Values that pydantic or Python would accept for these kinds of setting."""
 
 
 @pytest.mark.parametrize("key", VALUES)
@@ -293,17 +277,6 @@ item, each a whole number from 1 to 9,999.
                 rm usagePlans.trial.keys.default
             """,
         ),
-        (
-            {"usagePlans": {"basic": 1000, "trial": {**PLAN, "rateLimit": [5], "burstLimit": 7.0}}},
-            f"""
-            usagePlans.basic: 1000 is not allowed. Allowed: a mapping of {OF_A_PLAN}
-                rm usagePlans.basic
-            usagePlans.trial.rateLimit: [5] is not allowed. Allowed: {RATE}.
-                set usagePlans.trial.rateLimit 10
-            usagePlans.trial.burstLimit: 7.0 is not allowed. Allowed: {BURST}.
-                set usagePlans.trial.burstLimit 7
-            """,
-        ),
         # Names
         (
             {"usagePlans": {"as you go": {**PLAN, "burst": 1}, "a.b": PLAN, "a-b": PLAN}},
@@ -328,19 +301,6 @@ Allowed: only POST /data.
         ),
         # Keys that are not settings
         (
-            {**GOOD, "rateLimit": 50, "stageNam": "v2", "function": {"handler": "a", "ram": 5}},
-            f"""
-            function.handler: is not a setting. {FUNCTION}
-                rm function.handler
-            function.ram: is not a setting. {FUNCTION}
-                rm function.ram
-            rateLimit: is not a setting. {SECTIONS}
-                rm rateLimit
-            stageNam: is not a setting (did you mean stageName?). {SECTIONS}
-                rm stageNam
-            """,
-        ),
-        (
             {"stageNam": "v2", "function": {"snapstart": True, "memoryMb": 256, "memorymb": 512}},
             f"""
             function.snapstart: is not a setting (did you mean snapStart?). {FUNCTION}
@@ -354,24 +314,14 @@ Allowed: only POST /data.
             """,
         ),
         (
-            {"throtle": {"rateLimit": 50, "methods": METHODS}, "netwrk": "10.0.0.0/16"},
-            f"""
-            throtle: is not a setting (did you mean throttle?). {SECTIONS}
-                rm throtle
-                set throttle.rateLimit 50
-                set 'throttle.methods["POST /data"].rateLimit' 5
-            netwrk: is not a setting (did you mean network?). {SECTIONS}
-                rm netwrk
-            """,
-        ),
-        (
             {"usagePlans": {"trial": {"rateLimt": 5, "burstLimit": 10, "qota": {"limit": 7}}}},
             f"""
             usagePlans.trial.rateLimt: is not a setting (did you mean rateLimit?). \
-Allowed: {OF_A_PLAN}
+Allowed: {names("usagePlans", "trial")}
                 rm usagePlans.trial.rateLimt
                 set usagePlans.trial.rateLimit 5
-            usagePlans.trial.qota: is not a setting (did you mean quota?). Allowed: {OF_A_PLAN}
+            usagePlans.trial.qota: is not a setting (did you mean quota?). \
+Allowed: {names("usagePlans", "trial")}
                 rm usagePlans.trial.qota
                 set usagePlans.trial.quota.limit 7
             """,
@@ -528,21 +478,17 @@ def test_the_largest_config_is_accepted() -> None:
     assert waf.wcu == 5000
 
 
-def test_a_plan_as_fast_as_its_stage_is_accepted() -> None:
-    fast = changed("usagePlans.basic.rateLimit 50", "usagePlans.basic.burstLimit 100")
-    assert parsed(fast).usage_plans["basic"].rate_limit == 50
-
-
-def test_a_method_may_be_faster_than_its_stage_and_a_plan_as_fast_as_the_method() -> None:
-    method = 'throttle.methods["POST /data"]'
+def test_a_plan_may_be_as_fast_as_its_stage_or_as_a_faster_method() -> None:
+    plan, method = "usagePlans.basic", 'throttle.methods["POST /data"]'
+    parsed(changed(f"{plan}.rateLimit 50", f"{plan}.burstLimit 100"))
     fast = changed(f"{method}.rateLimit 70", f"{method}.burstLimit 170")
     fast["usagePlans"]["basic"] = {**PLAN, "rateLimit": 70, "burstLimit": 170}
-    assert parsed(fast).usage_plans["basic"].rate_limit == 70
+    parsed(fast)
     fast["usagePlans"]["basic"]["rateLimit"] = 71
     assert "Allowed: at most the stage's throttle.rateLimit, 70." in refusal(fast)
 
 
-# What is shown, and how
+# How values, keys and stacks are shown
 
 
 def test_a_secret_is_refused_without_being_shown() -> None:
@@ -579,12 +525,6 @@ def test_a_key_is_shown_on_one_line_as_pulumi_the_shell_and_a_terminal_need_it(
     assert (first + problem).isprintable()
 
 
-def test_a_quoted_key_is_removed_by_its_command() -> None:
-    tree = {**deepcopy(GOOD), 'it\'s "new"': "x"}
-    run(tree, commands(refusal(tree))[0])
-    assert tree == GOOD
-
-
 def test_a_command_names_the_stack_as_the_shell_needs_it() -> None:
     config = {f"{PROJECT}:waf": "off", f"{PROJECT}:stageName": "live"}
     with pytest.raises(SettingsError, match=r"waf --stack 'my stack'$"):
@@ -602,7 +542,7 @@ def test_a_command_names_the_stack_as_the_shell_needs_it() -> None:
     ],
     ids=lambda text: text[:30],
 )
-def test_json_that_is_broken_or_nested_too_deeply_is_only_a_text(text: str) -> None:
+def test_json_that_is_broken_or_nested_too_deeply_is_treated_as_text(text: str) -> None:
     said = commands(refusal({"waf": text}))
     assert said == ["pulumi config rm --path fixture-api:waf --stack dev"]
 
@@ -630,7 +570,7 @@ def test_a_vendor_that_waf_does_not_take_is_refused(vendor: str) -> None:
         *(("eu-central", "us-east-1"), ("EU-CENTRAL-1", "eu-central-1"), ("local", "us-east-1")),
     ],
 )
-def test_another_text_than_a_region_is_refused(region: str, fix: str) -> None:
+def test_a_text_that_is_not_a_supported_region_is_refused(region: str, fix: str) -> None:
     contradiction = changed("usagePlans.basic.rateLimit 51")  # which waits
     title, problem, command = refusal(contradiction, region=region).split("\n")
     assert title == "1 problem in the config of stack dev; nothing was changed."

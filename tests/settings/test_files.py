@@ -12,7 +12,6 @@ from settings import (
     StackConfig,
     UserError,
     load_stack,
-    parse_settings,
     project_root,
     read_stack,
     stack_names,
@@ -166,7 +165,7 @@ def test_the_projects_config_fills_what_the_stack_does_not_set_key_by_key(
     assert values(config) == {"throttle": {"burstLimit": 7}, "other": "1", **expected}
 
 
-def test_values_of_an_environment_are_said_to_be_missing(
+def test_a_stack_with_an_environment_gets_a_warning_that_its_values_are_missing(
     read: Read, caplog: pytest.LogCaptureFixture
 ) -> None:
     read("environment: [aws/dev]\nconfig: {a: 1}\n")
@@ -209,14 +208,14 @@ def test_only_files_of_stacks_are_stacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "/etc/x", "a b", "a\n", "é", "x" * 101])
-def test_a_name_that_no_stack_can_have_is_refused_before_a_file_is_looked_for(
+def test_an_invalid_stack_name_is_refused_before_a_file_is_looked_for(
     tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(UserError, match=r"is not a stack's name: 1 to 100 letters"):
         read_stack(name, tmp_path / "nowhere")
 
 
-# What is said when they cannot be read
+# Errors about files that cannot be read
 
 
 def test_a_missing_stack_lists_those_that_are_there(
@@ -266,27 +265,18 @@ MERGES = "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for 
     ("content", "said"),
     [
         ("\t", "is not valid YAML: while scanning for the next token found character '\\t'"),
-        ("config:\n  b: [1, 2\n", "is not valid YAML: while parsing a flow sequence"),
         ("config:\n  a: 1\n  a: 2\n", "is not valid YAML: the key 'a' comes twice"),
-        ("config: {b: {a: 1, 'a': 2}}", "is not valid YAML: the key 'a' comes twice"),
         ("config: {b: {010: 1, 8: 2}}", "is not valid YAML: the key '8' comes twice"),
         ("config:\n  {[1]: 2}\n", "is not valid YAML: a key must be a text"),
         ("config: {a: !!int x}", "is not valid YAML: the type tag:yaml.org,2002:"),
-        ("config: {a: !!set {a}}", "is not valid YAML: the type tag:yaml.org,2002:"),
-        ("config: {a: !!binary aGk=}", "is not valid YAML: the type tag:yaml.org,2002:"),
         (
             "config: {a: !!python/name:os.system }",
             "is not valid YAML: the type tag:yaml.org,2002:python",
         ),
         ("config: {a: [-.INF]}", "is not valid YAML: -.INF is not a number that a config can"),
-        ("config: {a: .nan}", "is not valid YAML: .nan is not a number that a config can hold"),
         ("config: {a: {<<: {b: 1}, <<: {c: 1}}}", "is not valid YAML: the key '<<' comes twice"),
-        ("config: {a: *nowhere}", "is not valid YAML: found undefined alias 'nowhere'"),
         ("config: {a: {<<: 5}}", "is not valid YAML: only mappings can be merged"),
-        ("config: {}\n---\nconfig: {}\n", "is not valid YAML: expected a single document"),
-        ("config: {a: a\x00}", "is not valid YAML: unacceptable character #x0000"),
         ("a: &a [*a]\nconfig: {a: *a}\n", "is nested too deeply, or contains itself."),
-        ("config: &all {a: *all}\n", "is nested too deeply, or contains itself."),
         (
             f"a0: &a0 [1, 2]\n{BOMB}config: {{a: *a9}}\n",
             "is not valid YAML: it contains itself, or",
@@ -296,14 +286,10 @@ MERGES = "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for 
         ("config: " + "[" * 1000, "is nested too deeply, or contains itself."),
         ("config: {a: " + "{a: " * 1000 + "}" * 1001, "is nested too deeply, or contains itself."),
         ("- config\n", "is not a mapping."),
-        ("5\n", "is not a mapping."),
         ("config: 5\n", "Pulumi.dev.yaml: `config` is not a mapping of settings."),
-        ("config: []\n", "Pulumi.dev.yaml: `config` is not a mapping of settings."),
         ("config: {fixture-api:a:b: c}", "the key 'fixture-api:a:b' is not of the form"),
         ("config: {a: 1, fixture-api:a: 2}", "'fixture-api:a' comes twice, once in another form."),
-        ("config: {fixture-api:config:a: 1, a: 2}", "'fixture-api:a' comes twice, once in another"),
         (b"config: {a: caf\xe9}", "cannot be read: 'utf-8' codec can't decode byte"),
-        ("config: {}".encode("utf-16"), "cannot be read: 'utf-8' codec can't decode byte"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -312,20 +298,3 @@ def test_a_file_that_is_not_a_config_is_refused_in_one_line(
 ) -> None:
     assert refusal(content).startswith("Pulumi.dev.yaml")
     assert said in refusal(content)
-
-
-def test_names_from_a_file_are_those_that_the_engine_reads(read: Read) -> None:
-    plan = "{rateLimit: 1, burstLimit: 1, quota: {limit: 1000}}"
-    config = read(
-        "config:\n"
-        "  usagePlans:\n"
-        f"    Basic: &basic {plan}\n"
-        "    basic: {<<: *basic, rateLimit: 2, clients: &names [A, a, A_, A-]}\n"
-        "    no: {<<: *basic, clients: *names}\n"
-        "    1: *basic\n"
-    )
-    plans = parse_settings(config).usage_plans
-    assert {name: plan.clients for name, plan in plans.items()} == {
-        **{"Basic": ["default"], "basic": ["A", "a", "A_", "A-"]},
-        **{"no": ["A", "a", "A_", "A-"], "1": ["default"]},
-    }

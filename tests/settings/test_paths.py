@@ -126,6 +126,6 @@ def test_changes_are_tried_one_after_the_other() -> None:
         ("thrttle.rateLimit=0", r"did you mean throttle\?"),
     ],
 )
-def test_a_change_that_cannot_be_is_refused(change: str, said: str) -> None:
+def test_a_change_that_cannot_be_made_is_refused(change: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         load_stack("dev", [change])

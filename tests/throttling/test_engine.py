@@ -151,8 +151,12 @@ def test_verdicts_are_those_of_the_gate_when_many_requests_of_many_durations_are
     ("choice", "value"),
     [
         ("INITIAL_FILL", 0.5),
-        ("REFUSED_REQUESTS_USE_QUOTA", True),
-        ("STAGE_THROTTLE_IS_SHARED", False),
+        ("QUOTA_BEFORE_THROTTLES", False),
+        ("THROTTLED_REQUESTS_USE_QUOTA", True),
+        ("THROTTLED_REQUESTS_TAKE_TOKENS", False),
+        ("FUNCTION_REFUSALS_USE_QUOTA", False),
+        ("FUNCTION_RATE_BURST_SECONDS", 0.05),
+        ("METHOD_THROTTLE_OVERRIDES_STAGE", False),
         ("WAF_COUNTS_BLOCKED_REQUESTS", False),
     ],
 )

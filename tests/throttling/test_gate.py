@@ -33,7 +33,8 @@ def for_one_request(*, absent: int = 0) -> Limits:
         methods={METHOD: ONE} if absent < 3 else None,
         throttle=ONE if absent < 4 else None,
         stage_method=ONE if absent < 5 else None,
-        stage=ONE if absent < 6 else None,
+        # The method's throttle overrides the stage's.
+        stage=ONE if absent == 5 else None,
         concurrency=1 if absent < 7 else None,
     )
 
@@ -76,17 +77,47 @@ def test_a_method_that_needs_no_key_uses_no_plan_but_the_stage() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits",
+    ("limits", "left"),
     [
-        one_client(throttle=ONE, stage=PLENTY, quota=HUNDRED_A_DAY),
-        one_client(throttle=PLENTY, stage=ONE, quota=HUNDRED_A_DAY),
-        one_client(throttle=PLENTY, concurrency=1, quota=HUNDRED_A_DAY),
+        (one_client(waf=WafRateLimit(limit=1, window_seconds=60), quota=HUNDRED_A_DAY), 99),
+        (one_client(throttle=ONE, stage=PLENTY, quota=HUNDRED_A_DAY), 99),
+        (one_client(throttle=PLENTY, stage=ONE, quota=HUNDRED_A_DAY), 99),
+        (one_client(throttle=PLENTY, concurrency=1, quota=HUNDRED_A_DAY), 80),
     ],
 )
-def test_a_refused_request_uses_no_quota(limits: Limits) -> None:
+def test_of_the_refused_requests_only_those_that_reach_the_function_use_quota(
+    limits: Limits, left: int
+) -> None:
     gate = Gate(limits)
     assert [ask(gate) is None for _ in range(20)].count(True) == 1
-    assert gate.quota_left(0, BASIC) == 99
+    assert gate.quota_left(0, BASIC) == left
+
+
+def test_a_function_takes_ten_requests_a_second_for_each_unit_of_its_concurrency() -> None:
+    gate = Gate(one_client(concurrency=3))
+
+    def admitted(now: float) -> int:
+        verdicts = []
+        for _ in range(100):
+            verdicts.append(ask(gate, now))
+            if verdicts[-1] is None:
+                gate.release()
+        assert set(verdicts) == {None, Refusal(Layer.CONCURRENCY)}
+        return verdicts.count(None)
+
+    assert [admitted(now) for now in (0, 1, 1.5)] == [30, 30, 15]
+
+
+def test_a_methods_throttle_overrides_the_stages_also_when_it_is_higher() -> None:
+    gate = Gate(one_client(stage=ONE, stage_method=Throttle(rate=0.001, burst=3)))
+    assert [ask(gate) for _ in range(4)] == [None, None, None, Refusal(Layer.METHOD, METHOD)]
+    assert gate.decide(0, address=ADDRESS, client=BASIC, method="GET /items") is None
+
+
+def test_a_request_that_the_quota_refuses_takes_no_token() -> None:
+    gate = Gate(one_client(throttle=Throttle(rate=0.001, burst=2), quota=ONE_A_DAY))
+    assert [ask(gate) for _ in range(3)] == [None, *[Refusal(Layer.QUOTA, "basic")] * 2]
+    assert ask(gate, now=86_400) is None
 
 
 def test_a_refused_request_takes_nothing_from_the_layers_behind() -> None:

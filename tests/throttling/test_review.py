@@ -43,6 +43,16 @@ def test_limits_that_just_agree_with_each_other_have_no_findings() -> None:
     assert review(AGREEING, EXPECTED) == []
 
 
+def test_a_method_that_is_faster_than_the_stage_takes_its_place() -> None:
+    fast = replace(AGREEING, methods={"POST /data": Throttle(rate=20_000, burst=1250)})
+    assert keys(review(fast, EXPECTED)) == [
+        'throttle.methods["POST /data"].rateLimit',
+        "function.reservedConcurrency",
+        "function.reservedConcurrency",
+        "table.maxWriteRequestUnits",
+    ]
+
+
 def test_the_usual_defaults_contradict_each_other() -> None:
     findings = review(PROD, replace(EXPECTED, max_write_request_units=None))
     assert keys(findings) == [

@@ -137,6 +137,21 @@ def test_ctrl_c_ends_a_command_with_130_and_no_traceback() -> None:
     assert (process.returncode, error.strip()) == (130, "")
 
 
+@pytest.mark.skipif("sys.platform != 'linux'", reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("words", ["'review'", "'review', '--format', 'json'", "'--help'"])
+@pytest.mark.usefixtures("project")
+def test_output_that_cannot_be_written_is_one_error(words: str) -> None:
+    code = f"""
+import os, sys
+os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+from tools.__main__ import main
+sys.exit(main([{words}]))
+"""
+    with python(code) as done:
+        _, error = done.communicate(timeout=30)
+    assert (done.returncode, error) == (2, "error: [Errno 28] No space left on device\n")
+
+
 LOADED = """
 import sys
 from tools.__main__ import main

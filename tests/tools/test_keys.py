@@ -115,14 +115,3 @@ def test_keys_whose_tags_are_missing_or_hold_markup_are_listed_as_they_are(
     out = capsys.readouterr().out
     assert "basic/untagged" in out
     assert r"[/]/[red]x\x9b (disabled)" in out
-
-
-def test_an_account_that_does_not_answer_is_one_error(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-
-    assert main(["keys", "--endpoint-url", "http://127.0.0.1:1"]) == 2
-    assert "Could not read the API keys from AWS: " in capsys.readouterr().err

@@ -11,14 +11,14 @@ from typing import Final
 import numpy as np
 
 from throttling import choices
-from throttling.gate import Client, Layer
+from throttling.gate import Client, Layer, function_rate, order
 from throttling.limiters import period_end
 from throttling.limits import Limits, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.simulation import loops
 from throttling.simulation.loops import Codes
 from throttling.simulation.traffic import Floats, Ints
 
-OUTCOMES: Final[tuple[Layer | None, ...]] = (None, *Layer)
+OUTCOMES: Final[tuple[Layer | None, ...]] = (None, *order())
 """What can happen to a request, by its code: None is admitted, else the layer that refuses it."""
 CODES: Final = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 
@@ -154,26 +154,46 @@ def _layers(
         throttles[client, _ALL] = plan.throttle
         throttles.update(((client, method), limit) for method, limit in plan.methods.items())
     buckets = {owner: throttle for owner, throttle in throttles.items() if throttle}
-    index = {owner: index for index, owner in enumerate(buckets)}
-    paths = np.full((len(sources), 5), _NONE, np.int64)
-    for path, (client, method) in zip(paths, sources, strict=True):
+    index = {owner: index for index, owner in enumerate(buckets, start=len(quotas.left))}
+    paths = np.full((len(sources), len(Layer)), _NONE, np.int64)
+    codes = np.zeros_like(paths)
+    for source, (client, method) in enumerate(sources):
         keyless = method in limits.keyless
-        if keyless or client in plans:
-            holder = None if keyless else client
-            owners = [(client, method), (client, _ALL), (None, method), (None, _ALL)]
-            path[:] = quotas.index[holder], *(index.get(owner, _NONE) for owner in owners)
-            if keyless:
-                path[1:3] = _NONE
-            if method in limits.methods and not choices.STAGE_THROTTLE_IS_SHARED:
-                path[-1] = _NONE
+        if not keyless and client not in plans:
+            continue
+        holder = None if keyless else client
+        places = {
+            Layer.QUOTA: quotas.index[holder],
+            Layer.USAGE_PLAN_METHOD: None if keyless else index.get((client, method)),
+            Layer.USAGE_PLAN: None if keyless else index.get((client, _ALL)),
+            Layer.METHOD: index.get((None, method)),
+            Layer.STAGE: index.get((None, _ALL)),
+        }
+        if method in limits.methods and choices.METHOD_THROTTLE_OVERRIDES_STAGE:
+            del places[Layer.STAGE]
+        met = [(CODES[one], place) for one in order() if (place := places.get(one)) is not None]
+        codes[source, : len(met)], paths[source, : len(met)] = zip(*met, strict=True)
     # Infinity marks a bucket without requests: it does not refill before its first one.
-    rows = [(t.burst * choices.INITIAL_FILL, np.inf, t.rate, t.burst) for t in buckets.values()]
+    rows = [
+        *((left, np.inf, 0, left) for left in quotas.left),
+        *((t.burst * choices.INITIAL_FILL, np.inf, t.rate, t.burst) for t in buckets.values()),
+    ]
+    records = np.array(rows, loops.BUCKET)
+    quotas.left = records["tokens"][: len(quotas.left)]
+    function = function_rate(limits.concurrency) or Throttle(rate=0, burst=_UNLIMITED)
+    fill = function.burst * choices.INITIAL_FILL
     return loops.Layers(
         paths=paths,
-        quotas=quotas.left,
-        buckets=np.array(rows, loops.BUCKET),
+        codes=codes,
+        quota_steps=(codes == CODES[Layer.QUOTA]).argmax(axis=1),
+        api_key_code=CODES[Layer.API_KEY],
+        concurrency_code=CODES[Layer.CONCURRENCY],
+        buckets=records,
+        function=np.array([(fill, np.inf, function.rate, function.burst)], loops.BUCKET),
         whole_token=1 - choices.TOKEN_TOLERANCE,
-        refused_use_quota=choices.REFUSED_REQUESTS_USE_QUOTA,
+        throttled_use_quota=choices.THROTTLED_REQUESTS_USE_QUOTA,
+        throttled_take_tokens=choices.THROTTLED_REQUESTS_TAKE_TOKENS,
+        function_refusals_use_quota=choices.FUNCTION_REFUSALS_USE_QUOTA,
         concurrency=_UNLIMITED if limits.concurrency is None else limits.concurrency,
     )
 
@@ -185,12 +205,12 @@ class _Quotas:
         self.of = quotas
         self.epoch = epoch
         self.index = {client: index for index, client in enumerate(quotas)}
-        self._limits = np.array([q.limit if q else _UNLIMITED for q in quotas.values()], np.int64)
+        self._limits = np.array([q.limit if q else _UNLIMITED for q in quotas.values()], float)
         self._periods = np.array([q.period if q else "" for q in quotas.values()], np.str_)
         self.ends = {q.period: float("-inf") for q in quotas.values() if q}
         """When the present period of each kind ends, in seconds after the epoch."""
         self.left = self._limits.copy()
-        """Requests left, by index."""
+        """Requests left, by index: a view of their buckets once there are layers."""
         self.next_renewal = float("-inf")
 
     def renew(self, now: float) -> None:
@@ -211,6 +231,7 @@ class _RateWindows:
 
     def __init__(self, rule: WafRateLimit, lag_seconds: float) -> None:
         self._rule = loops.RateRule(
+            code=CODES[Layer.WAF],
             limit=rule.limit,
             window_seconds=rule.window_seconds - choices.WINDOW_TOLERANCE_SECONDS,
             lag_seconds=lag_seconds,

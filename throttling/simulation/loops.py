@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from throttling.simulation.traffic import Floats, Ints
 
 Codes = NDArray[np.uint8]
-"""What happens to each request: 0 is admitted, n is refused by the nth layer of `gate.Layer`."""
+"""What happens to each request: 0 is admitted; `engine.CODES` has the codes of the layers."""
 Records = Any
 """An array of one of the three types that follow."""
 BUCKET: Final = np.dtype([("tokens", "f8"), ("updated", "f8"), ("rate", "f8"), ("burst", "f8")])
@@ -31,8 +31,6 @@ STREAM: Final = np.dtype(
 """The requests of one source. The next one comes at `moment`. `due` is the average number of
 requests of its phase up to then."""
 
-_WAF, _API_KEY, _QUOTA, _FIRST_BUCKET, _CONCURRENCY = 1, 2, 3, 4, 8
-"""Codes of the layers. The four layers with buckets follow each other."""
 _ROUNDING: Final = 1e-9
 """Part of a request that sums of floating-point numbers may be off by."""
 
@@ -42,6 +40,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class RateRule(NamedTuple):
     """The WAF's rate rule."""
 
+    code: int
     limit: int
     window_seconds: float
     lag_seconds: float
@@ -52,14 +51,22 @@ class Layers(NamedTuple):
     """The layers behind the WAF."""
 
     paths: Ints
-    """For each source: index of its quota (-1 without a valid API key), then of its bucket in each
-    of the four layers with buckets (-1 if there is none)."""
-    quotas: Ints
-    """Requests left."""
+    """For each source: the indices of its buckets in the order in which they are asked, then -1.
+    A quota is a bucket that does not refill. Without a valid API key, a source has no buckets."""
+    codes: Ints
+    """The codes of the layers of these buckets."""
+    quota_steps: Ints
+    """Where in its path each source has its quota."""
+    api_key_code: int
+    concurrency_code: int
     buckets: Records
+    function: Records
+    """One bucket, which limits the rate of the function."""
     whole_token: float
     """Tokens that are enough for one request."""
-    refused_use_quota: bool
+    throttled_use_quota: bool
+    throttled_take_tokens: bool
+    function_refusals_use_quota: bool
     concurrency: int
 
 
@@ -161,7 +168,7 @@ def screen(
         if counts[addresses[index]] >= rule.limit:
             first = forget(times, addresses, counts, first, seen, window_end - rule.window_seconds)
             if counts[addresses[index]] >= rule.limit:
-                codes[index - new] = _WAF
+                codes[index - new] = rule.code
                 if not rule.counts_blocked:
                     addresses[index] = 0
     first = forget(times, addresses, counts, first, seen, window_end - rule.window_seconds)
@@ -200,27 +207,23 @@ def admit(
         if codes[index]:
             continue
         now = times[index]
-        path = layers.paths[sources[index]]
-        quota = path[0]
-        if quota < 0:
-            codes[index] = _API_KEY
-            continue
-        if layers.quotas[quota] <= 0:
-            codes[index] = _QUOTA
+        source = sources[index]
+        path = layers.paths[source]
+        if path[0] < 0:
+            codes[index] = layers.api_key_code
             continue
         code = 0
-        for layer in range(4):
-            if path[layer + 1] < 0:
-                continue
-            bucket = layers.buckets[path[layer + 1]]
-            elapsed = max(0.0, now - bucket.updated)
-            tokens = min(bucket.burst, bucket.tokens + elapsed * bucket.rate)
-            bucket.updated = now
-            if tokens < layers.whole_token:
-                bucket.tokens = tokens
-                code = _FIRST_BUCKET + layer
+        step = 0
+        while path[step] >= 0:
+            if not take(layers.buckets[path[step]], now, layers.whole_token):
+                code = layers.codes[source, step]
+                quota_step = layers.quota_steps[source]
+                if step > quota_step and not layers.throttled_use_quota:
+                    layers.buckets[path[quota_step]].tokens += 1
+                if not layers.throttled_take_tokens:
+                    give_back_tokens(layers.buckets, path[:step], quota_step)
                 break
-            bucket.tokens = tokens - 1
+            step += 1
         if not code:
             # Requests that have ended matter only when there may be a new peak.
             if last - first >= peak:
@@ -229,18 +232,41 @@ def admit(
                         first += 1
                     else:
                         last = pop(in_flight, last)
-            if last - first >= layers.concurrency:
-                code = _CONCURRENCY
+            if last - first >= layers.concurrency or not take(
+                layers.function[0], now, layers.whole_token
+            ):
+                code = layers.concurrency_code
+                if not layers.function_refusals_use_quota:
+                    layers.buckets[path[layers.quota_steps[source]]].tokens += 1
             elif in_order:
                 in_flight[last] = ends[index]
                 last += 1
             else:
                 last = push(in_flight, last, ends[index])
             peak = max(peak, last - first)
-        if not code or layers.refused_use_quota:
-            layers.quotas[quota] -= 1
         codes[index] = code
     return first, last, peak
+
+
+@compiled
+def take(bucket: Records, now: float, whole_token: float) -> bool:
+    """Take one token of a bucket. Return False, and take nothing, if there is no whole one."""
+    elapsed = max(0.0, now - bucket.updated)
+    tokens = min(bucket.burst, bucket.tokens + elapsed * bucket.rate)
+    bucket.updated = now
+    if tokens < whole_token:
+        bucket.tokens = tokens
+        return False
+    bucket.tokens = tokens - 1
+    return True
+
+
+@compiled
+def give_back_tokens(buckets: Records, path: Ints, quota_step: int) -> None:
+    """Give back a token to each bucket of a path, but to no quota."""
+    for step in range(len(path)):
+        if step != quota_step:
+            buckets[path[step]].tokens += 1
 
 
 @compiled

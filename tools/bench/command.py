@@ -1,11 +1,11 @@
-"""`python -m tools bench`: measure what should be fast, and keep the figures in results.json."""
+"""`python -m tools bench`: measure what should be fast."""
 
 from importlib import import_module
 from typing import Final
 
 import click
 
-from tools.bench.figures import RESULTS, keep, machine, table
+from tools.bench.figures import machine, table
 from tools.cli import Exit, console
 
 PARTS: Final = {
@@ -13,7 +13,7 @@ PARTS: Final = {
     "program": "The program",
     "sandbox": "The sandbox",
     "simulator": "The simulator",
-    "setup": "Set-up and tests",
+    "setup": "A fresh clone",
 }
 
 
@@ -23,18 +23,15 @@ def bench(parts: tuple[str, ...]) -> int:
     """Measure what should be fast, and compare it with its targets.
 
     PART is handler, program, sandbox, simulator or setup; without one, all are measured, which
-    takes ten minutes. Let nothing else run meanwhile. Exit status 1 means that a target is missed.
+    takes nine minutes. Let nothing else run meanwhile. Exit status 1 means that a target is missed.
     """
     out = console()
-    here = machine()
-    out.print(f"{here['processor']}, {here['cores']} cores, Python {here['python']}\n")
+    out.print(machine(), "")
     missed = False
     for part in parts or PARTS:
         with out.status(f"measuring: {PARTS[part].lower()} ..."):
             figures = list(import_module(f"tools.bench.{part}").figures())
         out.print(table(PARTS[part], figures), "")
-        # After each part, so that nothing is lost when a later one fails.
-        keep(part, figures)
         missed |= any(figure.met is False for figure in figures)
-    out.print(f"Kept in {RESULTS.name}. What bounds a figure: tools/bench/README.md.")
+    out.print("What bounds a figure: tools/bench/README.md.")
     return Exit.FINDINGS if missed else Exit.OK

@@ -1,6 +1,5 @@
 """The sandbox: what it refuses and stores per second, how soon, and how long it takes to start."""
 
-import json
 import os
 import subprocess
 import sys
@@ -13,8 +12,6 @@ from typing import Final
 from tests.tools.sandbox.project import Project, keys_in, project_copy
 from tools.bench.figures import Figure
 from tools.bench.generator import generate
-from tools.bench.handler import run_script
-from tools.bench.instant_table import instant_table
 
 _RECORD: Final = b'{"id": "12", "title": "Test Movie", "year": "2023"}'
 _SECONDS: Final = 5.0
@@ -27,20 +24,6 @@ _NO_LIMIT: Final = {
     "quota": {"limit": 2_000_000_000},
     "clients": ["default"],
 }
-# The function as the sandbox calls it, without the sandbox.
-_DIRECT: Final = """
-import json, os, sys, time
-from handler.app import handle
-event = json.loads(sys.argv[1])
-printed, sys.stdout = sys.stdout, open(os.devnull, "w")
-def timed():
-    began = time.perf_counter()
-    handle(event, None)
-    return (time.perf_counter() - began) * 1000
-for _ in range(200):
-    timed()
-print(json.dumps(sorted(timed() for _ in range(1001))[500]), file=printed)
-"""
 
 
 def figures() -> Iterator[Figure]:
@@ -51,6 +34,7 @@ def figures() -> Iterator[Figure]:
         project.edit("throttle", {"rateLimit": 10_000, "burstLimit": 5000})
         project.edit("usagePlans.basic", _NO_LIMIT)
         project.edit("waf.rateLimit", 2_000_000_000)
+        project.edit("function.reservedConcurrency", 200)
         yield from _stored(project)
 
 
@@ -88,38 +72,12 @@ def _refusals(project: Project) -> Iterator[Figure]:
 
 def _stored(project: Project) -> Iterator[Figure]:
     request = _post(keys_in(project.up())["basic"])
-    status = project.sandbox.status()
-    put_item = _put_item(status["tables"][0])
-    table_port = int(status["dynamodb"].rpartition(":")[2])
-    stored: list[float] = []
-    alone: list[float] = []
-    for _ in range(_ROUNDS):
-        for port, sent, rates in (
-            (project.port, request, stored),
-            (table_port, put_item, alone),
-        ):
-            load = generate(port, lambda _, r=sent: r, connections=16, seconds=_SECONDS)  # type: ignore[misc]
-            rates.append(load.per_second(200))
-    yield Figure(
-        what="stored requests",
-        unit="/s",
-        samples=stored,
-        than="the table's server alone",
-        others=alone,
-        at_least=500,
-    )
-    with instant_table() as url:
-        project.up("--dynamodb-endpoint", url)
-        ceiling, added = [], []
-        for _ in range(_ROUNDS):
-            load = generate(project.port, lambda _: request, connections=16, seconds=_SECONDS)
-            ceiling.append(load.per_second(200))
-            load = generate(project.port, lambda _: request, connections=1, seconds=_SECONDS)
-            added.append(load.latency_ms(50) - run_script(_DIRECT, url))
-    yield Figure(what="the same with a table that answers at once", unit="/s", samples=ceiling)
-    yield Figure(
-        what="what the sandbox adds to a call of the handler", unit="ms", samples=added, at_most=1
-    )
+    loads = [
+        generate(project.port, lambda _: request, connections=16, seconds=_SECONDS)
+        for _ in range(_ROUNDS)
+    ]
+    rates = [load.per_second(200) for load in loads]
+    yield Figure(what="stored requests", unit="/s", samples=rates, at_least=500)
 
 
 def _post(key: str, headers: str = "") -> bytes:
@@ -128,18 +86,6 @@ def _post(key: str, headers: str = "") -> bytes:
         f"x-api-key: {key}\r\nContent-Length: {len(_RECORD)}\r\n{headers}\r\n"
     )
     return head.encode() + _RECORD
-
-
-def _put_item(table: str) -> bytes:
-    item = {"id": {"S": "12"}, "title": {"S": "Test Movie"}, "year": {"N": "2023"}}
-    body = json.dumps({"TableName": table, "Item": item})
-    scope = "20261123/eu-central-1/dynamodb/aws4_request"
-    return (
-        f"POST / HTTP/1.1\r\nHost: dynamodb\r\nContent-Type: application/x-amz-json-1.0\r\n"
-        f"X-Amz-Target: DynamoDB_20120810.PutItem\r\n"
-        f"Authorization: AWS4-HMAC-SHA256 Credential=sandbox/{scope}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
 
 
 def _timed(project: Project, *words: str) -> float:

@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from throttling import Client, Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
+from tests.throttling.examples import PROD
+from throttling import Client, Limits, Period, Quota, Throttle, WafRateLimit
 from throttling.simulation.arrivals import blocks
 from throttling.simulation.engine import Engine
 from throttling.simulation.simulator import simulate
@@ -23,24 +24,10 @@ from tools.bench.figures import Figure
 _DAY_SECONDS: Final = 86_400
 _ROUNDS: Final = 3
 _NAMES: Final = tuple(f"client{number}" for number in range(10))
-_PRODUCTION: Final = Limits(
-    waf=WafRateLimit(limit=2000, window_seconds=300),
-    usage_plans={
-        "basic": UsagePlan(
-            clients=_NAMES,
-            throttle=Throttle(rate=100, burst=200),
-            quota=Quota(limit=10_000, period=Period.DAY),
-        ),
-        "premium": UsagePlan(
-            clients=_NAMES,
-            throttle=Throttle(rate=500, burst=1000),
-            quota=Quota(limit=100_000, period=Period.DAY),
-        ),
-    },
-    stage=Throttle(rate=1000, burst=2000),
-    concurrency=100,
+_PRODUCTION: Final = replace(
+    PROD,
+    usage_plans={name: replace(plan, clients=_NAMES) for name, plan in PROD.usage_plans.items()},
 )
-_NO_WAF: Final = replace(_PRODUCTION, waf=None)
 _WIDE: Final = replace(
     _PRODUCTION,
     waf=WafRateLimit(limit=150_000, window_seconds=300),
@@ -102,7 +89,6 @@ def figures() -> Iterator[Figure]:
     _seconds_for(_PRODUCTION, _traffic(1))  # compiles it
     for name, limits in (
         ("production's limits", _PRODUCTION),
-        ("without the WAF's", _NO_WAF),
         ("the stage alone, at its rate", _WIDE),
     ):
         yield Figure(
@@ -114,7 +100,6 @@ def figures() -> Iterator[Figure]:
     yield Figure(what="peak memory of these", unit="MB", samples=[_peak_mb()], at_most=500)
     for name, limits, traffic in (
         ("production's limits", _PRODUCTION, _traffic(5000)),
-        ("without the WAF's", _NO_WAF, _traffic(5000)),
         ("all layers pass", _SLOWEST, _traffic(5000)),
         ("all layers pass, 1,000 addresses", _SLOWEST, _traffic(5000, addresses=1000)),
         ("stage and concurrency refuse", replace(_WIDE, concurrency=100), _traffic(3333, 1500)),

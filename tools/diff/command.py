@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ from tempfile import TemporaryDirectory
 import click
 
 from settings import Settings, UserError, load_stack, project_root, stack_names
-from tools.diff.report import code, stack_diff
+from tools.cli import code
+from tools.diff.reach import ProgramFailed, gone
+from tools.diff.report import stack_diff
 
 
 @click.command(epilog="Example: python -m tools diff --base origin/main")
@@ -35,34 +38,44 @@ def report(base: str, head: str | None = None) -> str:
     Raises:
         UserError: when a revision does not exist, or has no limits that can be read.
     """
-    before, after = _stacks(base), _stacks(head)
+    notes = []
+    with _files(base) as old, _files(head) as new:
+        before, after = _stacks(base, old), _stacks(head, new)
+        both = sorted(before.keys() & after.keys())
+        # Under another project's name, all resources are new, which the settings say.
+        same = [name for name in both if before[name].project == after[name].project]
+        try:
+            lost = gone(old, new, same)
+        except ProgramFailed as error:
+            lost = {}
+            notes = [f"URLs and routes are not compared, because a program fails: {error}"]
     sections = [
         section
         for name in sorted({*before, *after})
-        if (section := stack_diff(name, before.get(name), after.get(name)))
+        if (section := stack_diff(name, before.get(name), after.get(name), lost.get(name, ())))
     ]
     if not sections:
-        return "No limits changed."
+        return "\n\n".join(["No limits changed.", *notes])
     changed = code(head) if head else "the working tree"
     title = f"## What changes in the limits from {code(base)} to {changed}"
     footer = (
         "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
     )
-    return "\n\n".join([title, *sections, footer])
+    return "\n\n".join([title, *sections, *notes, footer])
 
 
-def _stacks(revision: str | None) -> dict[str, Settings]:
+def _stacks(revision: str | None, folder: Path) -> dict[str, Settings]:
     """Return the settings of all stacks of a revision, by name."""
     where = revision or "the working tree"
-    with _files(revision) as folder:
-        names = stack_names(folder)
-        if not names or not (folder / "Pulumi.yaml").is_file():
-            missing = "Pulumi.yaml" if names else "Pulumi.<stack>.yaml"
-            raise UserError(f"{where} has no limits to compare: no {missing} there.")
-        try:
-            return {name: load_stack(name, root=folder) for name in names}
-        except UserError as error:
-            raise UserError(f"In {where}: {error}") from None
+    names = stack_names(folder) if (folder / "Pulumi.yaml").is_file() else []
+    if not names:
+        raise UserError(
+            f"{where} has no limits to compare: no Pulumi.yaml with a Pulumi.<stack>.yaml there."
+        )
+    try:
+        return {name: load_stack(name, root=folder) for name in names}
+    except UserError as error:
+        raise UserError(f"In {where}: {error}") from None
 
 
 @contextmanager
@@ -79,13 +92,14 @@ def _files(revision: str | None) -> Iterator[Path]:
         raise UserError(
             f"There is no revision {revision} here. If a remote has it, `{fetch}` gets it."
         ) from None
-    with TemporaryDirectory() as folder:
-        for name in _git("ls-tree", "-r", "-z", "--name-only", revision, "./").split("\0"):
-            file = Path(folder) / name
-            if file.name.startswith("Pulumi.") and file.suffix == ".yaml":
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(_git("show", f"{revision}:./{name}"), "utf-8")
-        yield Path(folder)
+    with TemporaryDirectory() as temporary:
+        archive, folder = Path(temporary) / "archive.tar", Path(temporary) / "files"
+        if _git("ls-tree", revision, "./"):
+            _git("archive", "--format", "tar", "--output", str(archive), revision)
+            with tarfile.open(archive) as files:
+                regular = [file for file in files if file.isfile()]  # a link may lead anywhere
+                files.extractall(folder, regular, filter="data")
+        yield folder
 
 
 def _git(*words: str) -> str:

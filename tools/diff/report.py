@@ -5,51 +5,79 @@ Names and values of the stack file are written as code, which renders no markup,
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from routes import METHODS
 from settings import Settings
 from settings.errors import fix_command
-from settings.paths import printable
 from throttling.review import LimitFinding, not_among, review
+from tools.cli import code
 from tools.diff.allowance import allowance
 
-NOT_FOR_CALLERS: Final = (
-    *("project", "stack", "aws:profile"),
-    *("function.architecture", "function.memoryMb", "function.runtime", "function.snapStart"),
-    *("manageApiGatewayLogging", "monitoring", "network.availabilityZones", "network.flowLogs"),
-    *("table.pointInTimeRecovery", "waf.logging", "waf.logOnly"),
-)
-"""Settings that change nothing that a caller meets, or sections of them."""
+# fmt: off
+NOT_FOR_CALLERS: Final = {
+    "speed, price and place of the function": (
+        "function.architecture", "function.memoryMb", "function.runtime", "function.snapStart",
+        "network.availabilityZones",
+    ),
+    "logs, alarms and backups": (
+        "manageApiGatewayLogging", "monitoring", "network.flowLogs", "table.pointInTimeRecovery",
+        "waf.logging", "waf.logOnly",
+    ),
+    "checks before a deployment, and tags": (
+        "aws:allowedAccountIds", "aws:forbiddenAccountIds", "aws:skipCredentialsValidation",
+        "aws:skipMetadataApiCheck", "aws:skipRegionValidation", "aws:skipRequestingAccountId",
+        "aws:defaultTags",
+    ),
+}
+# fmt: on
+"""Settings that no caller notices, or sections of them, by what they change instead."""
+_ELSEWHERE: Final = "an empty table, other API keys, another URL"
 _REPLACES: Final = {
     "stageName": "replaces the stage: every caller's URL changes",
     "network.cidr": "replaces the VPC, and moves the function to it",
-    "aws:region": "replaces all resources: an empty table, other API keys, another URL",
+    "aws:region": f"replaces all resources: {_ELSEWHERE}",
 }
-_NOT_LIMITS: Final = ("deletionProtection", "network.cidr", "stageName")
+_MOVES: Final = {
+    "project": f"makes another stack: {_ELSEWHERE}",
+    **dict.fromkeys(
+        ("aws:profile", "aws:assumeRoles", "aws:endpoints"),
+        f"may lead to another account: {_ELSEWHERE}",
+    ),
+}
+_NOT_LIMITS: Final = ("deletionProtection", *_REPLACES, *_MOVES)
 """Settings that are reported only if their change cannot be undone."""
 
 Values = Mapping[str, object]
 """The settings of a stack by their key in its config."""
 
 
-def stack_diff(stack: str, before: Settings | None, after: Settings | None) -> str | None:
+def stack_diff(
+    stack: str, before: Settings | None, after: Settings | None, gone: Sequence[str] = ()
+) -> str | None:
     """Return what changes in one stack, as Markdown; None when nothing does.
 
     Args:
         stack: its name.
         before: None for a new stack.
         after: None for a removed stack.
+        gone: what callers can no longer reach, in sentences.
     """
     old, new = _values(before), _values(after)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]
-    lost = list(_lost(before, after, old, new)) if before and after else []
+    lost = [*_lost(before, after, old, new), *gone] if before and after else []
     if not changed and not lost:
         return None
     news = " (new)" if before is None else " (removed)" if after is None else ""
     lines = [f"### Stack {code(stack)}{news}"]
     if lost:
-        lines += ["", "This cannot be undone:", "", *(f"- {line}." for line in lost)]
+        lines += [
+            "",
+            "Callers lose this, or it cannot be undone:",
+            "",
+            *(f"- {line}." for line in lost),
+        ]
     if changed:
         lines += ["", "| limit | before | after |", "|---|---|---|"]
         for key in changed:
@@ -64,8 +92,10 @@ def _values(settings: Settings | None) -> Values:
     if settings is None:
         return {}
     tree = settings.model_dump(by_alias=True, mode="json")
-    aws = {f"aws:{name}": tree.pop(name) for name in ("region", "profile")}
-    return dict(_leaves(tree | aws, ""))
+    for name in ("stack", "region", "profile"):
+        del tree[name]
+    provider = settings.provider.model_dump(by_alias=True, mode="json")
+    return dict(_leaves(tree | {f"aws:{name}": value for name, value in provider.items()}, ""))
 
 
 def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, object]]:
@@ -79,7 +109,8 @@ def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, object]]
 
 
 def _is_limit(key: str) -> bool:
-    return not any(f"{key}.".startswith(f"{one}.") for one in (*NOT_FOR_CALLERS, *_NOT_LIMITS))
+    hidden = (*_NOT_LIMITS, *chain(*NOT_FOR_CALLERS.values()))
+    return not any(f"{key}.".startswith(f"{one}.") for one in hidden)
 
 
 def _lost(before: Settings, after: Settings, old: Values, new: Values) -> Iterator[str]:
@@ -92,9 +123,10 @@ def _lost(before: Settings, after: Settings, old: Values, new: Values) -> Iterat
             "`deletionProtection`: true → false: Pulumi may then delete or replace the table, the "
             "stage and the VPC"
         )
-    for key, consequence in _REPLACES.items():
+    for key, consequence in (_REPLACES | _MOVES).items():
         if old[key] != new[key]:
-            yield f"`{key}`: {_text(old[key])} → {_text(new[key])} {consequence}{refused}"
+            end = refused if key in _REPLACES else ""
+            yield f"`{key}`: {_text(old[key])} → {_text(new[key])} {consequence}{end}"
     kept = after.limits().usage_plans
     for name, plan in before.limits().usage_plans.items():
         now = kept[name].clients if name in kept else ()
@@ -155,7 +187,7 @@ def _row(*cells: str) -> str:
 
 def _text(value: object) -> str:
     match value:
-        case None | []:
+        case None | [] | "":
             return "none"
         case bool():
             return str(value).lower()
@@ -166,10 +198,3 @@ def _text(value: object) -> str:
         case dict():
             return " ".join(map(_text, value.values()))
     return code(str(value))
-
-
-def code(text: str) -> str:
-    """Return text as Markdown code on one line, whatever characters it has."""
-    text = printable(text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from settings import Settings
 from settings.errors import fix_command
+from tools.aws import client
 
 _SERVICES: Final = {"tag": "resourcegroupstaggingapi", "servicequotas": "service-quotas"}
 """Services whose name in IAM actions is not boto3's."""
@@ -106,9 +107,8 @@ class Account:
     def _client(self, call: str) -> Any:  # noqa: ANN401  boto3's clients have no types
         service = call.partition(":")[0]
         if service not in self._clients:
-            self._clients[service] = self.session.client(
-                _SERVICES.get(service, service), endpoint_url=self.endpoint_url, config=_CONFIG
-            )
+            name = _SERVICES.get(service, service)
+            self._clients[service] = client(self.session, name, self.endpoint_url, _CONFIG)
         return self._clients[service]
 
 
@@ -127,5 +127,5 @@ def _failures(call: str) -> Iterator[None]:
             action = "apigateway:GET" if call.startswith("apigateway:") else call
             raise CallError(f"the credentials do not permit {action}") from None
         raise CallError(f"{details.get('Code')}: {details.get('Message')}") from None
-    except (BotoCoreError, ValueError) as error:  # ValueError: an invalid AWS_ENDPOINT_URL
+    except BotoCoreError as error:
         raise CallError(" ".join(str(error).split())) from None

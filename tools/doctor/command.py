@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from settings import Settings, UserError, load_stack
-from tools.aws import connect, endpoint_option
+from tools.aws import LOG_IN, connect, endpoint_option
 from tools.cli import Exit, console, format_option, print_json
 from tools.doctor import edge_checks, stack_checks
 from tools.doctor.account import Account, Answer, CallError
@@ -48,7 +48,7 @@ def doctor(stack: str, output_format: str, endpoint_url: str | None) -> Exit:
 
     No call changes anything.
 
-    Exit status: 1 with problems.
+    Exit status: 1 with problems, 2 when the account cannot be asked.
     """
     found = dict(examine(load_stack(stack), endpoint_url))
     counts = Counter(str(answer.severity) for answer in found.values())
@@ -79,18 +79,17 @@ def examine(settings: Settings, endpoint_url: str | None = None) -> Iterator[tup
     Args:
         settings: of the stack; its Region and profile come before the environment's.
         endpoint_url: an AWS API other than AWS's own.
+
+    Raises:
+        UserError: when the account cannot be asked.
     """
+    account = Account(settings=settings, session=connect(settings), endpoint_url=endpoint_url)
     try:
-        account = Account(settings=settings, session=connect(settings), endpoint_url=endpoint_url)
         who = account.ask("sts:GetCallerIdentity")
-    except UserError as error:
-        yield "credentials", Answer("problem", *str(error).split("\n", 1))
-        return
     except CallError as error:
-        meaning = f"AWS refuses the credentials, or cannot be reached: {error}."
-        action = "Log in (aws sso login, aws configure), and try aws sts get-caller-identity."
-        yield "credentials", Answer("problem", f"{meaning} Nothing else was checked.", action)
-        return
+        raise UserError(
+            f"AWS refuses the credentials, or cannot be reached: {error}.\n{LOG_IN}"
+        ) from None
     identity = f"Account {who['Account']}, Region {account.region}, as {who['Arn']}."
     yield "credentials", Answer("ok", identity)
     for subject, check in CHECKS.items():

@@ -65,28 +65,48 @@ def _room(
 
 
 def logging_role(account: Account) -> Answer:
-    """Check that the stack does not replace another's logging role, which all APIs share."""
-    role = account.ask("apigateway:GetAccount").get("cloudwatchRoleArn", "")
-    name, manage = role.rpartition("/")[2], account.settings.manage_api_gateway_logging
+    """Check which stack manages the logging role, which all APIs of the account share."""
+    settings = account.settings
+    name, owner = _logging_role_and_owner(account)
+    manage = settings.manage_api_gateway_logging
     switch = account.fix("manageApiGatewayLogging", value="false" if manage else "true")
-    if not role and not manage:
+    if not name and not manage:
         return Answer(
             "problem",
             "The account has none, and without it API Gateway refuses a stage that logs.",
             f"{switch}\nlets this stack create it.",
         )
-    if not role:
+    if not name:
         return Answer("ok", "The account has none yet; this stack creates it.")
-    if name.startswith(f"{account.settings.project}-gateway-logs-role"):
-        return Answer("ok", f"The account uses {name}, which a stack of this project created.")
+    if owner == f"stack {settings.stack} of project {settings.project}":
+        whose = "and this stack manages it" if manage else "which this stack made"
+        return Answer("ok", f"The account uses {name}, {whose}.")
     if not manage:
-        return Answer("ok", f"The account uses {name}, and this stack leaves it alone.")
+        return Answer("ok", f"The account uses {name} of {owner}; this stack leaves it alone.")
     return Answer(
         "warning",
-        f"Something else has set it to {role}. pulumi up would replace it for all APIs of the "
+        f"The account uses {name} of {owner}. pulumi up would replace it for all APIs of the "
         f"account in {account.region}.",
-        f"{switch}\nleaves it alone.",
+        f"{switch}\nleaves it alone: only one stack of an account and Region can manage it.",
     )
+
+
+def _logging_role_and_owner(account: Account) -> tuple[str, str]:
+    """Return name and owner of the account's logging role; no name when there is no such role."""
+    arn = account.ask("apigateway:GetAccount").get("cloudwatchRoleArn", "")
+    name = arn.rpartition("/")[2]
+    if not name:
+        return "", ""
+    try:
+        role = account.ask("iam:GetRole", RoleName=name)["Role"]
+    except CallError as error:
+        if "NoSuchEntity" not in str(error):
+            raise
+        return "", ""  # the account still names a role that is deleted
+    tags = {tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}
+    if "stack" not in tags or "project" not in tags:
+        return name, "another owner"
+    return name, f"stack {tags['stack']} of project {tags['project']}"
 
 
 def web_acl_capacity(account: Account) -> Answer:

@@ -8,7 +8,7 @@ from pulumi.output import Unknown
 from policy.rules import RULES
 from policy.rules.model import UNKNOWN, Resource, Rule, Stack, Violation, settings_of
 from settings import StackConfig, UserError, read_stack, stack_names
-from tools.cli import Exit, format_option, print_json
+from tools.cli import Exit, console, format_option, print_json
 from tools.recorder.program import run_program
 
 _TEXT: Final = """\
@@ -40,9 +40,11 @@ def policy(stack: str | None, output_format: str) -> Exit:
     if output_format == "json":
         print_json(found)
     else:
+        out = console()
         for entry in found:
-            click.echo(_TEXT.format_map(entry | {"level": entry["level"].upper()}))
-        click.echo(
+            text = _TEXT.format_map(entry | {"level": entry["level"].upper()})
+            out.print(text, markup=False)
+        out.print(
             f"{len(RULES)} rules on {', '.join(names)}: {levels.count('mandatory')} mandatory, "
             f"{levels.count('advisory')} advisory violations."
         )

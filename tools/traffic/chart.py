@@ -1,8 +1,7 @@
 """The requests of a run over time, stacked by outcome, with the limits drawn in."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 from typing import Final
@@ -13,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-from rich.console import Console, RenderableType
 
 from settings import UserError
 from throttling import Client, Layer, Throttle
@@ -54,16 +52,14 @@ def draw(
     result: Result,
     path: Path,
     about: Sequence[str],
-    text: RenderableType,
     addresses: Mapping[Client | None, int] | None = None,
 ) -> None:
     """Draw a run.
 
     Args:
         result: of the run.
-        path: the file to write. Its suffix says how: .png, .svg or .html.
+        path: the file to write. Its suffix says how: .png or .svg.
         about: the headline, and lines below it.
-        text: what to print below the chart in an HTML page.
         addresses: number of addresses of each client, to draw what the WAF lets through.
 
     Raises:
@@ -72,14 +68,11 @@ def draw(
     # Equal runs make equal files.
     with mpl.rc_context({"svg.hashsalt": "traffic", "font.size": 9}):
         figure, image = _figure(result, about, addresses or {}), BytesIO()
-        kind = path.suffix.removeprefix(".").replace("html", "svg")
+        kind = path.suffix.removeprefix(".")
         metadata = {"Date": None} if kind == "svg" else None
         figure.savefig(image, format=kind, dpi=130, metadata=metadata)
-    content = image.getvalue()
-    if path.suffix == ".html":
-        content = _page(about[0], content.decode(), text).encode()
     try:
-        path.write_bytes(content)
+        path.write_bytes(image.getvalue())
     except OSError as error:
         raise UserError(f"--chart {path}: {error.strerror}.") from None
 
@@ -192,19 +185,3 @@ def _shared_limits(result: Result) -> Iterator[tuple[float, str]]:
 
 def _throttle_words(kind: str, throttle: Throttle) -> str:
     return f"{kind}: {throttle.rate:,.10g}/s, burst {throttle.burst:,}"
-
-
-def _page(title: str, image: str, text: RenderableType) -> str:
-    """Return the chart with a text below it, as one file that needs no other."""
-    printed = StringIO()
-    Console(file=printed, width=120, highlight=False).print(text)
-    name = escape(title)
-    return (
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        f"<title>{name}</title>\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<style>body{margin:1rem auto;max-width:75rem;font-family:sans-serif}"
-        "svg{width:100%;height:auto}pre{overflow-x:auto}</style>\n"
-        f'<figure role="img" aria-label="{name}">\n{image[image.index("<svg") :]}</figure>\n'
-        f"<pre>{escape(printed.getvalue())}</pre>\n</html>\n"
-    )

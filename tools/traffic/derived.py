@@ -46,7 +46,8 @@ def _burst(limits: Limits, _: float) -> Iterator[_Stretch]:
 
 def _stage(limits: Limits, _: float) -> Iterator[_Stretch]:
     """The full rates of all clients together, then all their bursts together."""
-    throttle, clients = _tightest(limits.stage, limits.methods.get(METHODS[0])), _clients(limits)
+    # A method's throttle overrides the stage's.
+    throttle, clients = limits.methods.get(METHODS[0], limits.stage), _clients(limits)
     if throttle and clients:
         excess = sum(one.rate for one in clients.values()) - throttle.rate
         drain = throttle.burst / excess + _overload_seconds(throttle) if excess > 0 else 0.0

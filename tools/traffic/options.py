@@ -1,6 +1,5 @@
 """Options that `simulate` and `load` share."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,7 +11,7 @@ from throttling.simulation.traffic import Arrivals
 from tools.traffic.derived import PROFILES
 from tools.traffic.profiles import parse_client, parse_duration
 
-_CHARTS: Final = (".png", ".svg", ".html")
+_CHARTS: Final = (".png", ".svg")
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
@@ -31,13 +30,22 @@ def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parame
 
 
 def _chart_path(text: str) -> Path:
-    """Return a path that can be written, so that a run is not lost at its end."""
     path = Path(text)
     if path.suffix not in _CHARTS:
         raise ValueError(f"{text!r} is not a chart; allowed are {', '.join(_CHARTS)}")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise ValueError(f"{text!r} cannot be written")
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise ValueError(f"{text!r} cannot be written: {error.strerror}") from None
     return path
+
+
+def check_writable(path: Path) -> None:
+    """Raise an OSError if a file cannot be written, so that a run is not lost at its end."""
+    existed = path.exists()
+    path.open("ab").close()
+    if not existed:
+        path.unlink()
 
 
 def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
@@ -78,7 +86,7 @@ def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
             "--chart",
             callback=parsed(_chart_path),
             metavar="FILE",
-            help="Draw the requests over time (.png, .svg, .html).",
+            help="Draw the requests over time (.png, .svg).",
         ),
     )
 

@@ -71,7 +71,8 @@ def report(
             table.add_row("", f"admitted over {moment(result.seconds)}: {_sparkline(line)}")
         if quota := quota_words(result, client):
             table.add_row("", quota)
-    return Group(*lines_of(about), Text(), table, Text(), *(Text(n, style="dim") for n in notes))
+    head = [Text(line, style="" if index else "bold") for index, line in enumerate(about)]
+    return Group(*head, Text(), table, Text(), *(Text(note, style="dim") for note in notes))
 
 
 def clients_of(result: Result) -> list[tuple[str, ClientResult]]:
@@ -125,11 +126,6 @@ def headline(result: Result) -> str:
         f"{name} is refused first, by the {LAYER_NAMES[layer]} at {moment(first)}; {percent} of "
         f"{whose} are refused."
     )
-
-
-def lines_of(about: Sequence[str]) -> list[Text]:
-    """Return lines to print, the first of which is bold."""
-    return [Text(line, style="" if index else "bold") for index, line in enumerate(about)]
 
 
 def client_name(client: Client | None) -> str:

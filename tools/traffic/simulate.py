@@ -92,7 +92,7 @@ def simulate(
         from tools.traffic.chart import draw
 
         addresses = {client: traffic.addresses(client) for client in traffic.clients}
-        draw(result, chart, about, text, addresses)
+        draw(result, chart, about, addresses)
     if output_format == "json":
         print_json(_as_json(stacks, traffic, results, reviews))
     else:

@@ -7,27 +7,39 @@ from tests.stacks import PROJECT, deploy, settings
 from tests.stacks.resources import ALARM, FUNCTION, TABLE, find, inputs, only
 
 
-def test_the_alarms() -> None:
-    program = deploy("prod")
+def test_each_alarm_watches_its_metric_with_the_threshold_of_the_config() -> None:
+    thresholds = {
+        "wafBlockedRequests": 1,
+        "throttledRequests": 2,
+        "quotaExceededRequests": 3,
+        "serverErrors": 4,
+        "latencyP99Ms": 500,
+        "functionThrottles": 6,
+        "functionErrors": 7,
+        "functionDurationPercent": 75,
+        "functionConcurrencyPercent": 50,
+        "tableThrottles": 9,
+    }
+    program = deploy("prod", monitoring={"thresholds": thresholds})
     api = {"ApiName": f"{PROJECT}-prod", "Stage": "prod"}
     web_acl = {"WebACL": f"{PROJECT}-prod", "Region": "eu-central-1", "Rule": "ALL"}
     function = {"FunctionName": only(program, FUNCTION).outputs["name"]}
     table = {"TableName": only(program, TABLE).outputs["name"]}
     own = f"{PROJECT}/prod"
     expected: dict[str, tuple[str, str, dict[str, str], str, float]] = {
-        "waf-blocked-requests": ("AWS/WAFV2", "BlockedRequests", web_acl, "Sum", 100),
-        "throttled-requests": (own, "ThrottledRequests", {}, "Sum", 100),
-        "quota-exceeded-requests": (own, "QuotaExceededRequests", {}, "Sum", 100),
-        "server-errors": ("AWS/ApiGateway", "5XXError", api, "Sum", 5),
-        "latency-p99": ("AWS/ApiGateway", "Latency", api, "p99", 3000),
-        "function-throttles": ("AWS/Lambda", "Throttles", function, "Sum", 10),
-        "function-errors": ("AWS/Lambda", "Errors", function, "Sum", 0),
-        "function-duration": ("AWS/Lambda", "Duration", function, "p99", 8000),
-        "function-concurrency": ("AWS/Lambda", "ConcurrentExecutions", function, "Maximum", 80),
-        "table-throttles": ("AWS/DynamoDB", "WriteThrottleEvents", table, "Sum", 0),
+        "waf-blocked-requests": ("AWS/WAFV2", "BlockedRequests", web_acl, "Sum", 1),
+        "throttled-requests": (own, "ThrottledRequests", {}, "Sum", 2),
+        "quota-exceeded-requests": (own, "QuotaExceededRequests", {}, "Sum", 3),
+        "server-errors": ("AWS/ApiGateway", "5XXError", api, "Sum", 4),
+        "latency-p99": ("AWS/ApiGateway", "Latency", api, "p99", 500),
+        "function-throttles": ("AWS/Lambda", "Throttles", function, "Sum", 6),
+        "function-errors": ("AWS/Lambda", "Errors", function, "Sum", 7),
+        "function-duration": ("AWS/Lambda", "Duration", function, "p99", 7500),
+        "function-concurrency": ("AWS/Lambda", "ConcurrentExecutions", function, "Maximum", 50),
+        "table-throttles": ("AWS/DynamoDB", "WriteThrottleEvents", table, "Sum", 9),
     }
     if READS:
-        expected["table-read-throttles"] = ("AWS/DynamoDB", "ReadThrottleEvents", table, "Sum", 0)
+        expected["table-read-throttles"] = ("AWS/DynamoDB", "ReadThrottleEvents", table, "Sum", 9)
     topic = only(program, "sns/topic:Topic").outputs["arn"]
     alarms = inputs(program, ALARM)
     assert alarms == {
@@ -47,38 +59,6 @@ def test_the_alarms() -> None:
             "okActions": [topic],
         }
         for name, (namespace, metric, dimensions, statistic, threshold) in expected.items()
-    }
-
-
-def test_thresholds_come_from_the_settings() -> None:
-    thresholds = {
-        "wafBlockedRequests": 1,
-        "throttledRequests": 2,
-        "quotaExceededRequests": 3,
-        "serverErrors": 4,
-        "latencyP99Ms": 500,
-        "functionThrottles": 6,
-        "functionErrors": 7,
-        "functionDurationPercent": 75,
-        "functionConcurrencyPercent": 50,
-        "tableThrottles": 10,
-    }
-    program = deploy(
-        function={"timeoutSeconds": 4, "reservedConcurrency": 30},
-        monitoring={"thresholds": thresholds},
-    )
-    assert {name: alarm["threshold"] for name, alarm in inputs(program, ALARM).items()} == {
-        "waf-blocked-requests": 1,
-        "throttled-requests": 2,
-        "quota-exceeded-requests": 3,
-        "server-errors": 4,
-        "latency-p99": 500,
-        "function-throttles": 6,
-        "function-errors": 7,
-        "function-duration": 3000,  # ms: 75 % of 4 s
-        "function-concurrency": 15,
-        "table-throttles": 10,
-        **({"table-read-throttles": 10} if READS else {}),
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from settings import UserError
 from tests.edits import edit
+from tests.stacks import PROJECT
 from tools.__main__ import main
 from tools.diff.command import report
 
@@ -108,6 +109,90 @@ def test_stack_files_in_a_folder_of_their_own_are_compared(repository: Path) -> 
     assert "| `throttle.rateLimit` | 50 | 60 |" in report("moved")
 
 
+PROGRAM = """\
+import json, pulumi
+print("A program may print.")
+
+class Any(pulumi.CustomResource):
+    def __init__(self, token, name, **inputs):
+        super().__init__(token, name, inputs)
+
+body = {"paths": {"/data": {"post": {"security": [{"apiKey": []}]}, "get": {"security": []}}}}
+Any("aws:apigateway/restApi:RestApi", "api", body=json.dumps(body))
+Any("aws:apigateway/domainName:DomainName", "domain", domainName="api.example.com")
+Any(
+    "aws:apigateway/basePathMapping:BasePathMapping",
+    "mapping", domainName="api.example.com", basePath="v1",
+)
+Any("aws:apigateway/domainName:DomainName", "other", domainName="b.co", securityPolicy="TLS_1_0")
+Any("aws:dynamodb/table:Table", "table")
+Any("aws:cloudwatch/dashboard:Dashboard", "board")
+pulumi.export("docs", "https://docs.example.com/api/")
+pulumi.export("console", "https://eu-central-1.console.aws.amazon.com/x")
+"""
+
+
+def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository: Path) -> None:
+    program = repository / "__main__.py"
+    program.write_text(PROGRAM)
+    (repository / "link").symlink_to("/nowhere")
+    commit(repository, "program")
+    for old, new in (
+        ('"domain", domainName="api.', '"domain", domainName="new.'),
+        ('"mapping", domainName="api.example.com", basePath="v1"', '"mapping"'),
+        ('"api", body', '"api2", body'),
+        ('"table"', '"items"'),
+        ('"post"', '"put"'),
+        ('"get": {"security": []}', '"get": {"security": [{"apiKey": []}]}'),
+        ("docs.", "www."),
+        ("TLS_1_0", "TLS_1_2"),
+        # What callers do not reach:
+        ('"board"', '"dashboard"'),
+        ("console.aws", "signin.aws"),
+    ):
+        edit(program, old, new)
+
+    _, *sections = report("program").split("\n\n### ")
+
+    url = "goes: callers that use it get no answer."
+    alias = "with its URL and data; if it has another name now, give that an alias."
+    for section in sections:
+        assert [line[2:] for line in section.splitlines() if line.startswith("- ")] == [
+            f"`https://docs.example.com/api` {url}",
+            f"`https://api.example.com/v1` {url}",
+            f"`https://api.example.com` {url}",
+            "`https://b.co` loses the TLS policy `TLS_1_0`: clients may need it.",
+            f"`aws:apigateway/restApi:RestApi api` is deleted, {alias}",
+            "`POST /data` goes: callers get 403.",
+            "`GET /data` takes no calls without an API key.",
+            f"`aws:dynamodb/table:Table table` is deleted, {alias}",
+        ]
+    assert len(sections) == 2
+
+
+def test_another_project_is_one_line_and_its_program_is_not_compared(repository: Path) -> None:
+    (repository / "__main__.py").write_text("1 / 0")
+    commit(repository, "same")
+    for file in repository.glob("Pulumi*.yaml"):
+        file.write_text(file.read_text("utf-8").replace(PROJECT, "mine"), "utf-8")
+
+    text = report("same")
+
+    assert f"- `project`: `{PROJECT}` → `mine` makes another stack: an empty table" in text
+    assert "program fails" not in text
+
+
+def test_a_program_that_fails_is_a_note(repository: Path) -> None:
+    (repository / "__main__.py").write_text("1 / 0")
+    commit(repository, "failing")
+
+    assert report("HEAD") == (
+        "No limits changed.\n\nURLs and routes are not compared, because a program fails: "
+        "`tools.recorder.program.ProgramError: The program failed: ZeroDivisionError: division by "
+        "zero (__main__.py:1)`"
+    )
+
+
 def test_new_and_removed_stacks_are_reported(repository: Path) -> None:
     (repository / "Pulumi.dev.yaml").rename(repository / "Pulumi.test.yaml")
 
@@ -123,13 +208,23 @@ def test_new_and_removed_stacks_are_reported(repository: Path) -> None:
 def test_a_base_without_limits_or_with_refused_ones_is_one_error(repository: Path) -> None:
     git(repository, "rm", "--quiet", "--cached", "Pulumi.dev.yaml", "Pulumi.prod.yaml")
     git(repository, "commit", "--quiet", "--message", "without")
-    with pytest.raises(UserError, match=r"HEAD has no limits to compare: no Pulumi.<stack>.yaml"):
+    with pytest.raises(
+        UserError, match=r"HEAD has no limits to compare: no .* Pulumi.<stack>.yaml"
+    ):
         report("HEAD")
     edit(repository / "Pulumi.dev.yaml", "rateLimit: 5\n", "rateLimit: 500\n")
     commit(repository, "broken")
     git(repository, "checkout", "--quiet", "base", "--", ".")
     with pytest.raises(UserError, match=r"^In broken: 1 problem in the config of stack dev"):
         report("broken")
+
+
+def test_a_base_without_the_projects_folder_is_one_error(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository.rename(repository.with_name("moved")))
+    with pytest.raises(UserError, match="base has no limits to compare"):
+        report("base")
 
 
 def test_a_base_that_does_not_exist_is_one_error(repository: Path) -> None:

@@ -1,76 +1,112 @@
 """What changes in one stack, as a comment on a pull request shows it."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
 
 from settings import Settings
+from settings.json_schema import Node, at, json_schema, section
+from settings.schema import Config, Provider
 from tests.stacks import settings
-from tools.diff.report import NOT_FOR_CALLERS, code, stack_diff
+from tools.diff.report import NOT_FOR_CALLERS, stack_diff
 
 EVERYTHING: dict[str, Any] = {
     "throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}}},
     "usagePlans": {"basic": {"keys": {"default": [1, 2]}}},
     "waf": {"managedRuleGroups": ["AWSManagedRulesAnonymousIpList"]},
-    "aws": {"profile": "mine"},
+    "aws": {"defaultTags": '{"tags": {"team": "web"}}'},
 }
 """Settings without which some keys are not there."""
+# For texts and lists; numbers, switches and choices have other values by themselves.
 OTHER_VALUES: dict[str, object] = {
     "project": "other",
-    "stack": "other",
     "region": "eu-west-1",
     "profile": "other",
+    "allowedAccountIds": ["111122223333"],
+    "forbiddenAccountIds": ["111122223333"],
+    "assumeRoles": [{"roleArn": "arn:aws:iam::111122223333:role/deploy"}],
+    "endpoints": [{"sts": "http://127.0.0.1:4566"}],
+    "team": "api",
     "stageName": "other",
-    "period": "MONTH",
     "clients": ["default", "second"],
     "default": [2],
-    "windowSeconds": 60,
-    "aggregateBy": "FORWARDED_IP",
-    "logOnly": "BLOCKED",
     "forwardedHeader": "X-Real-IP",
     "managedRuleGroups": [],
-    "architecture": "x86_64",
-    "runtime": "python3.12",
     "maxWriteRequestUnits": 7,
     "cidr": "10.9.0.0/16",
     "alarmEmails": ["a@b.co"],
-    "logRetentionDays": 7,
 }
+
+
+NAMED = ("usagePlans", "throttle.methods", "usagePlans.*.keys", "aws.defaultTags.tags")
+"""Mappings whose keys are names."""
 
 
 def changes(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  JSON
     """Yield each setting of a tree by its key, with a tree in which only that setting differs."""
     for name, value in tree.items():
-        step = "*" if key in ("usagePlans", "throttle.methods", "usagePlans.*.keys") else name
+        step = "*" if key in NAMED else name
         path = f"{key}.{step}" if key else step
         if isinstance(value, dict):
             for changed, below in changes(value, path):
                 yield changed, tree | {name: below}
         else:
-            other = not value if isinstance(value, bool) else None
-            other = value + 1 if type(value) in (int, float) else other
-            yield path, tree | {name: OTHER_VALUES.get(name, other)}
+            schema = at(json_schema(Config), tuple(path.split(".")))
+            others = [one for one in schema.get("enum", []) if one != value]
+            if isinstance(value, bool):
+                others = [not value]
+            elif not others and isinstance(value, int | float):
+                others = [value + 1]
+            others = [OTHER_VALUES[name]] if name in OTHER_VALUES else others
+            assert others, f"OTHER_VALUES needs another value of {path}"
+            yield path, tree | {name: others[0]}
 
 
-def test_every_setting_that_callers_meet_is_reported_when_it_changes() -> None:
+def leaves(node: Node, key: str) -> Iterator[str]:
+    """Yield the keys of all settings below a node of the JSON Schema."""
+    inner = {**section(node).get("properties", {})}
+    if of_each := section(node).get("additionalProperties"):
+        inner["*"] = of_each
+    for name, below in inner.items():
+        yield from leaves(below, f"{key}.{name}")
+    if not inner and not node.get("deprecated"):
+        yield key
+
+
+def test_every_setting_is_reported_when_it_changes_unless_no_caller_notices() -> None:
     before = settings("prod", **EVERYTHING)
-    changed = dict(changes(before.model_dump(by_alias=True, mode="json")))
+    tree = before.model_dump(by_alias=True, mode="json")
+    tree["aws"] = before.provider.model_dump(by_alias=True, mode="json")
+    del tree["stack"], tree["region"], tree["profile"]  # a stack has no other name
+    silent = set()
+    changed = dict(changes(tree))
+    for key, other in changed.items():
+        aws = other.pop("aws")
+        rest = {"stack": "prod", "region": aws["region"], "profile": aws["profile"]}
+        after = Settings.model_validate(other | rest | {"provider": aws})
+        if stack_diff("prod", before, after) is None:
+            silent.add(key.replace("aws.", "aws:"))
 
-    silent = {
-        key
-        for key, tree in changed.items()
-        if stack_diff("prod", before, Settings.model_validate(tree)) is None
-    }
-    assert silent - {"profile"} == {
-        key for key in changed if any(f"{key}.".startswith(f"{one}.") for one in NOT_FOR_CALLERS)
+    known = {f".{key}" for key in changed}
+    assert {*leaves(json_schema(Config), ""), *leaves(json_schema(Provider), ".aws")} <= known
+    assert silent == {
+        key.replace("aws.", "aws:")
+        for key in changed
+        for one in chain(*NOT_FOR_CALLERS.values())
+        if f"{key}.".startswith(f"{one}.".replace(":", "."))
     }
 
 
 def lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return the lines about what cannot be undone in prod."""
     text = str(stack_diff("prod", settings("prod", **before), settings("prod", **after)))
-    return text.partition("This cannot be undone:\n\n")[2].partition("\n\n")[0].splitlines()
+    return (
+        text.partition("Callers lose this, or it cannot be undone:\n\n")[2]
+        .partition("\n\n")[0]
+        .splitlines()
+    )
 
 
 KEYS_GO = (
@@ -101,6 +137,11 @@ REFUSED = "; refused while `deletionProtection` is true."
             {"deletionProtection": False},
             "`deletionProtection`: true → false: Pulumi may then delete or replace the table, the "
             "stage and the VPC.",
+        ),
+        (
+            {"aws": {"region": "eu-central-1", "profile": "other"}},
+            "`aws:profile`: none → `other` may lead to another account: an empty table, other API "
+            "keys, another URL.",
         ),
         ({"usagePlans": {"basic": {"clients": ["acme"]}}}, KEYS_GO),
         ({"usagePlans": {"basic": {"keys": {"default": [2]}}}}, KEYS_GO),
@@ -150,19 +191,6 @@ def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_
     quota = {"usagePlans": {"basic": {"quota": {"limit": 20_000}}}}
     text = str(stack_diff("prod", settings("prod"), settings("prod", **quota)))
     assert "The findings of the review do not change.\n" in text
-
-
-@pytest.mark.parametrize(
-    ("text", "markdown"),
-    [
-        ("basic", "`basic`"),
-        ("a`b``c", "``` a`b``c ```"),
-        ("x\n# heading @team", r"`x\n# heading @team`"),
-        ("\u202eevil\u009b", r"`\u202eevil\x9b`"),
-    ],
-)
-def test_text_is_written_as_code_on_one_line(text: str, markdown: str) -> None:
-    assert code(text) == markdown
 
 
 def test_names_and_values_of_the_stack_file_cannot_be_markup() -> None:

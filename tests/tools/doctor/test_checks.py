@@ -162,21 +162,33 @@ def test_plans_and_keys_of_others_take_room(
 
 
 @pytest.mark.parametrize(
-    ("role", "manage", "severity", "words"),
+    ("owner", "manage", "severity", "words"),
     [
         (None, True, "ok", "this stack creates it"),
         (None, False, "problem", "refuses a stage that logs"),
-        ("another", True, "warning", "Something else has set it"),
-        ("another", False, "ok", "leaves it alone"),
-        (f"{PROJECT}-gateway-logs-role-1a2b3c4", True, "ok", "of this project"),
+        ("deleted", True, "ok", "this stack creates it"),
+        ("deleted", False, "problem", "refuses a stage that logs"),
+        ("other", True, "warning", "uses the-role of another owner. pulumi up would replace it"),
+        ("other", False, "ok", "the-role of another owner; this stack leaves it alone"),
+        ("prod", True, "ok", "uses the-role, and this stack manages it"),
+        ("dev", True, "warning", f"the-role of stack dev of project {PROJECT}. pulumi up would"),
+        ("dev", False, "ok", f"the-role of stack dev of project {PROJECT}; this stack leaves"),
     ],
 )
-def test_the_accounts_logging_role_is_not_taken_from_others(
-    account: MotoAccount, role: str | None, manage: bool, severity: str, words: str
+def test_the_accounts_logging_role_is_not_taken_from_the_stack_that_manages_it(
+    account: MotoAccount, owner: str | None, manage: bool, severity: str, words: str
 ) -> None:
-    if role:
-        value = f"arn:aws:iam::123456789012:role/{role}"
-        operation = {"op": "replace", "path": "/cloudwatchRoleArn", "value": value}
+    if owner:
+        tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": owner}]
+        iam = account.client("iam")
+        arn = iam.create_role(
+            RoleName="the-role",
+            AssumeRolePolicyDocument="{}",
+            Tags=tags if owner != "other" else [],
+        )["Role"]["Arn"]
+        if owner == "deleted":
+            iam.delete_role(RoleName="the-role")
+        operation = {"op": "replace", "path": "/cloudwatchRoleArn", "value": arn}
         account.client("apigateway").update_account(patchOperations=[operation])
 
     stack = settings("prod", manageApiGatewayLogging=manage)

@@ -107,41 +107,64 @@ def test_without_one_permission_the_rest_is_still_checked(
     assert found["function concurrency"].severity == "problem"
 
 
+@pytest.mark.parametrize("command", ["doctor", "keys"])
 @pytest.mark.parametrize(
-    ("environment", "changes", "meaning", "action"),
+    ("environment", "error", "fix"),
     [
-        ({"AWS_ACCESS_KEY_ID": None}, {}, "refuses the credentials", "Log in"),
-        ({}, {"profile": "nowhere"}, "(nowhere) could not be found", "set aws:profile NAME"),
-        ({"AWS_PROFILE": "nowhere"}, {}, "(nowhere) could not be found", "Set AWS_PROFILE to"),
-        ({"AWS_CONFIG_FILE": "broken"}, {}, "The AWS config cannot be used", "Correct the file"),
-        ({"AWS_RETRY_MODE": "often"}, {}, 'Invalid value provided to "mode"', "Log in"),
-        ({}, {"region": None}, "names a Region", "pulumi config set aws:region eu-central-1"),
-        ({}, {"endpoint": "http://127.0.0.1:1"}, "Could not connect", "Log in"),
+        ({"AWS_ACCESS_KEY_ID": None}, "Unable to locate credentials", "Log in"),
+        ({"AWS_PROFILE": "nowhere"}, "(nowhere) could not be found", "Set AWS_PROFILE to"),
+        ({"AWS_CONFIG_FILE": "broken"}, "The AWS config cannot be used", "Correct the file"),
+        ({"AWS_RETRY_MODE": "often"}, 'Invalid value provided to "mode"', "Correct the AWS_ "),
+        (
+            {"AWS_ENDPOINT_URL": "localhost:1"},
+            "Invalid endpoint: localhost:1",
+            "AWS_ENDPOINT_URL takes",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "http://h:99999"},
+            "Invalid endpoint: http://h:99999",
+            "AWS_ENDPOINT_URL takes",
+        ),
+        (
+            {"AWS_ENDPOINT_URL_STS": "moto", "AWS_ENDPOINT_URL_API_GATEWAY": "moto"},
+            "moto",
+            "AWS_ENDPOINT_URL takes",
+        ),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect", "check that it answers"),
+        ({"profile": "nowhere"}, "(nowhere) could not be found", "pulumi config set aws:profile"),
+        ({"region": None}, "names a Region", "pulumi config set aws:region eu-central-1"),
     ],
 )
-def test_an_account_that_cannot_be_asked_is_one_problem_that_ends_the_checks(
+def test_an_account_that_cannot_be_asked_is_one_error_and_status_2(
     account: MotoAccount,
-    tmp_path: Path,
+    project: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    command: str,
     environment: dict[str, str | None],
-    changes: dict[str, str | None],
-    meaning: str,
-    action: str,
+    error: str,
+    fix: str,
 ) -> None:
-    (tmp_path / "broken").write_text("[profile")
-    monkeypatch.chdir(tmp_path)
+    (project / "broken").write_text("[profile")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr("tools.doctor.account._CONFIG", None)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    changes = {name: environment[name] for name in environment if name in ("region", "profile")}
     for name, value in environment.items():
-        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+        if name not in changes:
+            monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     stack = PROD.model_copy(update=changes)
+    for module in ("doctor.command", "keys"):
+        monkeypatch.setattr(f"tools.{module}.load_stack", lambda _: stack)
 
-    ((subject, answer),) = examine(stack, changes.get("endpoint") or account.url)
+    assert main([command]) == 2
 
-    assert (subject, answer.severity) == ("credentials", "problem")
-    assert meaning in answer.meaning
-    assert action in answer.action
+    out, printed = capsys.readouterr()
+    assert out == ""
+    assert error in printed
+    assert fix in printed
+    assert printed.startswith("error: ")
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize("command", ["doctor", "keys"])

@@ -36,8 +36,8 @@ EDITS = {
     ),
     "stage-has-web-acl": (
         "components/edge_protection/web_acl.py",
-        "    aws.wafv2.WebAclAssociation(\n",
-        "    (lambda *_, **__: None)(\n",
+        "aws.wafv2.WebAclAssociation(\n",
+        "(lambda *_, **__: acl)(\n",
     ),
     "log-groups-have-retention": (
         "components/compute.py",

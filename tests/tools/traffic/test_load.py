@@ -151,6 +151,15 @@ def test_a_run_that_cannot_begin_is_one_clear_error_and_sends_nothing(
     assert KEY not in out + said
 
 
+def test_a_record_that_cannot_be_kept_is_an_error_before_anything_is_sent(
+    api: Api, project: Path, capsys: Capture
+) -> None:
+    (project / "docs").write_text("a file where the folder should be")
+    assert main(["load", "--deployed", "--profile", "seed", "--record"]) == Exit.BAD_INPUT
+    assert "cannot be written" in capsys.readouterr().err
+    assert not api.received
+
+
 def test_without_the_pulumi_cli_the_error_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -350,6 +359,7 @@ def test_locust_sends_what_the_profile_says_and_no_file_or_variable_changes_it(
         HOME=str(project),
         LOCUST_USERS="9",
         LOCUST_HOST="http://127.0.0.1:9",
+        LOCUST_SKIP_MONKEY_PATCH="1",
     )
     out, err = process.communicate(timeout=90)
 

@@ -23,7 +23,7 @@ from tools.traffic.load.judge import Findings, Sample, Verdict, judge
 from tools.traffic.load.report import findings_json, findings_report, summary, title
 from tools.traffic.load.requests import Requests, call, make_requests
 from tools.traffic.load.target import Target, find_target, is_loopback
-from tools.traffic.options import parsed, traffic_options
+from tools.traffic.options import check_writable, parsed, traffic_options
 from tools.traffic.profiles import Profile, read_profile
 from tools.traffic.report import moment
 
@@ -120,6 +120,7 @@ def load(
         f"{moment(sum(one.profile.traffic.seconds for one in runs))}.",
         markup=False,
     )
+    record_path = _record_path(settings.stack, target) if record else None
     if not (is_loopback(target.url) or yes):
         _ask(target.url)
     findings, interrupted = _test(
@@ -155,8 +156,9 @@ def load(
     }
     if chart:
         _draw(chart, findings)
-    if record:
-        out.print(f"Record: {_save(document)}", markup=False)
+    if record_path:
+        record_path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        out.print(f"Record: {record_path}", markup=False)
     if output_format == "json":
         print_json(document)
     return Exit.INTERRUPTED if interrupted else _status(target, findings)
@@ -256,20 +258,21 @@ def _draw(path: Path, findings: Sequence[Findings]) -> None:
 
     for one in findings:
         file = path.with_stem(f"{path.stem}-{one.profile}") if len(findings) > 1 else path
-        draw(one.result, file, [title(one)], findings_report(one))
+        draw(one.result, file, [title(one)])
 
 
-def _save(document: Mapping[str, Any]) -> Path:
-    """Keep a record, and return where it is.
+def _record_path(stack: str, target: Target) -> Path:
+    """Return where to keep the record.
 
     Raises:
-        UserError: when it cannot be written.
+        UserError: when it cannot be written there.
     """
     now = f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
-    path = project_root() / RECORDS / f"{document['stack']}-{document['target']}-{now}.json"
+    kind = "sandbox" if target.sandbox else "deployed"
+    path = project_root() / RECORDS / f"{stack}-{kind}-{now}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        check_writable(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from None
     return path

@@ -46,7 +46,8 @@ def generate(job: dict[str, Any], seconds: float) -> Generator[dict[str, Any], N
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603  our own module
             [sys.executable, "-P", "-m", "tools.traffic.load.locustfile", str(theirs.fileno())],
-            env=os.environ | {"PYTHONPATH": str(_CODE)},
+            env={k: v for k, v in os.environ.items() if not k.startswith("LOCUST_")}
+            | {"PYTHONPATH": str(_CODE)},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
