@@ -8,8 +8,10 @@ import asyncio
 import gc
 import logging
 import runpy
+import sys
 import traceback
 from dataclasses import dataclass
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,7 +64,8 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
         SETTINGS.rpc_manager.clear()
         SETTINGS.outputs.clear()
         set_root_resource(None)  # type: ignore[arg-type]
-        warnings = _Warnings()
+        warnings = BufferingHandler(capacity=sys.maxsize)
+        warnings.setLevel(logging.WARNING)
         logger = logging.Logger(config.project)
         logger.addHandler(warnings)
         aws = _Aws(
@@ -82,11 +85,11 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
         return Program(
             resources=Resources(items=tuple(recorder.recorded), exports=exports),
             secret_exports=frozenset(secrets),
-            warnings=tuple(warnings.messages),
+            warnings=tuple(record.getMessage() for record in warnings.buffer),
         )
 
-    # Nearly all objects live until the end of the run: looking for garbage takes two thirds of a
-    # large run's time.
+    # Nearly all objects live until the end of the run. Collecting garbage would take two thirds of
+    # a large run's time.
     gc.disable()
     try:
         program = asyncio.run(run())
@@ -128,17 +131,6 @@ async def _exports() -> tuple[Properties, set[str]]:
         if await output.is_secret():
             secrets.add(name)
     return exports, secrets
-
-
-class _Warnings(logging.Handler):
-    """Collects what the program logs as warnings."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
 
 
 class _Recorder(mocks.MockMonitor):

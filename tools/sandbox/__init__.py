@@ -19,7 +19,7 @@ No limit, route or response is repeated here. A second `make up` (`SandboxServer
 - the items: the table's process goes on; if it ended, `table_server.Database` reads its journal;
 - what clients used of their quotas: `Gate.keep_usage`. Buckets and windows begin full again;
 - the API keys: `tools/recorder/aws.py` computes them from the names of stack and key;
-- the process, its port (unless another is asked for), the admin port and its token.
+- the process, its ports and the token of the admin port.
 
 `make down` deletes all of it.
 """

@@ -14,14 +14,14 @@ from tools.recorder.resources import Resources
 
 LOOPBACK: Final = "127.0.0.1"
 FOLDER: Final = ".sandbox"
-"""Folder in the project's that has a folder for each stack's sandbox."""
+"""Folder in the project's folder, with a folder for each stack's sandbox."""
 ADDRESS_FILE: Final = "server.json"
 """Where a server writes its admin port and token, once both of its ports listen."""
 KEEP: Final = b"keep\n"
-"""The command that launched a server sends it this; otherwise the server ends with the command."""
+"""The command that launches a server sends it this at the end. If not, the server ends too."""
 _ANSWER_SECONDS: Final = 10.0
 _DEPLOY_SECONDS: Final = 180.0
-"""Enough to read back a large table."""
+"""Long enough to read back a large table."""
 
 
 class _NotRunning(UserError):
@@ -40,46 +40,33 @@ class Sandbox:
 
     def status(self) -> dict[str, Any]:
         """Return the stack, ports and URL, how requests were answered, and the quotas left."""
-        answer: dict[str, Any] = json.loads(self._ask("GET", "/status"))
-        return answer
+        return _json(self._ask("GET", "/status"))
 
     def items(self) -> dict[str, dict[str, Any]]:
         """Return for each table its `count` of items and a `sample` of them."""
-        answer: dict[str, dict[str, Any]] = json.loads(self._ask("GET", "/items"))
-        return answer
+        return _json(self._ask("GET", "/items"))
 
     def resources(self) -> Resources:
         """Return the resources that the sandbox serves."""
         return Resources.from_json(self._ask("GET", "/resources"))
 
     def deploy(self, resources: Resources, *, port: int, dynamodb: str | None) -> dict[str, Any]:
-        """Serve other resources from now on, and return the status.
+        """Serve resources, in place of those before, and return the status.
 
         Args:
             resources: what the program registered.
-            port: of the API.
+            port: of the API; the same each time.
             dynamodb: URL of a DynamoDB API; None for the sandbox's own.
 
         Raises:
-            UserError: the resources cannot be served; those before stay.
+            UserError: the resources cannot be served. Those before are still served.
         """
         query = urlencode({"port": port} | ({"dynamodb": dynamodb} if dynamodb else {}))
-        answer: dict[str, Any] = json.loads(
-            self._ask("POST", f"/deploy?{query}", resources.to_json(), _DEPLOY_SECONDS)
-        )
-        return answer
+        return _json(self._ask("POST", f"/deploy?{query}", resources.to_json(), _DEPLOY_SECONDS))
 
     def stop(self) -> None:
-        """End the server's processes and free its ports. Its own process ends at once after."""
+        """End the server's processes and free its ports. Then its own process ends."""
         self._ask("POST", "/stop")
-
-    @property
-    def _name(self) -> str:
-        return f"The sandbox of stack {self.folder.name}"
-
-    @property
-    def _see_log(self) -> str:
-        return f"Its log is {self.folder / 'server.log'}."
 
     def _ask(
         self, verb: str, path: str, body: bytes | None = None, seconds: float = _ANSWER_SECONDS
@@ -93,14 +80,21 @@ class Sandbox:
             if response.status == 401:
                 raise ConnectionError("another sandbox has the port")
         except (OSError, HTTPException) as error:
+            name = f"The sandbox of stack {self.folder.name}"
+            see_log = f"Its log is {self.folder / 'server.log'}."
             if isinstance(error, TimeoutError) and psutil.pid_exists(self.pid):
-                raise UserError(f"{self._name} does not answer. {self._see_log}") from None
-            raise _NotRunning(f"{self._name} has ended. {self._see_log}") from None
+                raise UserError(f"{name} does not answer. {see_log}") from None
+            raise _NotRunning(f"{name} has ended. {see_log}") from None
         finally:
             connection.close()
         if response.status == 200:
             return answer
         raise UserError(json.loads(answer)["message"])
+
+
+def _json(answer: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(answer)
+    return found
 
 
 def running(stack: str, root: Path | None = None) -> Sandbox | None:

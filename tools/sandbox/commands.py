@@ -63,9 +63,8 @@ def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
     config = read_stack(stack, root)
     folder = stack_folder(root, stack)
     with _locked(root), contextlib.ExitStack() as cleanup:
-        _refuse_port_of_another_stack(root, stack, port)
         found = running(stack, root)
-        # Starts while the program runs.
+        # The server starts while the program runs.
         sandbox = found or cleanup.enter_context(_launched(folder, own_table=not dynamodb_endpoint))
         with _step(out, f"{stack}: running the Pulumi program"):
             program = run_program(config, base_url=f"http://{LOOPBACK}:{port}")
@@ -81,7 +80,7 @@ def _locked(root: Path) -> Iterator[None]:
     """Keep other commands from changing a sandbox of the project meanwhile.
 
     Raises:
-        UserError: another command is at it, or a file cannot be used.
+        UserError: another command is changing one, or a file cannot be used.
     """
     folder = root / FOLDER
     with contextlib.ExitStack() as cleanup:
@@ -97,17 +96,6 @@ def _locked(root: Path) -> Iterator[None]:
             raise UserError(f"{error.filename} cannot be used: {error.strerror}.") from None
 
 
-def _refuse_port_of_another_stack(root: Path, stack: str, port: int) -> None:
-    for folder in _folders(root):
-        other = running(folder.name, root) if folder.name != stack else None
-        if other and other.status()["port"] == port:
-            raise UserError(
-                f"Port {port} serves the sandbox of stack {folder.name}. Stop that with "
-                f"make down STACK={folder.name}, or choose another port with "
-                f"make up STACK={stack} PORT={port + 1}."
-            )
-
-
 def _folders(root: Path) -> list[Path]:
     """Return the folders of the sandboxes that run, or ran, here."""
     found = (root / FOLDER).glob("*")
@@ -116,7 +104,7 @@ def _folders(root: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def _launched(folder: Path, *, own_table: bool) -> Iterator[Sandbox]:
-    """Start a server, which ends again unless the block succeeds.
+    """Start a server. If the block fails, stop it.
 
     Raises:
         UserError: it does not start.

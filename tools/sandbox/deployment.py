@@ -141,27 +141,26 @@ def read_deployment(resources: Resources) -> Deployment:
     apis = resources.of_type("aws:apigateway/restApi:RestApi")
     api = _only([one for one in apis if one.id == api_id], "APIs of the stage")
     document: Properties = json.loads(api.inputs["body"])
-    operations: dict[tuple[str, str], Properties] = {
+    operations = {
         (verb.upper(), path): operation
         for path, verbs in document["paths"].items()
         for verb, operation in verbs.items()
         if _INTEGRATION in operation
     }
-    uris = {operation[_INTEGRATION]["uri"] for operation in operations.values()}
-    function = _function(resources, uris)
+    behind = _function(resources, {one[_INTEGRATION]["uri"] for one in operations.values()})
+    function = _read_function(behind)
     permissions = resources.of_type(
         "aws:lambda/permission:Permission",
-        function=function.outputs["name"],
+        function=function.name,
         principal="apigateway.amazonaws.com",
     )
-    allowed = [permission.inputs["sourceArn"] for permission in permissions]
-    source = f"{api.outputs['executionArn']}/{stage_name}"
+    arn = f"{api.outputs['executionArn']}/{stage_name}"
     routes = {
-        (verb, path): _route(
-            verb,
-            path,
-            document,
-            may_invoke=any(matches(pattern, f"{source}/{verb}{path}") for pattern in allowed),
+        (verb, path): _read_route(
+            *(verb, path, document),
+            may_invoke=any(
+                matches(one.inputs["sourceArn"], f"{arn}/{verb}{path}") for one in permissions
+            ),
         )
         for verb, path in operations
     }
@@ -176,23 +175,12 @@ def read_deployment(resources: Resources) -> Deployment:
         for one in settings
         if (throttle := _throttle(one.inputs["settings"], "throttlingRate", "throttlingBurst"))
     }
-    concurrency = function.inputs.get("reservedConcurrentExecutions")
-    served = Function(
-        name=function.outputs["name"],
-        arn=function.outputs["arn"],
-        handler=function.inputs["handler"],
-        files=function.inputs["code"],
-        memory_mb=int(function.inputs.get("memorySize", 128)),
-        timeout_seconds=int(function.inputs.get("timeout", 3)),
-        concurrency=None if concurrency is None else int(concurrency),
-        environment=function.inputs.get("environment", {}).get("variables", {}),
-    )
     return Deployment(
         stage=stage_name,
         id=stage.inputs["deployment"],
         api_id=api_id,
-        account_id=served.arn.split(":")[4],
-        region=served.arn.split(":")[3],
+        account_id=function.arn.split(":")[4],
+        region=function.arn.split(":")[3],
         url=stage.outputs["invokeUrl"],
         variables=stage.inputs.get("variables") or {},
         limits=Limits(
@@ -202,7 +190,7 @@ def read_deployment(resources: Resources) -> Deployment:
             stage=throttles.pop("*/*", None),
             methods={_method(path): throttle for path, throttle in throttles.items()},
             keyless=tuple(sorted(one.method for one in routes.values() if not one.key_required)),
-            concurrency=served.concurrency,
+            concurrency=function.concurrency,
         ),
         routes=routes,
         clients=clients,
@@ -211,9 +199,9 @@ def read_deployment(resources: Resources) -> Deployment:
             for key in resources.of_type("aws:apigateway/apiKey:ApiKey")
         },
         web_acl=rules,
-        permissions=read_permissions(resources, function),
+        permissions=read_permissions(resources, behind),
         responses=responses,
-        function=served,
+        function=function,
         tables=tuple(
             Table(
                 name=table.outputs["name"],
@@ -245,7 +233,21 @@ def _function(resources: Resources, uris: set[str]) -> Resource:
     return _only(found, "functions behind the API")
 
 
-def _route(verb: str, path: str, document: Properties, *, may_invoke: bool) -> Route:
+def _read_function(function: Resource) -> Function:
+    concurrency = function.inputs.get("reservedConcurrentExecutions")
+    return Function(
+        name=function.outputs["name"],
+        arn=function.outputs["arn"],
+        handler=function.inputs["handler"],
+        files=function.inputs["code"],
+        memory_mb=int(function.inputs.get("memorySize", 128)),
+        timeout_seconds=int(function.inputs.get("timeout", 3)),
+        concurrency=None if concurrency is None else int(concurrency),
+        environment=function.inputs.get("environment", {}).get("variables", {}),
+    )
+
+
+def _read_route(verb: str, path: str, document: Properties, *, may_invoke: bool) -> Route:
     """Return one route of the OpenAPI document.
 
     Raises:

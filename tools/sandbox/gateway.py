@@ -50,7 +50,7 @@ _NO_CREDENTIALS: Final = (
     *("cognitoAuthenticationType", "cognitoIdentityId", "cognitoIdentityPoolId"),
     *("principalOrgId", "user", "userArn"),
 )
-"""Fields of an event's identity that only callers with AWS credentials have."""
+"""Fields of an event's identity that are set only for callers with AWS credentials."""
 
 
 class Gateway:
@@ -76,7 +76,7 @@ class Gateway:
         self._answers: Counter[tuple[str, str, int]] = Counter()
 
     def answers(self) -> list[dict[str, str | int]]:
-        """Return how many answers each layer gave, in the order in which a request meets them."""
+        """Return how many answers each layer gave, in the order of the layers."""
         return [
             {"layer": layer, "subject": subject, "status": status, "requests": count}
             for (layer, subject, status), count in sorted(
@@ -140,7 +140,7 @@ class Gateway:
     def _refuse(
         self, refusal: Refusal, request_id: str, own: GatewayResponse | None = None
     ) -> Response:
-        """Return a layer's refusal, with the layer's name, which AWS does not give."""
+        """Return a layer's refusal. Unlike AWS, name the layer in a header."""
         response = own or _RESPONSE_OF_LAYER[refusal.layer]
         name = ("x-throttled-by", str(refusal))
         return self._answer(refusal.layer, response, request_id, refusal.subject, name)
@@ -153,7 +153,7 @@ class Gateway:
         subject: str = "",
         *extra: tuple[str, str],
     ) -> Response:
-        """Return a response that is not the function's, given itself or by its type."""
+        """Return one of API Gateway's own responses, which may be given by its type."""
         if isinstance(response, str):
             response = self.deployment.responses[response]
         self._answers[layer, subject, response.status] += 1
@@ -229,8 +229,8 @@ def _proxy_response(answer: object, request_id: str) -> Response:
     """Return the function's answer as an HTTP response.
 
     No field is mandatory, and there may be no other fields
-    (https://github.com/localstack/localstack/pull/10312, tried on AWS). What AWS refuses beyond
-    its documented form is not known: here, everything that is not of a documented kind.
+    (https://github.com/localstack/localstack/pull/10312, tried on AWS). It is not known exactly
+    what AWS refuses; this refuses every value of an undocumented kind.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 
     Raises:

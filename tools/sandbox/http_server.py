@@ -32,7 +32,7 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 _MAX_CONNECTIONS: Final = 8192
 _LARGE_BODY_BYTES: Final = 256 * 1024
 _MAX_LARGE_BODIES: Final = 16
-"""Large bodies in memory at the same time; others wait unread until one of them is gone."""
+"""Large bodies in memory at the same time. Others wait, unread."""
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -70,10 +70,7 @@ class Response:
 
 
 class _BrokenBody(Exception):
-    """The body did not arrive in time, whole and well-formed."""
-
-    def __init__(self, answer: Response) -> None:
-        self.answer = answer
+    """The body did not arrive in time, whole and well-formed. Arguments: status and message."""
 
 
 class HttpServer(Server):
@@ -106,10 +103,6 @@ class HttpServer(Server):
             ),
             log_enabled=False,
         )
-
-    def close(self) -> None:
-        """Stop listening, in place of `serve`."""
-        self._listener.close()
 
     async def serve(self) -> None:  # type: ignore[override]
         """Answer requests until `finish`.
@@ -152,8 +145,8 @@ class HttpServer(Server):
         try:
             response = await self._handle(request)
         except _BrokenBody as error:
-            response = error.answer
-        except Exception:  # a fault of the sandbox, which costs its caller a 500
+            response = message(*error.args)
+        except Exception:  # a fault of the sandbox
             traceback.print_exc()
             response = message(500, "Internal server error")
         finally:
@@ -196,7 +189,7 @@ class _Body:
                 while more:
                     event = await self._receive()
                     if event["type"] == "http.disconnect":
-                        raise _BrokenBody(message(400, "Bad Request"))
+                        raise _BrokenBody(400, "Bad Request")
                     size += len(event["body"])
                     if size > _LARGE_BODY_BYTES and not self._large:
                         await self._places.acquire()
@@ -205,12 +198,12 @@ class _Body:
                         parts.clear()  # read the rest, so that the caller reads the answer
                     else:
                         parts.append(event["body"])
-                    # granian says only in a message of its own that nothing follows.
+                    # granian's last message is empty; do not wait for it.
                     more = event["more_body"] and size != length
         except TimeoutError:
             # hyper closes the connection only if granian has dropped the body before the answer.
             await asyncio.sleep(1)
-            raise _BrokenBody(message(408, "Request Timeout")) from None
+            raise _BrokenBody(408, "Request Timeout") from None
         if size > most:
             raise BodyTooLarge
         return b"".join(parts)
@@ -222,14 +215,14 @@ class _Body:
 
 
 def message(status: int, text: str) -> Response:
-    """Return a response with a message as API Gateway words one."""
+    """Return a JSON response with a message, as API Gateway's own are."""
     body = json.dumps({"message": text}).encode()
     return Response(status, [("content-type", "application/json")], body)
 
 
 def _listen(port: int) -> socket.socket:
     listener = socket.socket()
-    # Take a port whose last user has just gone, even if some of its connections linger.
+    # Take a port that was just freed, even if some of its connections linger.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if sys.platform == "linux":
         # Close a connection whose answer stays unread; connections inherit this from the listener.

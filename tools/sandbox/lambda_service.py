@@ -1,8 +1,8 @@
 """Lambda: the execution environments of one function, started as they are needed.
 
 Each environment is a process that imports the deployed files and works on one event at a time. An
-invocation that takes longer than the function's timeout, or crashes, costs its environment. How
-many requests may be in flight is decided elsewhere: by the concurrency of the throttling model.
+invocation that crashes or takes longer than the function's timeout ends its environment. The
+throttling model, not this module, decides how many requests may be in flight.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tools.sandbox.deployment import Function
 MAX_ENVIRONMENTS: Final = 64
 """For a function without reserved concurrency: as many as a laptop can hold."""
 _SCALE_AFTER_SECONDS: Final = 0.05
-"""How long invocations wait for a busy environment before another is started."""
+"""How long an invocation waits for a busy environment before another one is started."""
 _INIT_SECONDS: Final = 10.0
 """https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html"""
 _LONGEST_LINE: Final = 8 * 1024 * 1024
@@ -43,7 +43,7 @@ class _Environment:
 
     @property
     def ended(self) -> bool:
-        """Whether the process has ended, and left nothing to read."""
+        """Whether the process has ended and left nothing to read."""
         return self._output.at_eof()
 
     async def call(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class _Environment:
 
 
 class LambdaService:
-    """Runs one function.
+    """The execution environments of one function.
 
     Args:
         function: what was deployed.
@@ -100,7 +100,29 @@ class LambdaService:
         self._function = function
         self._folder = folder
         self._log = log
-        self._variables = _variables(function, folder, region) | environment
+        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+        self._variables = {
+            **function.environment,
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "en_US.UTF-8",
+            "TZ": ":UTC",
+            "PYTHONPATH": str(folder),
+            "LAMBDA_TASK_ROOT": str(folder),
+            "_HANDLER": function.handler,
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            # The sandbox's DynamoDB takes any signature.
+            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            # Lambda has no such files, but this machine's user may.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            **environment,
+        }
         self._limit = min(function.concurrency or MAX_ENVIRONMENTS, MAX_ENVIRONMENTS)
         self._all: set[_Environment] = set()
         self._idle: asyncio.LifoQueue[_Environment | FunctionFailed] = asyncio.LifoQueue()
@@ -166,7 +188,7 @@ class LambdaService:
         return answer["result"]
 
     async def _acquire(self) -> _Environment:
-        """Wait for an idle environment. Others are started if that takes long."""
+        """Wait for an idle environment. If that takes long, start others."""
         self._waiting += 1
         try:
             while True:
@@ -236,31 +258,3 @@ class LambdaService:
                 f"The function {self._function.handler} cannot be imported: {said['error']}"
             )
         self._idle.put_nowait(environment)
-
-
-def _variables(function: Function, folder: Path, region: str) -> dict[str, str]:
-    """All environment variables of the function: its own, and those that Lambda gives each one.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-    """
-    return {
-        **function.environment,
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "en_US.UTF-8",
-        "TZ": ":UTC",
-        "PYTHONPATH": str(folder),
-        "LAMBDA_TASK_ROOT": str(folder),
-        "_HANDLER": function.handler,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        # The sandbox's DynamoDB takes any signature.
-        "AWS_ACCESS_KEY_ID": "sandbox",
-        "AWS_SECRET_ACCESS_KEY": "sandbox",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        # Lambda has no such files, but this machine's user may.
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }

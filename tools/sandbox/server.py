@@ -14,7 +14,6 @@ import secrets
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -33,11 +32,11 @@ from tools.sandbox.table import FUNCTION_PREFIX, PERMISSIONS_FILE, TableClient, 
 
 _WARM_ENVIRONMENTS: Final = 2
 _DRAIN_SECONDS: Final = 30
-"""How long requests may end on a replaced deployment; API Gateway waits no longer."""
+"""How long requests may take to end on a replaced deployment; API Gateway waits no longer."""
 _STOP_SECONDS: Final = 1
-"""How long requests may end when the sandbox stops or changes its port."""
+"""How long requests may take to end when the sandbox stops."""
 _MAX_FILES: Final = 10_240
-"""Open files to ask for, of which each connection is one; macOS gives no more."""
+"""How many open files to ask for. Each connection is one; macOS allows no more."""
 _MAX_LOG_BYTES: Final = 10_000_000
 _MAX_RESOURCES_BYTES: Final = 1_000_000_000
 
@@ -96,7 +95,7 @@ class Release:
                 self._idle.set()
 
     async def stop(self, seconds: float) -> None:
-        """End the function as soon as no request is under way, or after that many seconds."""
+        """End the function when no request is under way, at the latest after that many seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -114,7 +113,6 @@ class SandboxServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._token = secrets.token_urlsafe()
-        self._started = time.time()
         self._admin = HttpServer(self._obey, 0)
         self._api: HttpServer | None = None
         self._releases: list[Release] = []
@@ -133,7 +131,7 @@ class SandboxServer:
         """Serve until a command stops it, or the first deployment fails.
 
         Args:
-            own_table: start DynamoDB's stand-in at once, since the first deployment needs it.
+            own_table: start moto's DynamoDB at once, because the first deployment needs it.
 
         Raises:
             SystemExit: always; other exceptions are faults.
@@ -185,15 +183,15 @@ class SandboxServer:
                 if log.stat().st_size > _MAX_LOG_BYTES:
                     with contextlib.suppress(OSError):  # a full disk
                         await asyncio.to_thread(shutil.copyfile, log, log.with_suffix(".old"))
-                    os.truncate(log, 0)  # those who write to it append
+                    os.truncate(log, 0)  # its writers append
 
     async def _start_table_early(self) -> None:
         async with self._changing:
-            with contextlib.suppress(UserError):  # the deployment tries again, and reports it
+            with contextlib.suppress(UserError):  # the deployment tries again and reports it
                 await self._own_dynamodb()
 
     async def _own_dynamodb(self) -> str:
-        """Return the URL of DynamoDB's stand-in, which is started if it does not run."""
+        """Return the URL of moto's DynamoDB; start it first if it does not run."""
         if self._table_keeper is None:
             await self._table.start()
             self._table_keeper = self._tasks.create_task(self._table.keep())
@@ -229,37 +227,34 @@ class SandboxServer:
         return message(404, "Not Found")
 
     async def _deploy(self, body: bytes, port: int, dynamodb: str | None) -> None:
-        """Serve other resources, on another port if it differs.
+        """Serve other resources.
 
         Raises:
             UserError: they cannot be served. Then nothing changes.
             OSError: likewise.
         """
-        api = self._api if self._api and self._api.port == port else HttpServer(self._handle, port)
-        try:
-            endpoint = dynamodb or await self._own_dynamodb()
-            # In a thread: with many keys, reading takes long enough for callers to notice.
-            release = await asyncio.to_thread(
-                lambda: Release(Resources.from_json(body), self._folder, endpoint)
+        if self._api and self._api.port != port:
+            stack = self._folder.name
+            raise UserError(
+                f"The sandbox of stack {stack} serves port {self._api.port}. Use "
+                f"make up STACK={stack} PORT={self._api.port}. To change the port, stop it first "
+                f"with make down STACK={stack}, which deletes its items."
             )
-            await release.start()
-        except BaseException:
-            if api is not self._api:
-                api.close()
-            raise
+        api = self._api or HttpServer(self._handle, port)
+        endpoint = dynamodb or await self._own_dynamodb()
+        # In a thread: with many keys, reading takes long enough for callers to notice.
+        release = await asyncio.to_thread(
+            lambda: Release(Resources.from_json(body), self._folder, endpoint)
+        )
+        await release.start()
         for live in self._releases[-1:]:
             release.gateway.gate.keep_usage(live.gateway.gate)
+            self._tasks.create_task(self._retire(live))
         self._releases.append(release)
         self._refusals.clear()
-        for old in self._releases[-2:-1]:
-            self._tasks.create_task(self._retire(old))
-        if api is self._api:
-            return
-        replaced, self._api = self._api, api
-        self._tasks.create_task(api.serve())
-        if replaced:
-            await replaced.finish(_STOP_SECONDS)
-        else:
+        if self._api is None:
+            self._api = api
+            self._tasks.create_task(api.serve())
             self._write_address()
 
     def _log_refusal(self, reason: str) -> None:
@@ -292,12 +287,9 @@ class SandboxServer:
             "stack": self._folder.name,
             "pid": os.getpid(),
             "port": self._api and self._api.port,
-            "adminPort": self._admin.port,
-            "started": self._started,
             "apiUrl": release.deployment.url,
             "dynamodb": release.dynamodb,
             "tables": [table.name for table in release.deployment.tables],
-            "inFlight": gateway.gate.in_flight,
             "answers": gateway.answers(),
             "clients": gateway.quotas_left(),
             "refusedCalls": [
@@ -321,7 +313,7 @@ def _raise_file_limit() -> None:
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_FILES if most == resource.RLIM_INFINITY else min(_MAX_FILES, most)
     if usual != resource.RLIM_INFINITY and usual < wanted:
-        with contextlib.suppress(ValueError, OSError):  # then the usual limit has to do
+        with contextlib.suppress(ValueError, OSError):  # keep the usual limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 

@@ -6,7 +6,6 @@ is lost when either is killed: the journal brings it back.
 
 import asyncio
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +23,12 @@ from tools.sandbox.deployment import Table
 SAMPLE: Final = 5
 """How many items of a table are shown."""
 FUNCTION_PREFIX: Final = "function-"
-"""Of the names of folders that hold a function's files. They are also its access keys."""
+"""How the names of folders with a function's files begin. Each name is also its access key."""
 PERMISSIONS_FILE: Final = "permissions.json"
-"""The file in such a folder that says what the function may do with tables."""
+"""File in such a folder that says what the function may do with tables."""
 _CODE: Final = Path(__file__).parents[2]
 _STABLE_SECONDS: Final = 10.0
-"""A process that has lived this long is started again at once when it ends."""
+"""A process that has lived this long restarts at once when it ends."""
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 
 
@@ -58,20 +57,14 @@ class TableProcess:
         """Start the process, and wait until it answers.
 
         Raises:
-            UserError: it ended before.
+            UserError: it ended instead.
         """
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "tools.sandbox.table_server"),
-                *(str(self._journal), str(self._port)),
-                # Nothing of the user's shell reaches it.
-                env={
-                    "PATH": os.environ.get("PATH", os.defpath),
-                    "PYTHONPATH": str(_CODE),
-                    "AWS_CONFIG_FILE": os.devnull,
-                    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-                },
-                stdin=asyncio.subprocess.PIPE,  # It ends when this is closed.
+                *(sys.executable, "-m", "tools.sandbox.table_server"),
+                *(str(self._journal.absolute()), str(self._port)),
+                cwd=_CODE,
+                stdin=asyncio.subprocess.PIPE,  # the process ends when this is closed
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
@@ -140,9 +133,8 @@ class TableClient:
                 self._create(table)
 
     def _create(self, table: Table) -> None:
-        schema = [{"AttributeName": table.hash_key, "KeyType": "HASH"}]
-        if table.range_key:
-            schema.append({"AttributeName": table.range_key, "KeyType": "RANGE"})
+        keys = {table.hash_key: "HASH"} | ({table.range_key: "RANGE"} if table.range_key else {})
+        schema = [{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()]
         try:
             self._client.create_table(
                 TableName=table.name,

@@ -79,10 +79,10 @@ class Journal:
         self._kept = self._file.tell()
 
     def lines(self) -> Iterator[bytes]:
-        """Read the whole lines, and forget what comes after the last of them.
+        """Read the whole lines. `append` overwrites what follows the last of them.
 
-        A process that is killed while it writes leaves part of a line, of a call that it has not
-        acknowledged.
+        A process that is killed while it writes leaves part of a line. It has not acknowledged
+        this call.
         """
         self._kept = 0
         with self._path.open("rb") as file:
@@ -92,7 +92,7 @@ class Journal:
                     yield line
 
     def append(self, call: Call) -> None:
-        """Write a call behind those that are kept, in place of one that is not.
+        """Write a call after the kept ones, over one that was not kept.
 
         Raises:
             OSError: there is no room for it.
@@ -133,13 +133,13 @@ class Database:
     """The tables of all Regions, in memory and in a journal.
 
     A call that may change a table is written to the journal before it is carried out, and removed
-    if it fails. So the journal holds all that was ever acknowledged, and a call for which the disk
-    has no room changes nothing.
+    if it fails. So the journal holds every acknowledged call, and a call that does not fit on the
+    disk changes nothing.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        # moto keeps a list of all models that it ever made, so nothing would be freed.
+        # moto lists every model that it makes, so that none would ever be freed.
         for model in model_data["dynamodb"].values():
             model.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]
         self._replay()
@@ -147,7 +147,7 @@ class Database:
     def _replay(self) -> None:
         """Carry out the journal's calls, and shorten it to those that make the same tables.
 
-        A call that fails now is skipped. Then the journal stays as it is, so that nothing is lost.
+        Skip a call that fails now, and then do not shorten the journal, so that nothing is lost.
         """
         count = skipped = 0
         about_tables: list[Call] = []
@@ -247,8 +247,8 @@ def _puts() -> Iterator[Call]:
 async def serve(database: Database, port: int, folder: Path) -> None:
     """Serve DynamoDB's API on a loopback port, and print the port once it listens.
 
-    A function's access key is the name of its folder, which has its permissions. Then print, one
-    line each, why calls were refused. All other callers may do everything.
+    A function's access key is the name of its folder, which has its permissions. Print a line with
+    the reason for each call that these refuse. Callers without a folder may do everything.
     """
 
     @functools.cache
@@ -286,7 +286,7 @@ def main(journal: Path, port: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Wait for another process with this journal, which is about to end.
     fcntl.flock(os.open(journal.parent, os.O_RDONLY), fcntl.LOCK_EX)
-    # Nothing that a replay makes is garbage, so do not look for any, now or later.
+    # A replay makes no garbage. Do not look for any, during the replay or in its objects later.
     gc.disable()
     database = Database(Journal(journal))
     gc.freeze()

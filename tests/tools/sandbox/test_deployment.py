@@ -11,7 +11,7 @@ from settings import UserError
 from tests.stacks import deploy
 from throttling import Client, Period, Quota, Throttle, WafRateLimit
 from tools.recorder.resources import Properties, Resource, Resources
-from tools.sandbox.deployment import read_deployment
+from tools.sandbox.deployment import Deployment, read_deployment
 from tools.sandbox.gateway_responses import read_gateway_responses
 
 STAGE = "aws:apigateway/stage:Stage"
@@ -38,7 +38,7 @@ def changed(resources: Resources, token: str, **inputs: object) -> Resources:
     return replace(resources, items=tuple(change(r) for r in resources.items))
 
 
-def rewritten(resources: Resources, edit: Callable[[Properties], None]) -> Resources:
+def rewritten(resources: Resources, edit: Callable[[Properties], object]) -> Resources:
     """Return the resources with an edited OpenAPI document."""
     (api,) = resources.of_type(API)
     document = json.loads(api.inputs["body"])
@@ -64,17 +64,61 @@ def test_resources_survive_being_sent_as_json(resources: Resources) -> None:
     assert read_deployment(sent) == read_deployment(resources)
 
 
-def test_a_web_acl_that_is_not_associated_with_the_stage_blocks_no_one(
+ASSOCIATION = "aws:wafv2/webAclAssociation:WebAclAssociation"
+PLAN = "aws:apigateway/usagePlan:UsagePlan"
+NOWHERE = "arn:aws:execute-api:other"
+
+
+@pytest.mark.parametrize(
+    ("edit", "read", "expected"),
+    [
+        (lambda r: without(r, ASSOCIATION), lambda d: d.limits.waf, None),
+        (lambda r: changed(r, ASSOCIATION, resourceArn=NOWHERE), lambda d: d.limits.waf, None),
+        (lambda r: without(r, METHOD_SETTINGS), lambda d: d.limits.stage, None),
+        (
+            lambda r: changed(r, PLAN, throttleSettings=None, quotaSettings=None),
+            lambda d: [(plan.throttle, plan.quota) for plan in d.limits.usage_plans.values()],
+            [(None, None)] * 2,
+        ),
+        (
+            lambda r: changed(r, "aws:lambda/function:Function", reservedConcurrentExecutions=None),
+            lambda d: d.limits.concurrency,
+            None,
+        ),
+        (
+            lambda r: without(r, "aws:apigateway/usagePlanKey:UsagePlanKey", "basic"),
+            lambda d: list(d.clients.values()),
+            [Client("premium", "default")],
+        ),
+        (lambda r: changed(r, PLAN, apiStages=[]), lambda d: d.clients, {}),
+        (
+            lambda r: changed(r, "aws:apigateway/apiKey:ApiKey", enabled=False),
+            lambda d: d.clients,
+            {},
+        ),
+        (
+            lambda r: rewritten(r, lambda d: d["paths"]["/data"]["post"].pop("security")),
+            lambda d: d.routes["POST", "/data"].key_required,
+            False,
+        ),
+        (
+            lambda r: without(r, "aws:lambda/permission:Permission"),
+            lambda d: d.routes["POST", "/data"].may_invoke,
+            False,
+        ),
+    ],
+)
+def test_what_the_program_forgets_is_missing_here_too(
     resources: Resources,
+    edit: Callable[[Resources], Resources],
+    read: Callable[[Deployment], object],
+    expected: object,
 ) -> None:
-    token = "aws:wafv2/webAclAssociation:WebAclAssociation"
-
-    assert read_deployment(without(resources, token)).limits.waf is None
-    elsewhere = changed(resources, token, resourceArn="arn:aws:execute-api:other")
-    assert read_deployment(elsewhere).limits.waf is None
+    assert read(read_deployment(resources)) != expected
+    assert read(read_deployment(edit(resources))) == expected
 
 
-def test_a_rate_rule_that_only_counts_blocks_no_one(resources: Resources) -> None:
+def test_a_rate_rule_that_only_counts_is_named_and_not_served(resources: Resources) -> None:
     (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
     rule = acl.inputs["rules"][0] | {"action": {"count": {}}}
 
@@ -114,31 +158,7 @@ def test_behind_a_cdn_every_rule_of_the_web_acl_is_enforced() -> None:
     assert deployment.not_enforced == ()
 
 
-def test_a_stage_without_method_settings_is_not_throttled(resources: Resources) -> None:
-    assert read_deployment(without(resources, METHOD_SETTINGS)).limits.stage is None
-
-
-def test_a_plan_without_throttle_or_quota_does_not_limit(resources: Resources) -> None:
-    token = "aws:apigateway/usagePlan:UsagePlan"
-    bare = changed(resources, token, throttleSettings=None, quotaSettings=None)
-
-    plans = read_deployment(bare).limits.usage_plans
-
-    assert [(plan.throttle, plan.quota) for plan in plans.values()] == [(None, None)] * 2
-
-
-def test_a_key_outside_the_plans_of_the_stage_opens_nothing(resources: Resources) -> None:
-    unlinked = without(resources, "aws:apigateway/usagePlanKey:UsagePlanKey", "basic")
-    other_stage = changed(resources, "aws:apigateway/usagePlan:UsagePlan", apiStages=[])
-    disabled = changed(resources, "aws:apigateway/apiKey:ApiKey", enabled=False)
-
-    assert list(read_deployment(unlinked).clients.values()) == [Client("premium", "default")]
-    assert not read_deployment(other_stage).clients
-    assert not read_deployment(disabled).clients
-
-
 def test_throttles_of_single_methods_within_a_plan_count(resources: Resources) -> None:
-    token = "aws:apigateway/usagePlan:UsagePlan"
     (stage,) = resources.of_type(STAGE)
     served = {
         "apiId": stage.inputs["restApi"],
@@ -146,33 +166,9 @@ def test_throttles_of_single_methods_within_a_plan_count(resources: Resources) -
         "throttles": [{"path": "/data/POST", "rateLimit": 2, "burstLimit": 3}],
     }
 
-    plans = read_deployment(changed(resources, token, apiStages=[served])).limits.usage_plans
+    plans = read_deployment(changed(resources, PLAN, apiStages=[served])).limits.usage_plans
 
     assert plans["basic"].methods == {"POST /data": Throttle(rate=2, burst=3)}
-
-
-def test_a_route_that_forgets_its_api_key_is_open(resources: Resources) -> None:
-    def forget(document: Properties) -> None:
-        del document["paths"]["/data"]["post"]["security"]
-
-    routes = read_deployment(rewritten(resources, forget)).routes
-
-    assert read_deployment(resources).routes["POST", "/data"].key_required
-    assert not routes["POST", "/data"].key_required
-
-
-def test_an_api_without_permission_may_not_invoke_the_function(resources: Resources) -> None:
-    forgotten = without(resources, "aws:lambda/permission:Permission")
-
-    assert read_deployment(resources).routes["POST", "/data"].may_invoke
-    assert not read_deployment(forgotten).routes["POST", "/data"].may_invoke
-
-
-def test_an_unreserved_function_has_no_concurrency_limit(resources: Resources) -> None:
-    token = "aws:lambda/function:Function"
-    unreserved = changed(resources, token, reservedConcurrentExecutions=None)
-
-    assert read_deployment(unreserved).limits.concurrency is None
 
 
 def test_gateway_responses_that_the_document_leaves_alone_are_those_of_aws() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from throttling import Client, Gate, Period, Throttle
+from throttling import Client, Gate, Period, Quota, Throttle, UsagePlan
 from tools.recorder.resources import Resource, Resources
 from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway import MAX_BODY_BYTES, Gateway
@@ -17,6 +17,8 @@ from tools.sandbox.lambda_service import FunctionFailed
 
 ONE_A_MINUTE = {"rateBasedStatement": {"limit": 1, "evaluationWindowSec": 60}}
 ONE = Throttle(rate=1, burst=1)
+BASIC = UsagePlan(clients=("default",), throttle=ONE, quota=None)
+ONE_A_DAY = replace(BASIC, throttle=None, quota=Quota(limit=1, period=Period.DAY))
 Sending = dict[str, Any]
 
 
@@ -96,7 +98,7 @@ def _request(
 
 
 def header(response: Response, name: str) -> str | None:
-    return dict(response.headers).get(name)
+    return {key.lower(): value for key, value in response.headers}.get(name)
 
 
 @pytest.fixture
@@ -255,22 +257,53 @@ def test_an_api_that_may_not_invoke_its_function_cannot_answer(resources: Resour
     assert not api.events
 
 
-def test_nothing_that_a_layer_refuses_reaches_the_function(resources: Resources) -> None:
-    api = Api(resources, stage=ONE)
+@pytest.mark.parametrize(
+    ("limits", "layer", "message", "retry_after"),
+    [
+        ({"stage": ONE}, "stage", "Too Many Requests", "1"),
+        (
+            {"stage": ONE, "methods": {"POST /data": ONE}},
+            *("method:POST /data", "Too Many Requests", "1"),
+        ),
+        ({"usage_plans": {"basic": BASIC}}, "usage-plan:basic", "Too Many Requests", "1"),
+        # Waiting a second would not help.
+        ({"usage_plans": {"basic": ONE_A_DAY}}, "quota:basic", "Limit Exceeded", None),
+    ],
+)
+def test_a_request_beyond_a_limit_does_not_reach_the_function(
+    resources: Resources, limits: Sending, layer: str, message: str, retry_after: str | None
+) -> None:
+    api = Api(resources, **limits)
 
-    answers = api.send({}, {"x-api-key": "wrong"}, api.good, api.good)
+    passed, refused = api.send(api.good, api.good)
 
-    assert [answer.status for answer in answers] == [403, 403, 200, 429]
-    assert header(answers[3], "x-throttled-by") == "stage"
+    assert (passed.status, refused.status) == (200, 429)
+    assert header(refused, "x-throttled-by") == layer
+    assert json.loads(refused.body)["message"] == message
+    assert header(refused, "retry-after") == retry_after
     assert len(api.events) == 1
 
 
-def test_a_method_throttle_is_asked_before_the_stage(resources: Resources) -> None:
-    api = Api(resources, stage=ONE, methods={"POST /data": ONE})
+def test_more_in_flight_than_the_concurrency_is_unavailable(resources: Resources) -> None:
+    api = Api(resources, concurrency=1)
+    api.answer = asyncio.Future
 
-    answers = api.send(api.good, api.good)
+    async def two_at_once() -> Response:
+        first = asyncio.create_task(api.gateway.handle(_request(**api.good)))
+        while not api.events:
+            await asyncio.sleep(0)
+        refused = await api.gateway.handle(_request(**api.good))
+        first.cancel()
+        await asyncio.wait([first])
+        return refused
 
-    assert header(answers[1], "x-throttled-by") == "method:POST /data"
+    refused = asyncio.run(two_at_once())
+
+    assert refused.status == 503
+    assert json.loads(refused.body) == {"message": "Service Unavailable"}
+    assert header(refused, "retry-after") is None, "a crash has the same answer on AWS"
+    assert header(refused, "x-throttled-by") == "concurrency"
+    assert api.gateway.gate.in_flight == 0, "a caller that went away gives its place back"
 
 
 def test_tokens_come_back_with_time(api: Api) -> None:
@@ -289,12 +322,21 @@ def test_a_body_larger_than_api_gateway_takes_is_refused_without_a_token(api: Ap
 
 
 @pytest.mark.parametrize(
-    "sent", [{}, {"x-api-key": "wrong"}, {"path": "/dev/other"}, {"verb": "GET"}]
+    ("sent", "status", "message"),
+    [
+        ({}, 403, "Forbidden"),
+        ({"x-api-key": "wrong"}, 403, "Forbidden"),
+        ({"path": "/dev/other"}, 404, "Not Found"),
+        ({"verb": "GET"}, 404, "Not Found"),
+    ],
 )
-def test_the_body_of_a_caller_without_a_key_or_a_route_is_not_read(api: Api, sent: Sending) -> None:
-    read = AssertionError("the body was read")
+def test_the_body_of_a_caller_without_a_key_or_a_route_is_not_read(
+    api: Api, sent: Sending, status: int, message: str
+) -> None:
+    (answer,) = api.send(sent | {"body": AssertionError("the body was read")})
 
-    assert api.statuses(sent | {"body": read})[0] in (403, 404)
+    assert (answer.status, json.loads(answer.body)) == (status, {"message": message})
+    assert not api.events
 
 
 @pytest.mark.parametrize(
@@ -379,16 +421,14 @@ def test_a_blocked_address_passes_again_when_its_window_is_over(resources: Resou
     for seconds in (0, 59, 59, 61):
         api.now += seconds
         statuses += api.statuses({})
+    _, blocked = api.send({}, {})
 
     assert statuses == [403, 429, 429, 403]
-
-
-def test_a_web_acl_with_a_response_of_its_own_answers_in_json(resources: Resources) -> None:
-    _, answer = Api(resources, waf=ONE_A_MINUTE).send({}, {})
-
-    assert answer.status == 429
-    assert header(answer, "content-type") == "application/json"
-    assert json.loads(answer.body)["message"] == "Too Many Requests"
+    assert header(blocked, "x-throttled-by") == "waf:rate-per-address"
+    assert header(blocked, "retry-after") == "60", "the window"
+    assert header(blocked, "content-type") == "application/json"
+    assert json.loads(blocked.body)["message"] == "Too Many Requests"
+    assert api.statuses({"x-forwarded-for": "192.0.2.2"}) == [403], "it has its own window"
 
 
 def test_a_web_acl_without_a_response_of_its_own_forbids(resources: Resources) -> None:

@@ -347,6 +347,6 @@ def test_stop_finishes_requests_and_frees_the_port() -> None:
             with pytest.raises(UserError, match="address already in use"):
                 HttpServer(served_._handle, served_.server.port)
         assert b"200 OK" in await caller.rest()
-        HttpServer(served_._handle, served_.server.port).close()
+        HttpServer(served_._handle, served_.server.port)._listener.close()
 
     uvloop.run(test())

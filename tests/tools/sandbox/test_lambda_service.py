@@ -102,7 +102,8 @@ class Deployed:
         """Wait for all of these; return results and exceptions."""
 
         async def gather() -> list[Any]:
-            return await asyncio.gather(*waiting, return_exceptions=True)
+            async with asyncio.timeout(30):  # an invocation that waits for ever must fail, not hang
+                return await asyncio.gather(*waiting, return_exceptions=True)
 
         return self._runner.run(gather())
 

@@ -1,15 +1,9 @@
 """The table's journal and process: what was acknowledged is there, whatever happens in between."""
 
 import asyncio
-import contextlib
 import errno
 import gc
-import itertools
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-import psutil
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.core.base_backend import BackendDict
@@ -28,7 +20,6 @@ from moto.dynamodb.models.dynamo_type import Item
 
 from settings import UserError
 from tests.fuzzing import examples
-from tools.sandbox import table as module
 from tools.sandbox.deployment import Table
 from tools.sandbox.table import TableClient, TableProcess, pause_after
 from tools.sandbox.table_server import Call, Database, Journal
@@ -343,76 +334,6 @@ class Running:
         return {item["id"]["S"] for page in pages for item in page["Items"]}
 
 
-def test_nothing_acknowledged_is_lost_when_the_process_is_killed_again_and_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "pause_after", lambda lifetime, last_pause: 0.0)
-    acknowledged: set[str] = set()
-    over = threading.Event()
-
-    def write(client: Any, writer: int) -> None:  # noqa: ANN401
-        for turn in itertools.count():
-            if over.is_set():
-                return
-            id_ = f"{writer}-{turn}"
-            with contextlib.suppress(BotoCoreError, ClientError):
-                client.put_item(TableName="records", Item={"id": {"S": id_}})
-                acknowledged.add(id_)
-
-    async def kill(running: Running) -> None:
-        keeper = asyncio.create_task(running.process.keep())
-        for _ in range(2):
-            before = len(acknowledged)
-            while len(acknowledged) < before + 20:
-                await asyncio.sleep(0.01)
-            (process,) = psutil.Process().children()
-            process.kill()
-        over.set()
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
-
-    with Running(tmp_path) as running:
-        clients = [running.client() for _ in range(2)]
-        writers = [
-            threading.Thread(target=write, args=each, daemon=True)
-            for each in zip(clients, "ab", strict=True)
-        ]
-        for writer in writers:
-            writer.start()
-        running.runner.run(kill(running))
-        for writer in writers:
-            writer.join()
-    with Running(tmp_path) as running:
-        assert acknowledged <= running.stored()
-
-
-def test_items_outlive_the_program_that_started_the_process(tmp_path: Path) -> None:
-    code = (
-        "import asyncio, os, pathlib\n"
-        "from tools.sandbox.deployment import Table\n"
-        "from tools.sandbox.table import TableClient, TableProcess\n"
-        "process = TableProcess(pathlib.Path('table.journal'), pathlib.Path('table.log'))\n"
-        "asyncio.run(process.start())\n"
-        "tables = TableClient(process.endpoint, 'eu-central-1')\n"
-        "tables.create([Table(name='records', attributes={'id': 'S'}, hash_key='id',"
-        " range_key=None)])\n"
-        "tables._client.put_item(TableName='records', Item={'id': {'S': '12'}})\n"
-        "print(process.endpoint.rpartition(':')[2], flush=True)\n"
-        "os.kill(os.getpid(), 9)"
-    )
-    port = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(CODE)},
-        stdout=subprocess.PIPE,
-        check=False,
-    ).stdout
-    with Running(tmp_path) as running:  # waits until the other process has ended
-        assert running.stored() == {"12"}
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(port)))
-
-
 def test_of_two_processes_with_one_journal_the_second_waits_for_the_first(tmp_path: Path) -> None:
     with Running(tmp_path) as first:
         second: list[Running] = []
@@ -422,22 +343,6 @@ def test_of_two_processes_with_one_journal_the_second_waits_for_the_first(tmp_pa
     starting.join()
     with second[0]:
         assert second[0].stored() == {"1", "2", "3"}
-
-
-def test_the_users_shell_does_not_reach_the_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "AWS_PROFILE", "AWS_CONFIG_FILE", "PYTHONHOME", "MOTO_ACCOUNT_ID"):
-        monkeypatch.setenv(name, "/nowhere")
-    monkeypatch.setenv("PYTHONWARNINGS", "error")
-    process = TableProcess(tmp_path / "table.journal", tmp_path / "table.log")
-
-    async def run() -> None:
-        await process.start()
-        socket.create_connection(("127.0.0.1", int(process.endpoint.rpartition(":")[2]))).close()
-        await process.stop()
-
-    asyncio.run(run())
 
 
 def test_a_process_that_cannot_start_names_its_log_and_leaves_the_journal_alone(
