@@ -47,7 +47,8 @@ status: .venv/ready ## Show what the running stack holds and refused (STACK=dev)
 
 .PHONY: test
 test: .venv/ready ## Run all tests
-	@$(python) -m pytest -n auto --dist loadfile
+	@# More workers than most machines have cores: many tests wait for other processes.
+	@$(python) -m pytest -n 4 --dist loadfile
 
 .PHONY: engine
 engine: .venv/ready ## Run the program under Pulumi's real engine (needs its CLI on PATH, no account)
