@@ -22,6 +22,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         made.edit("throttle", {"rateLimit": 5000, "burstLimit": 5000})
         made.edit("usagePlans.basic", plan)
         made.edit("waf.rateLimit", 1_000_000)
+        # Lambda serves ten requests a second for each.
+        made.edit("function.reservedConcurrency", 500)
         yield made
 
 
