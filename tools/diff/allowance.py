@@ -29,10 +29,11 @@ def allowance(settings: Settings, plan: str, method: str) -> Allowance:
     """Return the requests to a method that one client of a plan may send."""
     function, bucket = settings.function, settings.usage_plans[plan]
     quota = bucket.quota
-    # No plan is faster than its stage: the settings refuse that.
-    rates, bursts = {"plan": bucket.rate_limit}, {"plan": bucket.burst_limit}
-    if of_method := settings.throttle.methods.get(method):
-        rates["method"], bursts["method"] = of_method.rate_limit, of_method.burst_limit
+    # A method's throttle replaces the stage's for that method.
+    of_method = settings.throttle.methods.get(method)
+    stage, layer = (of_method, "method") if of_method else (settings.throttle, "stage")
+    rates = {"plan": bucket.rate_limit, layer: stage.rate_limit}
+    bursts = {"plan": bucket.burst_limit, layer: stage.burst_limit}
     if function.reserved_concurrency is not None:
         bursts["function"] = function.reserved_concurrency
         rates["function"] = function.reserved_concurrency * min(
