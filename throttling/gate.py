@@ -122,6 +122,7 @@ class Gate:
         }
         self._stage = _Buckets(limits.methods, limits.stage)
         self._keyless = limits.keyless
+        self._order = order()
         self._concurrency = limits.concurrency
         self._function = _bucket(function_rate(limits.concurrency))
         self.in_flight = 0
@@ -201,7 +202,7 @@ class Gate:
             Layer.METHOD: of_method,
             Layer.STAGE: None if overridden else self._stage.all,
         }
-        for layer in order():
+        for layer in self._order:
             if limiter := met.get(layer):
                 yield layer, limiter
 

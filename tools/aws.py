@@ -1,7 +1,6 @@
 """The AWS account that a stack is deployed to."""
 
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -10,6 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 
 from settings import Settings, UserError
+from tools.cli import is_url
 
 LOG_IN: Final = (
     "Log in (aws sso login, aws configure), and try aws sts get-caller-identity. If --endpoint-url "
@@ -17,16 +17,8 @@ LOG_IN: Final = (
 )
 
 
-def _is_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def _endpoint(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
-    if url and not _is_url(url):
+    if url and not is_url(url):
         raise click.BadParameter(f"{url} is not an http or https address.")
     return url
 
@@ -74,7 +66,7 @@ def client(
     """
     try:
         made = session.client(service, endpoint_url=endpoint_url, config=config)
-        if not _is_url(made.meta.endpoint_url):
+        if not is_url(made.meta.endpoint_url):
             raise ValueError(f"Invalid endpoint: {made.meta.endpoint_url}")
     except (BotoCoreError, ValueError) as error:
         raise UserError(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -67,6 +68,15 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: Any) -> None:  # noqa: ANN401  JSON
     """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def is_url(text: str) -> bool:
+    """Return whether text is the http or https address of a host."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def code(text: str) -> str:

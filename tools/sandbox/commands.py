@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -20,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from settings import UserError, project_root, read_stack
-from tools.cli import console, format_option, print_json
+from tools.cli import console, format_option, is_url, print_json
 from tools.recorder.resources import Resources
 from tools.sandbox.client import FOLDER, KEEP, LOOPBACK, Sandbox, running, stack_folder
 from tools.sandbox.deployment import API_KEY_HEADER, read_deployment
@@ -29,10 +28,8 @@ CODE: Final = Path(__file__).parents[2]
 
 
 def _check_url(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    with contextlib.suppress(ValueError):
-        url = urlsplit(value or "http://none")
-        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
-            return value
+    if not value or is_url(value):
+        return value
     raise click.BadParameter(f"{value} is not a URL such as http://localhost:8000")
 
 

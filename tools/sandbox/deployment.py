@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 from urllib.parse import unquote
 
@@ -112,6 +113,14 @@ class Deployment:
     not_enforced: tuple[str, ...]
     """What the resources ask for that only AWS can do."""
 
+    @cached_property
+    def _in_order(self) -> list[Route]:
+        """The routes, sorted so that a literal segment wins over a parameter."""
+        return sorted(
+            self.routes.values(),
+            key=lambda route: [part.startswith("{") for part in route.path.split("/")],
+        )
+
     def route(self, verb: str, segments: Sequence[str]) -> tuple[Route, dict[str, str]] | None:
         """Return the route of a request and its path parameters; None without a route.
 
@@ -121,11 +130,10 @@ class Deployment:
         """
         found = [
             (route, parameters)
-            for route in self.routes.values()
+            for route in self._in_order
             if (parameters := route.parameters(segments)) is not None
         ]
-        # API Gateway chooses the path before the verb. A literal segment wins over a parameter.
-        found.sort(key=lambda one: [part.startswith("{") for part in one[0].path.split("/")])
+        # API Gateway chooses the path before the verb.
         of_path = (one for one in found if one[0].path == found[0][0].path)
         return next((one for one in of_path if one[0].verb == verb), None)
 
@@ -211,7 +219,7 @@ def read_deployment(resources: Resources) -> Deployment:
             )
             for table in resources.of_type("aws:dynamodb/table:Table")
         ),
-        not_enforced=(*not_enforced, *not_served(resources, document)),
+        not_enforced=(*not_enforced, *not_served(resources, document, _key_schemes(document))),
     )
 
 
@@ -264,21 +272,26 @@ def _read_route(verb: str, path: str, document: Properties, *, may_invoke: bool)
             f"{verb} {path}: the sandbox serves neither greedy paths such as {{proxy+}} nor any "
             "method at once. Write each path and method as a route."
         )
-    components = document.get("components", {})
-    schemes = components.get("securitySchemes", {})
-    keys = {name for name, s in schemes.items() if s.get("name", "").lower() == API_KEY_HEADER}
     content = operation.get("requestBody", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema", {}).get("$ref", "")
     name = schema.removeprefix("#/components/schemas/")
     required = (document | operation).get("security", [])
+    keys = _key_schemes(document)
+    schemas = document.get("components", {}).get("schemas", {})
     return Route(
         verb=verb,
         path=path,
         key_required=any(keys & set(names) for names in required),
         may_invoke=may_invoke,
         timeout_seconds=operation[_INTEGRATION].get("timeoutInMillis", 29_000) / 1000,
-        example=components.get("schemas", {}).get(name, {}).get("example"),
+        example=schemas.get(name, {}).get("example"),
     )
+
+
+def _key_schemes(document: Properties) -> set[str]:
+    """Return the names of the document's security schemes that ask for an API key."""
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    return {name for name, s in schemes.items() if s.get("name", "").lower() == API_KEY_HEADER}
 
 
 def _usage_plans(

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 
 from throttling import Gate, Layer, Refusal
 from throttling.choices import FUNCTION_FAILURE_RESPONSE
+from throttling.gate import order
 from tools.sandbox.deployment import API_KEY_HEADER, Deployment, Route
 from tools.sandbox.gateway_responses import NO_STAGE, GatewayResponse
 from tools.sandbox.http_server import BodyTooLarge, Request, Response
@@ -39,7 +40,7 @@ _ROUTE: Final = "route"
 """Counts the answers to requests that match no method of the API."""
 _FUNCTION: Final = "function"
 """Counts the answers to requests that no layer refused."""
-_LAYERS: Final = (Layer.WAF, _ROUTE, *list(Layer)[1:], _FUNCTION)
+_LAYERS: Final = (order()[0], _ROUTE, *order()[1:], _FUNCTION)
 _CONNECTION_HEADERS: Final = {"connection", "content-length", "transfer-encoding"}
 """Headers that the HTTP server sets, whatever the function says."""
 _ANSWER_FIELDS: Final = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}

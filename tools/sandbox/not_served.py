@@ -27,12 +27,13 @@ _INPUTS: Final = {
 """Inputs of served types that are not served."""
 
 
-def not_served(resources: Resources, document: Properties) -> Iterator[str]:
+def not_served(resources: Resources, document: Properties, key_schemes: set[str]) -> Iterator[str]:
     """Yield names of what is not served.
 
     Args:
         resources: all of the stack.
         document: the API's OpenAPI document.
+        key_schemes: names of its security schemes that ask for an API key.
     """
     for one in resources.items:
         kind = one.type.removeprefix("aws:").partition(":")[0]
@@ -43,8 +44,8 @@ def not_served(resources: Resources, document: Properties) -> Iterator[str]:
                 yield f"{name} of {kind} {one.name}"
         if kind == "apigateway/methodSettings" and one.inputs["settings"].get("cachingEnabled"):
             yield f"cache of {one.inputs['methodPath']}"
-    for name, scheme in document.get("components", {}).get("securitySchemes", {}).items():
-        if scheme.get("name", "").lower() != "x-api-key":
+    for name in document.get("components", {}).get("securitySchemes", {}):
+        if name not in key_schemes:
             yield f"authorizer {name}"
     if "x-amazon-apigateway-policy" in document:
         yield "the API's resource policy"
