@@ -16,8 +16,6 @@ Document = dict[str, Any]
 
 _WIDTH: Final = 24
 _HEIGHT: Final = 6
-_PLANS_SHOWN: Final = 10
-"""A text widget has room for about this many. All plans are in the stack's config."""
 
 
 def dashboard(
@@ -131,14 +129,11 @@ def _limits(settings: Settings) -> str:
         "---|---|---|---",
         f"stage, all clients | {stage.rate_text}/s | {stage.burst_limit:,} | ",
     ]
-    plans = list(settings.usage_plans.items())
-    for name, plan in plans[:_PLANS_SHOWN]:
+    for name, plan in settings.usage_plans.items():
         quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
         lines.append(
             f"plan {name}, each client | {plan.rate_text}/s | {plan.burst_limit:,} | {quota}"
         )
-    if len(plans) > _PLANS_SHOWN:
-        lines.append(f"and {len(plans) - _PLANS_SHOWN} more plans | | | ")
     if waf.enabled:
         lines.append(f"web ACL, each address | {waf.rate_limit:,} per {waf.window_seconds} s | | ")
     lines += ["", "AWS applies throttles and quotas on a best-effort basis: targets, not ceilings."]
