@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from settings.json_schema import Node, allowed, at, section
-from settings.paths import Path, config_key, parse_path
+from settings.paths import PROVIDER, Path, config_key, parse_path
 
 Command = tuple[Path, str | None]
 """A `pulumi config` command: a path, and the value to set there or None to remove it."""
@@ -42,17 +42,14 @@ class Problem:
     message: str
     commands: Sequence[Command] = ()
     """By default, the one that removes what is at `path`."""
-    namespace: str | None = None
-    """Namespace of the setting, such as `aws`; None for the project's."""
 
     def __post_init__(self) -> None:
         self.commands = self.commands or [(self.path, None)]
 
     def text(self, project: str, stack: str) -> str:
         """Return one line for the problem and one for each command."""
-        owner = self.namespace or project
-        commands = (fix_command(owner, stack, path, value) for path, value in self.commands)
-        return "\n      ".join([f"{config_key(owner, self.path)}: {self.message}", *commands])
+        commands = (fix_command(project, stack, path, value) for path, value in self.commands)
+        return "\n      ".join([f"{config_key(project, self.path)}: {self.message}", *commands])
 
 
 class SettingsError(UserError):
@@ -134,9 +131,10 @@ def _wrong_key(path: Path, schema: Node, given: Any) -> Problem:  # noqa: ANN401
         message = f"the name {shown(key)} is not allowed. Allowed: {allowed(names)}."
     else:
         target = _meant(path, schema)
-        guess = config_key("", target[len(above) :])[1:]
-        message = f"is not a setting{f' (did you mean {guess}?)' if target else ''}. Allowed: "
-        message += ", ".join(section(at(schema, above))["properties"]) + "."
+        guess = config_key("", target[len(above) :]).removeprefix(":") if target else ""
+        known = [name for name in section(at(schema, above))["properties"] if name != PROVIDER]
+        message = f"is not a setting{f' (did you mean {guess}?)' * bool(target)}. Allowed: "
+        message += ", ".join(known) + "."
     commands: list[Command] = [(path, None)]
     # A key with dots was typed without --path: its value wins over one that is there.
     if len(target) > len(path) or (target and target[-1] not in given):

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from routes import METHODS, ROUTES
 from settings.errors import Problem, written
-from settings.paths import Path
+from settings.paths import PROVIDER, Path
 from settings.values import (
     NO_LIMIT,
     NUMBER_TOO,
@@ -417,15 +417,20 @@ class Provider(_Section):
     """Whether not to ask for the account's ID."""
 
 
-class Settings(Config):
+class StackSettings(Config):
+    """The config of one stack, with that of its provider."""
+
+    provider: Provider = Field(Provider(), alias=PROVIDER, exclude=True)
+    """All settings of the provider, region and profile too."""
+
+
+class Settings(StackSettings):
     """The config of one stack, checked and typed."""
 
     project: str
     stack: str
     region: str | None
     profile: str | None
-    provider: Provider = Field(Provider(), exclude=True)
-    """All settings of the provider, region and profile too."""
 
     @property
     def label(self) -> str:

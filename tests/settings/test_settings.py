@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from settings import StackConfig, parse_settings, read_stack
+from settings import StackConfig, UserError, parse_settings, read_stack
 from settings.paths import parse_path
 from settings.schema import api_key_holder
 from tests.settings.configs import (
@@ -99,9 +99,17 @@ def test_region_and_profile_come_from_the_namespace_of_the_provider() -> None:
     assert parsed(GOOD, profile="").profile is None
 
 
-def test_the_config_of_another_project_is_ignored() -> None:
-    other = StackConfig(project=PROJECT, stack="dev", values={"other:throttle": "5"})
-    assert parse_settings(other) == parsed({})
+def test_settings_under_another_name_than_the_projects_are_refused_by_name() -> None:
+    config = stack_config(GOOD, "dev", project="old-api", region="eu-south-1")
+    others = {"aws-native:region": "x", "pulumi:tags": "{}", "gcp:project": "p"}
+    with pytest.raises(UserError) as refused:
+        parse_settings(replace(config, project=PROJECT, values={**config.values, **others}))
+    assert str(refused.value) == (
+        f"{', '.join(f'old-api:{name}' for name in GOOD)} of stack dev are not settings of this "
+        "project, whose name in Pulumi.yaml is fixture-api. In the stack's file, write "
+        "`fixture-api:` before them, or change the name back."
+    )
+    assert parse_settings(StackConfig(project=PROJECT, stack="dev", values=others)) == parsed({})
 
 
 def test_the_label_has_only_characters_that_every_aws_name_may_have() -> None:

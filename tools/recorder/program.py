@@ -7,6 +7,7 @@ outputs as AWS gives them; in a preview, they leave every output unknown.
 import asyncio
 import gc
 import logging
+import os
 import runpy
 import sys
 import traceback
@@ -91,15 +92,19 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
     # Nearly all objects live until the end of the run. Collecting garbage would take two thirds of
     # a large run's time.
     gc.disable()
+    # os._exit(0) in the program would end the command that runs it, with 0 and without a word.
+    process, end_process = os.getpid(), os._exit
+    os._exit = lambda status: sys.exit(status) if os.getpid() == process else end_process(status)
     try:
         program = asyncio.run(run())
     except pulumi.RunError as error:
         raise ProgramError(str(error)) from None
     except SystemExit as error:
-        raise ProgramError(f"The program ends by sys.exit({error.code!r}).") from None
+        raise ProgramError(f"The program exits with {error.code!r} before its end.") from None
     except Exception as error:  # whatever the program raises
         raise ProgramError(f"The program failed: {_where(error)}") from error
     finally:
+        os._exit = end_process
         gc.enable()
     if not program.resources.items:
         raise ProgramError("The program registers no resources.")

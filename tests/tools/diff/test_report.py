@@ -85,7 +85,7 @@ def test_every_setting_is_reported_when_it_changes_unless_no_caller_notices() ->
     for key, other in changed.items():
         aws = other.pop("aws")
         rest = {"stack": "prod", "region": aws["region"], "profile": aws["profile"]}
-        after = Settings.model_validate(other | rest | {"provider": aws})
+        after = Settings.model_validate(other | rest | {"aws:": aws})
         if stack_diff("prod", before, after) is None:
             silent.add(key.replace("aws.", "aws:"))
 

@@ -14,8 +14,8 @@ from tools.recorder.program import run_program
     ("code", "reason"),
     [
         ("", "The program registers no resources."),
-        ("import sys\nsys.exit(0)", "The program ends by sys.exit(0)."),
-        ("import sys\nsys.exit('why')", "The program ends by sys.exit('why')."),
+        ("import os\nos._exit(0)", "The program exits with 0 before its end."),
+        ("import sys\nsys.exit('why')", "The program exits with 'why' before its end."),
         ("import pulumi\nraise pulumi.RunError('why')", "why"),
         (
             "\n1 / 0",

@@ -48,7 +48,7 @@ def test_a_broken_stack_file_is_one_clear_line(project: Project) -> None:
 
     error = project.refused("up", "--port", str(project.port))
 
-    assert error.startswith("error: Pulumi.dev.yaml is not valid YAML: ")
+    assert error.startswith("error: Pulumi.dev.yaml cannot be read: ")
     assert len(error.splitlines()) == 1
 
 
