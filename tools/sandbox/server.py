@@ -117,9 +117,7 @@ class SandboxServer:
         self._api: HttpServer | None = None
         self._releases: list[Release] = []
         """The last one is current; earlier ones finish their requests."""
-        self._table = TableProcess(
-            folder / "table.journal", folder / "table.log", self._log_refusal
-        )
+        self._table = TableProcess(folder / "table.sqlite", folder / "table.log", self._log_refusal)
         self._refusals: Counter[str] = Counter()
         """Calls of DynamoDB that the function's permissions refuse, by reason."""
         self._table_keeper: asyncio.Task[None] | None = None
