@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,14 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from routes import METHODS
 from settings import Settings
 from tests.stacks import PROJECT, settings
 from tests.tools.doctor.conftest import REGION, MotoAccount
-from tools.doctor import edge_checks, stack_checks
-from tools.doctor.account import Account, Answer
-from tools.doctor.command import examine
+from tools.aws import Account
+from tools.doctor import checks
+from tools.doctor.checks import Answer
+from tools.doctor.command import CHECKS
 
 ROOT = Path(__file__).parents[3]
 PROD = settings("prod")
@@ -26,7 +27,7 @@ WEB_ACL = f"arn:aws:wafv2:{REGION}:123456789012:regional/webacl/mine/1"
 
 
 def answer(account: MotoAccount, subject: str, stack: Settings = PROD) -> Answer:
-    return dict(examine(stack, account.url))[subject]
+    return CHECKS[subject](Account(stack, account.url))
 
 
 def checked(
@@ -41,7 +42,7 @@ def checked(
     mine = {
         "ResourceTagMappingList": [deleted, *({"ResourceARN": arn, "Tags": tags} for arn in own)]
     }
-    account = Account(settings=stack, session=boto3.Session(region_name=REGION))
+    account = Account(stack)
     clients: dict[str, Any] = {}
     tagged = ("resourcegroupstaggingapi", "get_resources", mine)
     for service, method, prepared in (tagged, *answers):
@@ -50,7 +51,8 @@ def checked(
             clients[service].activate()
         clients[service].add_response(method, prepared)
     clients["tag"] = clients.pop("resourcegroupstaggingapi")
-    return check(replace(account, _clients={name: one.client for name, one in clients.items()}))
+    account._clients = {name: one.client for name, one in clients.items()}
+    return check(account)
 
 
 def set_command(key: str, value: object) -> str:
@@ -101,7 +103,7 @@ def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
     limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
 
     found = checked(
-        stack_checks.concurrency,
+        checks.concurrency,
         ("lambda", "get_account_settings", {"AccountLimit": limit}),
         ("lambda", "get_function_concurrency", {"ReservedConcurrentExecutions": 100}),
         own=(FUNCTION,),
@@ -118,6 +120,12 @@ def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
             "API Gateway throttle",
             "warning",
             set_command("throttle.burstLimit", 5000),
+        ),
+        (
+            {"throttle": {"methods": {METHODS[0]: {"rateLimit": 20_000, "burstLimit": 5000}}}},
+            "API Gateway throttle",
+            "warning",
+            f'throttle.methods["{METHODS[0]}"].rateLimit\' 10000 --stack prod',
         ),
         (
             {"network": {"availabilityZones": 6}},
@@ -154,8 +162,8 @@ def test_plans_and_keys_of_others_take_room(
 
     assert answer(account, "usage plans").meaning.startswith("2 needed; others have ")
     assert answer(account, "API keys").meaning == "2 needed; others have 3 of 10,000."
-    monkeypatch.setattr(edge_checks, "MAX_USAGE_PLANS", 4)
-    monkeypatch.setattr(edge_checks, "MAX_API_KEYS", 4)
+    monkeypatch.setattr(checks, "MAX_USAGE_PLANS", 4)
+    monkeypatch.setattr(checks, "MAX_API_KEYS", 4)
     assert answer(account, "usage plans").severity == "problem"
     assert answer(account, "API keys").severity == "problem"
     assert "AWS does not raise this limit" in answer(account, "API keys").action
@@ -245,7 +253,7 @@ def test_another_web_acl_on_the_stage_is_a_warning(own: tuple[str, ...], severit
     }
 
     found = checked(
-        edge_checks.web_acl_association,
+        checks.web_acl_association,
         ("apigateway", "get_rest_apis", {"items": [{"id": "api1", "name": PROD.label}]}),
         ("wafv2", "get_web_acl_for_resource", {"WebACL": acl}),
         own=own,
@@ -263,7 +271,7 @@ def test_another_web_acl_on_the_stage_is_a_warning(own: tuple[str, ...], severit
 def test_the_web_acls_capacity_is_what_aws_counts(capacity: int, severity: str) -> None:
     counted = ("wafv2", "check_capacity", {"Capacity": capacity})
 
-    assert checked(edge_checks.web_acl_capacity, counted).severity == severity
+    assert checked(checks.web_acl_capacity, counted).severity == severity
 
 
 def test_the_rules_that_are_counted_are_the_stacks(account: MotoAccount) -> None:
@@ -298,7 +306,7 @@ def test_addresses_for_alarms_must_be_confirmed(
     ]
 
     found = checked(
-        stack_checks.recipients,
+        checks.recipients,
         ("sns", "list_subscriptions_by_topic", {"Subscriptions": subscriptions}),
         own=(topic,),
         stack=settings("prod", monitoring={"alarmEmails": wanted}),
@@ -310,7 +318,7 @@ def test_addresses_for_alarms_must_be_confirmed(
 
 CALLS = {
     call
-    for file in (ROOT / "tools" / "doctor").glob("*.py")
+    for file in (ROOT / "tools/aws.py", ROOT / "tools/doctor/checks.py")
     for call in re.findall(r'"([a-z0-9-]+:[A-Z][a-z]\w+)"', file.read_text("utf-8"))
 }
 
