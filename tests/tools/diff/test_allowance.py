@@ -42,6 +42,7 @@ ONLY_TABLE: dict[str, Any] = {
     ],
 )
 def test_the_least_of_all_limits_bounds_a_client(changes: dict[str, Any], bounds: str) -> None:
-    allowed = allowance(settings("prod", **changes), "basic", METHODS[0])
+    stack = settings("prod", **changes)
+    allowed = allowance(stack.limits(), stack.expectations(), "basic", METHODS[0])
 
     assert ", ".join(f"{round(value, 2):.7g} {layer}" for value, layer in allowed) == bounds
