@@ -98,7 +98,7 @@ def test_everything_that_the_program_looks_up_has_its_actions(
 
 def test_every_action_is_one_that_aws_has() -> None:
     grants = [grant for grants in (*ACTIONS.values(), *LOOKUPS.values()) for grant in grants]
-    named = {action for grant in grants for action in grant.actions.split()} - NO_OPERATIONS
+    named = {action for grant in grants for action in grant.names} - NO_OPERATIONS
 
     for service in {action.partition(":")[0] for action in named}:
         model = boto3.client(service, region_name="eu-central-1").meta.service_model
