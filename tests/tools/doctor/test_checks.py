@@ -6,15 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import Stubber
 
 from routes import METHODS
 from settings import Settings
 from tests.stacks import PROJECT, settings
 from tests.tools.doctor.conftest import REGION, MotoAccount
-from tools.aws import Account
+from tools.aws import Account, CallError
 from tools.doctor import checks
 from tools.doctor.checks import Answer
 from tools.doctor.command import CHECKS
@@ -32,27 +30,26 @@ def answer(account: MotoAccount, subject: str, stack: Settings = PROD) -> Answer
 
 def checked(
     check: Callable[[Account], Answer],
-    *answers: tuple[str, str, object],
+    answers: dict[str, Any],
     own: tuple[str, ...] = (),
     stack: Settings = PROD,
 ) -> Answer:
-    """Return a check's answer when AWS gives these prepared answers: service, method, answer."""
+    """Return a check's answer when AWS gives these prepared answers, by call."""
     tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": "prod"}]
     deleted = {"ResourceARN": f"{FUNCTION}-deleted", "Tags": []}  # AWS lists it for a while
-    mine = {
-        "ResourceTagMappingList": [deleted, *({"ResourceARN": arn, "Tags": tags} for arn in own)]
-    }
-    account = Account(stack)
-    clients: dict[str, Any] = {}
-    tagged = ("resourcegroupstaggingapi", "get_resources", mine)
-    for service, method, prepared in (tagged, *answers):
-        if service not in clients:
-            clients[service] = Stubber(boto3.client(service, region_name=REGION))
-            clients[service].activate()
-        clients[service].add_response(method, prepared)
-    clients["tag"] = clients.pop("resourcegroupstaggingapi")
-    account._clients = {name: one.client for name, one in clients.items()}
-    return check(account)
+    tagged = [deleted, *({"ResourceARN": arn, "Tags": tags} for arn in own)]
+
+    class Prepared(Account):
+        def ask(self, call: str, **_: object) -> Any:  # noqa: ANN401  JSON
+            answer = answers[call]
+            if isinstance(answer, CallError):
+                raise answer
+            return answer
+
+        def ask_all(self, call: str, key: str, **_: object) -> Any:  # noqa: ANN401  JSON
+            return tagged if call == "tag:GetResources" else answers[call]
+
+    return check(Prepared(stack))
 
 
 def set_command(key: str, value: object) -> str:
@@ -101,15 +98,13 @@ def test_without_a_reservation_a_small_account_is_a_warning(account: MotoAccount
 
 def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
     limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
+    answers = {
+        "lambda:GetAccountSettings": {"AccountLimit": limit},
+        "lambda:GetFunctionConcurrency": {"ReservedConcurrentExecutions": 100},
+    }
 
-    found = checked(
-        checks.concurrency,
-        ("lambda", "get_account_settings", {"AccountLimit": limit}),
-        ("lambda", "get_function_concurrency", {"ReservedConcurrentExecutions": 100}),
-        own=(FUNCTION,),
-    )
-
-    assert found.severity == "ok"
+    assert checked(checks.concurrency, answers, own=(FUNCTION,)).severity == "ok"
+    assert checked(checks.concurrency, answers).severity == "problem"
 
 
 @pytest.mark.parametrize(
@@ -184,23 +179,18 @@ def test_plans_and_keys_of_others_take_room(
     ],
 )
 def test_the_accounts_logging_role_is_not_taken_from_the_stack_that_manages_it(
-    account: MotoAccount, owner: str | None, manage: bool, severity: str, words: str
+    owner: str | None, manage: bool, severity: str, words: str
 ) -> None:
-    if owner:
-        tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": owner}]
-        iam = account.client("iam")
-        arn = iam.create_role(
-            RoleName="the-role",
-            AssumeRolePolicyDocument="{}",
-            Tags=tags if owner != "other" else [],
-        )["Role"]["Arn"]
-        if owner == "deleted":
-            iam.delete_role(RoleName="the-role")
-        operation = {"op": "replace", "path": "/cloudwatchRoleArn", "value": arn}
-        account.client("apigateway").update_account(patchOperations=[operation])
+    tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": owner}]
+    arn = {"cloudwatchRoleArn": "arn:aws:iam::1:role/the-role"} if owner else {}
+    role = {"Role": {"Tags": tags}} if owner != "other" else {"Role": {}}
+    answers = {
+        "apigateway:GetAccount": arn,
+        "iam:GetRole": CallError("NoSuchEntity: no") if owner == "deleted" else role,
+    }
 
     stack = settings("prod", manageApiGatewayLogging=manage)
-    found = answer(account, "API Gateway logging role", stack)
+    found = checked(checks.logging_role, answers, stack=stack)
 
     assert found.severity == severity
     assert words in found.meaning
@@ -243,21 +233,12 @@ def test_the_stacks_own_vpc_does_not_count_against_it(account: MotoAccount) -> N
 
 @pytest.mark.parametrize(("own", "severity"), [((), "warning"), ((WEB_ACL,), "ok")])
 def test_another_web_acl_on_the_stage_is_a_warning(own: tuple[str, ...], severity: str) -> None:
-    visibility = {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True}
-    acl = {
-        "Name": "FMManagedWebACL",
-        "Id": "1",
-        "ARN": WEB_ACL,
-        "DefaultAction": {"Allow": {}},
-        "VisibilityConfig": visibility | {"MetricName": "m"},
+    answers = {
+        "apigateway:GetRestApis": [{"id": "api1", "name": PROD.label}],
+        "wafv2:GetWebACLForResource": {"WebACL": {"Name": "FMManagedWebACL", "ARN": WEB_ACL}},
     }
 
-    found = checked(
-        checks.web_acl_association,
-        ("apigateway", "get_rest_apis", {"items": [{"id": "api1", "name": PROD.label}]}),
-        ("wafv2", "get_web_acl_for_resource", {"WebACL": acl}),
-        own=own,
-    )
+    found = checked(checks.web_acl_association, answers, own=own)
 
     assert found.severity == severity
     if severity == "warning":
@@ -269,9 +250,18 @@ def test_another_web_acl_on_the_stage_is_a_warning(own: tuple[str, ...], severit
     ("capacity", "severity"), [(2, "ok"), (1500, "ok"), (1501, "warning"), (5001, "problem")]
 )
 def test_the_web_acls_capacity_is_what_aws_counts(capacity: int, severity: str) -> None:
-    counted = ("wafv2", "check_capacity", {"Capacity": capacity})
+    answers = {"wafv2:CheckCapacity": {"Capacity": capacity}}
 
-    assert checked(checks.web_acl_capacity, counted).severity == severity
+    assert checked(checks.web_acl_capacity, answers).severity == severity
+
+
+def test_a_managed_group_that_aws_does_not_know_is_a_problem() -> None:
+    answers = {"wafv2:CheckCapacity": CallError("WAFNonexistentItemException: no")}
+
+    found = checked(checks.web_acl_capacity, answers)
+
+    assert found.severity == "problem"
+    assert "list-available-managed-rule-groups" in found.action
 
 
 def test_the_rules_that_are_counted_are_the_stacks(account: MotoAccount) -> None:
@@ -307,7 +297,7 @@ def test_addresses_for_alarms_must_be_confirmed(
 
     found = checked(
         checks.recipients,
-        ("sns", "list_subscriptions_by_topic", {"Subscriptions": subscriptions}),
+        {"sns:ListSubscriptionsByTopic": subscriptions},
         own=(topic,),
         stack=settings("prod", monitoring={"alarmEmails": wanted}),
     )
