@@ -144,6 +144,7 @@ def test_the_stacks_settings_are_compared_with_the_account(
 
     assert found.severity == severity
     assert words in found.meaning + found.action
+    assert found.action.count("pulumi config") <= 1, "what fits needs no command"
 
 
 def test_plans_and_keys_of_others_take_room(

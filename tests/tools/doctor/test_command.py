@@ -109,6 +109,19 @@ def test_without_one_permission_the_rest_is_still_checked(
     assert found["function concurrency"].severity == "problem"
 
 
+def test_an_answer_without_what_it_must_have_stops_no_other_check(
+    account: MotoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = BaseClient._make_api_call
+    nothing = lambda *words: {} if words[1] == "GetAccountSettings" else real(*words)  # noqa: E731
+    monkeypatch.setattr(BaseClient, "_make_api_call", nothing)
+
+    found = dict(examine(PROD, account.url))
+
+    assert found["function concurrency"].meaning == "Not checked: the answer has no 'AccountLimit'."
+    assert found["VPCs"].severity == "ok"
+
+
 @pytest.mark.parametrize("command", ["doctor", "keys"])
 @pytest.mark.parametrize(
     ("environment", "error", "fix"),

@@ -154,6 +154,9 @@ def test_the_role_that_deploys_is_bounded(current: dict[str, dict[str, Any]]) ->
     }
     commands = (Path(__file__).parents[3] / "docs/ci.md").read_text()
     assert set(re.findall("--role-name ([a-z-]+)", commands)) == {"ci-throttled-api-prod"}
+    # Only an ARN with a wildcard includes others.
+    apis = [arn for arn in by_sid["Named"]["Resource"] if "/restapis" in arn]
+    assert apis == ["arn:aws:apigateway:*::/restapis", "arn:aws:apigateway:*::/restapis/*"]
     assert by_sid["Linked"]["Action"] == ["iam:CreateServiceLinkedRole"]
     assert by_sid["Passed"]["Action"] == ["iam:PassRole"]
     assert by_sid["Passed"]["Resource"] == by_sid["Roles"]["Resource"] == roles
