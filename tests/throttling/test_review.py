@@ -51,6 +51,8 @@ def test_a_method_that_is_faster_than_the_stage_takes_its_place() -> None:
         "function.reservedConcurrency",
         "table.maxWriteRequestUnits",
     ]
+    bursty = replace(AGREEING, methods={"POST /data": Throttle(rate=1, burst=6000)})
+    assert keys(review(bursty, EXPECTED)) == ['throttle.methods["POST /data"].burstLimit']
 
 
 def test_the_usual_defaults_contradict_each_other() -> None:

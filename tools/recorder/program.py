@@ -19,7 +19,7 @@ from typing import Any, Final
 import pulumi
 from pulumi.runtime import mocks
 from pulumi.runtime.config import set_all_config
-from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.proto import alias_pb2, resource_pb2
 from pulumi.runtime.settings import SETTINGS, get_root_resource, set_root_resource
 from pulumi.runtime.stack import Stack, run_pulumi_func
 
@@ -167,9 +167,20 @@ class _Recorder(mocks.MockMonitor):
                 retain_on_delete=request.retainOnDelete,
                 depends_on=tuple(request.dependencies),
                 provider=request.provider,
+                aliases=tuple(_alias(one, request) for one in request.aliases),
             )
         )
         return response
+
+
+def _alias(
+    alias: alias_pb2.Alias, request: resource_pb2.RegisterResourceRequest
+) -> tuple[str, str]:
+    """Return the type and the name of an alias; what it does not set is the resource's own."""
+    if alias.urn:
+        *_, types, name = alias.urn.split("::", 3)
+        return types.rpartition("$")[2], name
+    return alias.spec.type or request.type, alias.spec.name or request.name
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
