@@ -238,7 +238,7 @@ class _RateWindows:
             counts_blocked=choices.WAF_COUNTS_BLOCKED_REQUESTS,
         )
         self._times, self._addresses = np.empty(0), np.empty(0, np.int64)
-        """The log. It has room at its end, so that it is rarely moved."""
+        """The log. It has room at its end, so that it rarely moves."""
         self._counts = np.zeros(1, np.int64)
         """Requests in the window, by address."""
         self._first = self._seen = self._last = 0
@@ -254,24 +254,41 @@ class _RateWindows:
         unknown = int(addresses.max()) + 2 - len(self._counts)
         if unknown > 0:
             self._counts = np.append(self._counts, np.zeros(unknown, np.int64))
-        self._first, self._seen = loops.screen(
-            self._rule,
-            self._times,
-            self._addresses,
-            self._counts,
-            self._first,
-            self._seen,
-            new,
-            codes,
-        )
+        if not self._all_pass():
+            self._first, self._seen = loops.screen(
+                self._rule,
+                self._times,
+                self._addresses,
+                self._counts,
+                self._first,
+                self._seen,
+                new,
+                codes,
+            )
+
+    def _all_pass(self) -> bool:
+        """Count the requests up to the last at once, if no address can reach the limit by then."""
+        times = self._times[: self._last]
+        window_end = times[-1] - self._rule.lag_seconds
+        ends = window_end - self._rule.window_seconds, window_end
+        first, seen = np.searchsorted(times, ends, side="right").tolist()
+        number = len(self._counts)
+        counts = self._counts + np.bincount(self._addresses[self._seen : seen], minlength=number)
+        if counts.max() >= self._rule.limit:
+            return False
+        gone = self._addresses[self._first : first]
+        self._counts = counts - np.bincount(gone, minlength=number)
+        self._first, self._seen = first, seen
+        return True
 
     def _make_room(self, number: int) -> None:
         """Make room in the log for a number of requests."""
         if self._last + number > len(self._times):
-            kept = slice(self._first, self._last)
-            room = np.zeros(self._last - self._first + 2 * number, np.int64)
-            self._times = np.concatenate([self._times[kept], room])
-            self._addresses = np.concatenate([self._addresses[kept], room])
+            kept, size = slice(self._first, self._last), self._last - self._first
+            times, addresses = self._times, self._addresses
+            if 2 * (size + number) > len(times):
+                self._times = np.empty(3 * (size + number))
+                self._addresses = np.empty(3 * (size + number), np.int64)
+            self._times[:size], self._addresses[:size] = times[kept], addresses[kept]
             self._seen -= self._first
-            self._last -= self._first
-            self._first = 0
+            self._first, self._last = 0, size

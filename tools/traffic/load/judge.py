@@ -17,12 +17,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from handler.record import MAX_BODY_BYTES
+from routes import METHODS, ROUTES
 from throttling import Layer, Limits
 from throttling.simulation.engine import CODES, OUTCOMES, Engine
 from throttling.simulation.loops import Codes
 from throttling.simulation.simulator import ClientResult, Result, run
 from throttling.simulation.traffic import Block, Floats, Ints
-from tools.traffic.load.requests import Requests
+from tools.traffic.load.requests import Requests, takes_record
 from tools.traffic.report import ALL_CLIENTS, Key, clients_of
 
 _SHARED: Final = (Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY)
@@ -137,15 +138,22 @@ def judge(
             sandbox: there each request carries its address, and answers name the layer.
         waf_lag_seconds: how far the WAF's view may be behind the requests.
     """
-    code_of = {one: _code(one, int(requests.body_bytes[one.number])) for one in samples}
+    traffic = requests.profile.traffic
+    sources = [(source.client, source.method) for source in traffic.sources]
+    code_of = {
+        one: _code(
+            one,
+            sources[requests.source[one.number]][1],
+            int(requests.body_bytes[one.number]),
+        )
+        for one in samples
+    }
     known = sorted((one for one in samples if one.status), key=lambda one: one.sent)
     number = np.array([one.number for one in known], np.int64)
     sent = np.array([one.sent for one in known], float)
     latency = np.array([one.latency for one in known], float)
     answered, at_once = sent + latency, np.zeros(len(known))
     addresses = number % machines if machines else requests.address[number]
-    traffic = requests.profile.traffic
-    sources = [(source.client, source.method) for source in traffic.sources]
 
     def decided(
         times: Floats, durations: Floats, lag: float = 0.0, engine: Engine | None = None
@@ -193,7 +201,7 @@ def judge(
     )
 
 
-def _code(sample: Sample, body_bytes: int) -> int:
+def _code(sample: Sample, method: str, body_bytes: int) -> int:
     """Return the code of what happened to a request, or that it failed or is lost."""
     layer = (sample.layer or "").partition(":")[0]
     if layer in set(Layer):
@@ -201,7 +209,7 @@ def _code(sample: Sample, body_bytes: int) -> int:
     match sample.status:
         case 0:
             return _LOST
-        case 200 | 413 as status:
+        case 200 | 413 as status if takes_record(method):
             return CODES[None] if (status == 413) == (body_bytes > MAX_BODY_BYTES) else _FAILED
         case 403:
             return CODES[Layer.API_KEY]
@@ -212,7 +220,9 @@ def _code(sample: Sample, body_bytes: int) -> int:
         case 503:
             # A table that throttles answers alike.
             return CODES[Layer.CONCURRENCY]
-    return _FAILED
+    # Other routes may answer what they document.
+    other = not takes_record(method) and sample.status in ROUTES[METHODS.index(method)].answers
+    return CODES[None] if other else _FAILED
 
 
 def _rows(

@@ -70,10 +70,16 @@ def make_requests(profile: Profile) -> Requests:
 def call(method: str, url: str) -> tuple[str, str, str | None]:
     """Return verb, URL and body of requests for a route; `url` is that of the first route."""
     route = ROUTES[METHODS.index(method)]
-    if route is ROUTES[0]:
+    if route is not ROUTES[0]:
+        url = url.removesuffix(ROUTES[0].path) + route.example_path
+    if takes_record(method):
         return route.verb, url, RECORD
-    fields = json.dumps(route.example_body) if route.body else None
-    return route.verb, url.removesuffix(ROUTES[0].path) + route.example_path, fields
+    return route.verb, url, json.dumps(route.example_body) if route.body else None
+
+
+def takes_record(method: str) -> bool:
+    """Return whether a route's requests have bodies of `body`."""
+    return ROUTES[METHODS.index(method)].body == "Record"
 
 
 def body(size: int, number: int) -> str:
