@@ -93,6 +93,8 @@ class Deployment:
     account_id: str
     region: str
     url: str
+    access_log_format: str
+    """Format of a line of the access log; empty without a log."""
     variables: Mapping[str, str]
     """Stage variables."""
     limits: Limits
@@ -190,6 +192,7 @@ def read_deployment(resources: Resources) -> Deployment:
         account_id=function.arn.split(":")[4],
         region=function.arn.split(":")[3],
         url=stage.outputs["invokeUrl"],
+        access_log_format=(stage.inputs.get("accessLogSettings") or {}).get("format", ""),
         variables=stage.inputs.get("variables") or {},
         limits=Limits(
             # The model has one rate rule.

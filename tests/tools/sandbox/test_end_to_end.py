@@ -27,7 +27,7 @@ def keys(output: str) -> dict[str, str]:
     return keys_in(output)
 
 
-def test_the_printed_curl_stores_a_record(output: str) -> None:
+def test_the_printed_curl_stores_a_record_and_is_logged(project: Project, output: str) -> None:
     url, headers, body = curl_in(output)
 
     answer = httpx.post(url, headers=headers, content=body)
@@ -39,6 +39,16 @@ def test_the_printed_curl_stores_a_record(output: str) -> None:
     ]
     refused = httpx.post(url, headers=headers, content='{"id": "1", "title": "T"}')
     assert (refused.status_code, refused.json()) == (400, {"message": "year: is missing"})
+    log = project.state / "access.jsonl"
+    deadline = time.monotonic() + 30
+    while not log.exists() or len(log.read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline, "nothing was logged"
+        time.sleep(0.01)
+    lines = map(json.loads, log.read_text().splitlines())
+    assert [(line["status"], line["wafResponseCode"]) for line in lines] == [
+        ("200", "WAF_ALLOW"),
+        ("400", "WAF_ALLOW"),
+    ]
 
 
 def test_300_fast_requests_pass_as_burst_and_rate_allow(
