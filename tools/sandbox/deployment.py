@@ -105,7 +105,7 @@ class Deployment:
     key_ids: Mapping[str, str]
     """The ID of each API key, by the key's value."""
     web_acl: tuple[Rule, ...]
-    """The rules that block, by priority."""
+    """The rules that block or count, by priority."""
     permissions: Permissions
     """What the function may do with DynamoDB."""
     responses: Mapping[str, GatewayResponse]
@@ -196,7 +196,7 @@ def read_deployment(resources: Resources) -> Deployment:
         variables=stage.inputs.get("variables") or {},
         limits=Limits(
             # The model has one rate rule.
-            waf=next(iter(rate_limits(rules).values()), None),
+            waf=next(iter(rate_limits([rule for rule in rules if rule.response]).values()), None),
             usage_plans=plans,
             stage=throttles.pop("*/*", None),
             methods={_method(path): throttle for path, throttle in throttles.items()},

@@ -93,6 +93,10 @@ class Gateway:
             )
         ]
 
+    def counted(self) -> list[dict[str, str | int]]:
+        """Return how many requests each of the web ACL's rules counted that block none."""
+        return [{"rule": name, "requests": count} for name, count in self._web_acl.counted.items()]
+
     def quotas_left(self) -> list[dict[str, str | int | None]]:
         """Return the requests that each client may still make in its period; None for no quota."""
         now = self._clock()

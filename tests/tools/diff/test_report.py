@@ -15,7 +15,10 @@ from tools.diff.report import NOT_FOR_CALLERS, stack_diff
 EVERYTHING: dict[str, Any] = {
     "throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}}},
     "usagePlans": {"basic": {"keys": {"default": [1, 2]}}},
-    "waf": {"managedRuleGroups": ["AWSManagedRulesAnonymousIpList"]},
+    "waf": {
+        "managedRuleGroups": ["AWSManagedRulesAnonymousIpList"],
+        "shadow": {"rateLimit": 1000},
+    },
     "aws": {"defaultTags": '{"tags": {"team": "web"}}'},
 }
 """Settings without which some keys are not there."""

@@ -179,6 +179,19 @@ def test_status_counts_answers_by_layer_and_shows_the_items(
     assert "usage-plan   basic  429     2" in shown
 
 
+def test_status_shows_what_a_shadow_limit_would_block(
+    project: Project, keys: dict[str, str]
+) -> None:
+    project.edit("waf", {"shadow": {"rateLimit": 10, "windowSeconds": 60}})
+    project.up()
+
+    statuses = [project.post("wrong").status_code for _ in range(13)]
+
+    assert statuses == [403] * 13, "it blocks none"
+    line = "Rule shadow-rate-per-address of the web ACL only counts: 3 requests"
+    assert line in project.run("status").stdout
+
+
 def test_all_ports_are_on_the_loopback_address_alone(project: Project, output: str) -> None:
     ports = {
         connection.laddr.port
