@@ -53,7 +53,7 @@ def cost(
     or all the time if it lasts longer. docs/cost.md says what is counted.
     """
     prices, settings = read_prices(price_file), load_stack(stack)
-    months = {"most": worst(settings)}
+    bills = {"most": bill(settings, prices, *worst(settings))}
     if profile or clients:
         # Numba, which the worst month does not need.
         from throttling.simulation.simulator import simulate
@@ -61,61 +61,54 @@ def cost(
         traffic = read_profile(profile, settings, waf_lag_seconds=0, clients=clients).traffic
         seconds = settings.expectations().duration_seconds
         result = simulate(settings.limits(), traffic, duration_seconds=seconds)
-        months["expected"] = expected(result)
+        bills["expected"] = bill(settings, prices, expected(result))
     lines: list[dict[str, Any]] = []
-    for rows in zip(*(bill(settings, month, prices) for month in months.values()), strict=True):
-        line: dict[str, Any] = {"what": rows[0][0]}
-        for name, (what, count, _) in zip(months, rows, strict=True):
-            line[name] = {"count": count, "dollars": round(prices.dollars(what, count), 2)}
-        lines.append(line | {"boundedBy": rows[0][2], "page": prices.prices[line["what"]].page})
-    found = {
-        "stack": stack,
-        "notBounded": not_bounded(settings, prices),
-        "lines": lines,
-        "dollars": {name: round(sum(one[name]["dollars"] for one in lines), 2) for name in months},
-        "prices": f"{prices.region}, {prices.date}",
-    }
+    for rows in zip(*bills.values(), strict=True):
+        what, _, why = rows[0]
+        line: dict[str, Any] = {"what": what}
+        for name, (_, count, _) in zip(bills, rows, strict=True):
+            line[name] = round(count) if count >= 100 or count == int(count) else round(count, 3)
+            line[f"{name}Dollars"] = round(prices.dollars(what, count), 2)
+        lines.append(line | {"boundedBy": why, "page": prices.prices[what].page})
+    money = [f"{name}Dollars" for name in bills]
+    totals = {name: round(sum(line[name] for line in lines), 2) for name in money}
+    sentences, listed = [*not_bounded(settings, prices)], f"{prices.region}, {prices.date}"
     if output_format == "json":
-        print_json(found)
-    else:
-        _print(found)
+        about = {"stack": stack, "notBounded": sentences, "prices": listed}
+        print_json(about | {"lines": lines, "total": totals})
+        return
+    out = console()
+    out.print(f"[bold]Stack {stack}: what no limit bounds[/]")
+    for sentence in sentences:
+        out.print(f"- {sentence}", markup=False)
+    headings = {"what": f"a month of {DAYS} days", "most": "at most", "boundedBy": "bounded by"}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    columns = [name for name in lines[0] if name != "page"]
+    for name in columns:
+        heading = "$" if "Dollars" in name else headings.get(name, name)
+        table.add_column(heading, justify="left" if name in ("what", "boundedBy") else "right")
+    for line in [*lines, {"what": "total", **totals}]:
+        cells = (line.get(name, "") for name in columns)
+        table.add_row(*(f"{one:,.2f}" if isinstance(one, float) else _text(one) for one in cells))
+    out.print()
+    out.print(table)
+    out.print(f"\nList prices ({listed}), without free tiers:")
+    for page in dict.fromkeys(line["page"] for line in lines):
+        out.print(f"  {page}", style="dim")
+
+
+def _text(value: str | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def expected(result: "Result") -> Month:
     """Return the month in which such traffic comes once a day, or all the time if it is longer."""
+    refused, admitted = result.total.refused, result.total.admitted
     times = DAYS / max(1, result.seconds / 86_400)
-    refused, invoked = result.total.refused, result.total.admitted * times
     return Month(
-        seen=(result.total.sent * times, ""),
-        blocked=refused.get(Layer.WAF, 0) * times,
-        admitted=(invoked + refused.get(Layer.CONCURRENCY, 0) * times, ""),
-        invoked=(invoked, ""),
-        busy_seconds=(invoked * result.duration_seconds, ""),
+        seen=times * result.total.sent,
+        blocked=times * refused.get(Layer.WAF, 0),
+        admitted=times * (admitted + refused.get(Layer.CONCURRENCY, 0)),
+        invoked=times * admitted,
+        busy_seconds=times * admitted * result.duration_seconds,
     )
-
-
-def _print(found: dict[str, Any]) -> None:
-    out = console()
-    out.print(f"[bold]Stack {found['stack']}: what no limit bounds[/]")
-    for sentence in found["notBounded"]:
-        out.print(f"- {sentence}", markup=False)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(f"a month of {DAYS} days")
-    for name in found["dollars"]:
-        table.add_column("at most" if name == "most" else name, justify="right")
-        table.add_column("$", justify="right")
-    table.add_column("bounded by")
-    for line in found["lines"]:
-        cells = []
-        for name in found["dollars"]:
-            count = line[name]["count"]
-            cells.append(f"{count:,.0f}" if count >= 100 else f"{count:.3g}")
-            cells.append(f"{line[name]['dollars']:,.2f}")
-        table.add_row(line["what"], *cells, line["boundedBy"])
-    sums = [text for total in found["dollars"].values() for text in ("", f"{total:,.2f}")]
-    table.add_row("total", *sums, style="bold")
-    out.print()
-    out.print(table)
-    out.print(f"\nList prices ({found['prices']}), without free tiers:")
-    for page in dict.fromkeys(line["page"] for line in found["lines"]):
-        out.print(f"  {page}", style="dim")

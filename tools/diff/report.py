@@ -185,7 +185,7 @@ def _cost(before: Settings | None, after: Settings) -> str | None:
     """Return how the most that a month can bill changes; None if it does not."""
     prices = read_prices()
     old, new = (
-        {what: prices.dollars(what, count) for what, count, _ in bill(one, worst(one), prices)}
+        {what: prices.dollars(what, count) for what, count, _ in bill(one, prices, *worst(one))}
         if one
         else {}
         for one in (before, after)
