@@ -488,7 +488,7 @@ class Settings(Config):
             max_write_request_units=self.table.max_write_request_units,
             wcu=self.waf.wcu,
             managed_rule_groups=len(self.waf.managed_rule_groups),
-            waf_shadow=self.waf.shadow.limit() if self.waf.enabled and self.waf.shadow else None,
+            waf_shadow=self.waf.shadow.limit() if self.waf.shadow else None,
         )
 
     def warnings(self) -> list[str]:

@@ -119,7 +119,7 @@ def worst(settings: Settings) -> tuple[Month, Mapping[str, str]]:
         (at_most, f"{concurrency}, 10/s for each"),
     )
     busy, busy_by = min(
-        (invoked * timeout, f"{timeout} s for each"), (reserved * _SECONDS, concurrency)
+        (admitted * timeout, f"{timeout} s for each"), (reserved * _SECONDS, concurrency)
     )
     seen_by = "only those that API Gateway bills; no limit bounds the others"
     month = Month(admitted, 0, admitted, invoked, busy)

@@ -8,11 +8,16 @@ import pytest
 import yaml
 
 from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS
+from routes import ROUTES
 from settings import UserError
 from tests.stacks import ROOT, settings
+from throttling.simulation.simulator import simulate
+from throttling.simulation.traffic import Arrivals, Traffic
 from tools.__main__ import main
 from tools.cost.bill import PRICES, bill, not_bounded, read_prices, worst
+from tools.cost.command import expected
 from tools.traffic.derived import PROFILES
+from tools.traffic.profiles import parse_client
 
 LIST = read_prices()
 SECONDS = 31 * 24 * 60 * 60
@@ -159,6 +164,13 @@ def test_what_is_turned_off_is_not_billed() -> None:
         *("requests that the web ACL sees", "web ACL", "rules of the web ACL"),
         *("GB of web ACL log", "GB of their backup", "dashboards"),
     }
+    assert most().keys() - most(waf={"logging": False}).keys() == {"GB of web ACL log"}
+
+
+def test_without_keys_quotas_bound_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = [route._replace(needs_key=False) for route in ROUTES]
+    monkeypatch.setattr("tools.cost.bill.ROUTES", routes)
+    assert most()[GATEWAY] == (1000 * SECONDS + 2000, "the stage's rate")
 
 
 def test_the_sizes_are_those_of_the_product() -> None:
@@ -234,6 +246,21 @@ def test_the_expected_month_stands_beside_the_worst(capsys: pytest.CaptureFixtur
     }
     long = as_json(capsys, "--client", "basic/default=0.01rps,for=48h")
     assert long[GATEWAY]["expected"] == pytest.approx(0.01 * SECONDS, rel=0.1), "all the time"
+
+
+def test_what_the_layers_refuse_is_billed_as_far_as_it_comes() -> None:
+    changes = {"waf": {"logOnly": "ALLOWED"}, "function": {"reservedConcurrency": 1}}
+    one = settings("prod", **changes)
+    sources = [parse_client("no-key=100rps,for=50s"), parse_client("basic/default=20rps,for=50s")]
+    traffic = Traffic(sources=tuple(sources), arrivals=Arrivals.EVEN)
+    result = simulate(one.limits(), traffic, duration_seconds=0.1)
+    found = {what: count / 31 for what, count, _ in bill(one, LIST, expected(result))}
+
+    # Each address may send 2,000. Of the others, ten a second keep the function busy.
+    assert found["requests that the web ACL sees"] == 5000 + 1000
+    assert found["GB of web ACL log"] == pytest.approx((2000 + 1000) * 1500 / 1e9)
+    assert found[GATEWAY] == 1000
+    assert found[FUNCTION] == pytest.approx(500, abs=15)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

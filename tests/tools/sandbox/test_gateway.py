@@ -531,10 +531,18 @@ def test_the_access_log_says_who_was_answered_how_and_why(
     assert " ".join(line[field] for field in fields).replace(key_id, "KEY") == expected
 
 
-def test_requests_to_another_stage_are_not_logged(api: Api) -> None:
+def test_requests_to_another_stage_or_one_without_a_log_are_not_logged(api: Api) -> None:
     api.send({"path": "/other/data"}, {"path": "/"})
+    api.gateway.deployment = replace(api.gateway.deployment, access_log_format="")
+    api.send(api.good)
 
     assert api.log == []
+
+
+def test_the_format_of_a_line_may_be_any_text() -> None:
+    write = access_log.line_writer('100 % $context.status."$context.nosuch" $input')
+
+    assert write(access_log.Context(status=200)) == '100 % 200."-" $input\n'
 
 
 def test_lines_are_written_in_batches_and_a_full_file_becomes_the_older_part(
