@@ -77,7 +77,7 @@ class Gateway:
     ) -> None:
         self.deployment = deployment
         self.gate = Gate(deployment.limits)
-        self._web_acl = WebAcl(deployment.web_acl)
+        self.web_acl = WebAcl(deployment.web_acl)
         self._invoke = invoke
         self._clock = clock
         self._log = log
@@ -92,10 +92,6 @@ class Gateway:
                 self._answers.items(), key=lambda item: (_LAYERS.index(item[0][0]), item[0][1:])
             )
         ]
-
-    def counted(self) -> list[dict[str, str | int]]:
-        """Return how many requests each of the web ACL's rules counted that block none."""
-        return [{"rule": name, "requests": count} for name, count in self._web_acl.counted.items()]
 
     def quotas_left(self) -> list[dict[str, str | int | None]]:
         """Return the requests that each client may still make in its period; None for no quota."""
@@ -113,17 +109,15 @@ class Gateway:
         """Answer one request as the deployed API would."""
         began = self._clock()
         request_id = str(uuid.uuid4())
-        address = self._web_acl.source_address(request)
+        address = self.web_acl.source_address(request)
         context = Context(
-            {
-                "requestId": request_id,
-                "extendedRequestId": f"{request_id[-12:]}=",
-                "requestTime": _log_time(int(began)),
-                "requestTimeEpoch": int(began * 1000),
-                "identity.sourceIp": address,
-                "httpMethod": request.verb,
-            }
+            requestId=request_id,
+            extendedRequestId=f"{request_id[-12:]}=",
+            requestTime=_log_time(int(began)),
+            requestTimeEpoch=int(began * 1000),
+            httpMethod=request.verb,
         )
+        context["identity.sourceIp"] = address
         stage, *segments = [part for part in request.path.split("/") if part] or [""]
         if stage != self.deployment.stage:
             return self._answer(_ROUTE, NO_STAGE, context)  # no stage logs it
@@ -138,7 +132,7 @@ class Gateway:
         self, request: Request, address: str, segments: list[str], context: Context
     ) -> Response:
         """Answer a request to the stage, and add to its log's context."""
-        if rule := self._web_acl.blocks(self._clock(), request, address):
+        if rule := self.web_acl.blocks(self._clock(), request, address):
             context["wafResponseCode"] = "WAF_BLOCK"
             return self._refuse(Refusal(Layer.WAF, rule.name), context, rule.response)
         if self.deployment.web_acl:

@@ -297,7 +297,7 @@ class SandboxServer:
             "dynamodb": release.dynamodb,
             "tables": [table.name for table in release.deployment.tables],
             "answers": gateway.answers(),
-            "counted": gateway.counted(),
+            "counted": gateway.web_acl.counted,
             "clients": gateway.quotas_left(),
             "refusedCalls": [
                 {"reason": reason, "calls": calls} for reason, calls in self._refusals.most_common()
