@@ -71,14 +71,10 @@ def read_prices(path: Path = PRICES) -> Prices:
         known = found if path == PRICES else read_prices()
         if missing := {*known.prices, *known.sizes} - {*found.prices, *found.sizes}:
             raise ValueError(f"it lacks {min(missing)!r}")
-        return found
-    except OSError as error:
-        problem = str(error.strerror)
-    except (yaml.YAMLError, RecursionError):
-        problem = "it is not YAML"
-    except ValueError as error:
-        problem = str(error)
-    raise UserError(f"--prices {path}: {problem}. Start from a copy of {PRICES}.")
+    except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:
+        problem = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise UserError(f"--prices {path}: {problem}. Start from a copy of {PRICES}.") from None
+    return found
 
 
 class Month(NamedTuple):
@@ -133,13 +129,9 @@ def _most(bucket: ThrottleSettings) -> float:
 def bill(
     settings: Settings, prices: Prices, month: Month, why: Mapping[str, str] | None = None
 ) -> Iterator[Row]:
-    """Yield what AWS bills for a month, in the order in which a request meets it.
+    """Yield what AWS bills for a month: the expected one, or the worst, with `why` it is bounded.
 
-    Args:
-        settings: of the stack.
-        prices: with the sizes of a request.
-        month: what happens.
-        why: the limits that bound it; None for expected traffic.
+    The rows are in the order in which a request meets them.
     """
     size = {name: sizes[why is not None] for name, sizes in prices.sizes.items()}
     why = why or dict.fromkeys(Month._fields, "")

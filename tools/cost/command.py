@@ -87,18 +87,15 @@ def cost(
     for name in columns:
         heading = "$" if "Dollars" in name else headings.get(name, name)
         table.add_column(heading, justify="left" if name in ("what", "boundedBy") else "right")
+    forms = {float: ",.2f", int: ",", str: ""}
     for line in [*lines, {"what": "total", **totals}]:
         cells = (line.get(name, "") for name in columns)
-        table.add_row(*(f"{one:,.2f}" if isinstance(one, float) else _text(one) for one in cells))
+        table.add_row(*(format(cell, forms[type(cell)]) for cell in cells))
     out.print()
     out.print(table)
     out.print(f"\nList prices ({listed}), without free tiers:")
     for page in dict.fromkeys(line["page"] for line in lines):
         out.print(f"  {page}", style="dim")
-
-
-def _text(value: str | int) -> str:
-    return f"{value:,}" if isinstance(value, int) else value
 
 
 def expected(result: "Result") -> Month:

@@ -300,7 +300,7 @@ def test_other_prices_are_taken_from_a_file(
     ("text", "problem"),
     [
         (None, "No such file or directory"),
-        ("a: [", "it is not YAML"),
+        ("a: [", "while parsing a flow node"),
         ("", "Input should be a valid dictionary"),
         (changed_list("prices", "traces"), "it lacks 'traces'"),
         (changed_list("sizes", "units to write"), "it lacks 'units to write'"),
