@@ -189,13 +189,17 @@ def bill(
 
 def not_bounded(settings: Settings, prices: Prices) -> Iterator[str]:
     """Yield in sentences what no limit of the stack bounds."""
-    line = prices.dollars("GB of access log", prices.sizes["access log bytes"][1] / 1000)
-    more = f"${line:,.2f} for the access log"
+    more = {"web ACL": prices.dollars("requests that the web ACL sees", 1e6)}
+    for log in ("access log", "web ACL log"):
+        more[log] = prices.dollars(f"GB of {log}", prices.sizes[f"{log} bytes"][0] / 1000)
     if settings.waf.enabled:
-        seen = prices.dollars("requests that the web ACL sees", 1e6)
         yield "AWS WAF bills every request that it sees, blocked ones too."
-        more = f"${seen:,.2f} for the web ACL, {more}" + ", and its own log" * settings.waf.logging
-    yield f"No limit bounds how many requests arrive. Each million more costs {more}."
+    else:
+        del more["web ACL"]
+    if not (settings.waf.enabled and settings.waf.logging):
+        del more["web ACL log"]
+    costs = ", ".join(f"${dollars:,.2f} for the {what}" for what, dollars in more.items())
+    yield f"No limit bounds how many requests arrive. Each million more costs about {costs}."
     yield "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
     yield "The table keeps the items of all months before, and their backups."
     yield "AWS's list of requests that are free does not have those to unknown routes."

@@ -205,8 +205,8 @@ def test_what_no_limit_bounds_comes_first(capsys: pytest.CaptureFixture[str]) ->
     assert lines[:4] == [
         "Stack prod: what no limit bounds",
         "- AWS WAF bills every request that it sees, blocked ones too.",
-        "- No limit bounds how many requests arrive. Each million more costs $0.60 for the web "
-        "ACL, $0.30 for the access log, and its own log.",
+        "- No limit bounds how many requests arrive. Each million more costs about $0.60 for the "
+        "web ACL, $0.30 for the access log, $0.75 for the web ACL log.",
         "- AWS applies throttles and quotas on a best-effort basis: they are targets, not "
         "ceilings.",
     ]
@@ -225,7 +225,7 @@ def test_other_vendors_and_snapshots_have_prices_of_their_own() -> None:
         "Starts from the snapshot are billed, and so are older snapshots.",
     ]
     without = next(not_bounded(settings("prod", waf={"enabled": False}), LIST))
-    assert without.endswith("Each million more costs $0.30 for the access log.")
+    assert without.endswith("Each million more costs about $0.30 for the access log.")
 
 
 def test_the_expected_month_stands_beside_the_worst(capsys: pytest.CaptureFixture[str]) -> None:
