@@ -115,16 +115,14 @@ def _web_acl(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
                 fix=str(math.ceil(plan.throttle.rate * limits.waf.window_seconds)),
             )
     if limits.waf and (shadow := expected.waf_shadow):
-        window = f" and waf.windowSeconds to {shadow.window_seconds}"
         yield LimitFinding(
             path=("waf", "shadow"),
             message=(
                 f"{shadow.limit:,} requests per {shadow.window_seconds} s from one address are a "
                 "trial, and refuse nothing. First count: let the dashboard show what they would "
                 "refuse until your busiest hours are over. Then confirm that no honest caller is "
-                f"among it. Then block: set waf.rateLimit to {shadow.limit}"
-                f"{window if shadow.window_seconds != limits.waf.window_seconds else ''}, and "
-                "remove waf.shadow."
+                f"among it. Then block: set waf.rateLimit to {shadow.limit} and waf.windowSeconds "
+                f"to {shadow.window_seconds}, and remove waf.shadow."
             ),
             fix=None,
             level="info",

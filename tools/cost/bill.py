@@ -189,21 +189,18 @@ def bill(
 
 def not_bounded(settings: Settings, prices: Prices) -> Iterator[str]:
     """Yield in sentences what no limit of the stack bounds."""
-    more = {"web ACL": prices.dollars("requests that the web ACL sees", 1e6)}
-    for log in ("access log", "web ACL log"):
-        more[log] = prices.dollars(f"GB of {log}", prices.sizes[f"{log} bytes"][0] / 1000)
-    if settings.waf.enabled:
+    waf, more = settings.waf, {}
+    if waf.enabled:
         yield "AWS WAF bills every request that it sees, blocked ones too."
-    else:
-        del more["web ACL"]
-    if not (settings.waf.enabled and settings.waf.logging):
-        del more["web ACL log"]
+        more["web ACL"] = prices.dollars("requests that the web ACL sees", 1e6)
+    for log in ("access log", *["web ACL log"] * (waf.enabled and waf.logging)):
+        more[log] = prices.dollars(f"GB of {log}", prices.sizes[f"{log} bytes"][0] / 1000)
     costs = ", ".join(f"${dollars:,.2f} for the {what}" for what, dollars in more.items())
     yield f"No limit bounds how many requests arrive. Each million more costs about {costs}."
     yield "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
     yield "The table keeps the items of all months before, and their backups."
     yield "AWS's list of requests that are free does not have those to unknown routes."
-    for group in settings.waf.managed_rule_groups:
+    for group in waf.managed_rule_groups:
         if group.vendor_name != "AWS":
             yield f"The vendor of rule group {group.name} has prices of its own."
     if settings.function.snap_start:
