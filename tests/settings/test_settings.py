@@ -105,9 +105,9 @@ def test_settings_under_another_name_than_the_projects_are_refused_by_name() -> 
     with pytest.raises(UserError) as refused:
         parse_settings(replace(config, project=PROJECT, values={**config.values, **others}))
     assert str(refused.value) == (
-        f"{', '.join(f'old-api:{name}' for name in GOOD)} of stack dev are not settings of this "
-        "project, whose name in Pulumi.yaml is fixture-api. In the stack's file, write "
-        "`fixture-api:` before them, or change the name back."
+        "Stack dev has settings under another name than its project's, fixture-api: "
+        f"{', '.join(f'old-api:{name}' for name in GOOD)}. In the stack's file, write "
+        "`fixture-api:` before each, or change the name in Pulumi.yaml back."
     )
     assert parse_settings(StackConfig(project=PROJECT, stack="dev", values=others)) == parsed({})
 
