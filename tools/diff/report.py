@@ -203,7 +203,7 @@ def _clients(before: Settings | None, after: Settings) -> Iterator[dict[str, Any
         keyless = method in after.limits().keyless
         for plan in [None] if keyless else after.usage_plans:
             old, new = (
-                allowance(*side, plan, method)._asdict()
+                allowance(*side, plan, method)
                 if side and (plan is None or plan in side[0].usage_plans)
                 else None
                 for side in limits
