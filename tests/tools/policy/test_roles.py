@@ -34,14 +34,17 @@ def current() -> dict[str, dict[str, Any]]:
 
 
 def test_the_documents_are_written_and_compared_with_the_program(
-    project: Path, capsys: Capture
+    project: Path,
+    current: dict[str, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
 ) -> None:
+    monkeypatch.setattr("tools.policy.roles.documents", lambda _: current)
+
     assert main(["roles", "--check"]) == 1, "nothing is written yet"
     assert main(["roles"]) == 0
     assert main(["roles", "--check"]) == 0
-    assert (
-        json.loads((project / "docs/iam/deploy.json").read_text()) == documents(ALL)["deploy.json"]
-    )
+    assert json.loads((project / "docs/iam/deploy.json").read_text()) == current["deploy.json"]
     edit(project / "docs/iam/deploy.json", "dynamodb:CreateTable", "dynamodb:Scan")
     capsys.readouterr()
 
