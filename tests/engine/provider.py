@@ -216,9 +216,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(self, request: Message, context: Message) -> Message:
         if not request.preview:
             _log("update", request.urn, id=request.id)
-        return provider_pb2.UpdateResponse(
-            properties=_struct({**_plain(request.olds), **_plain(request.news)})
-        )
+        added = {k: v for k, v in _plain(request.olds).items() if k not in request.old_inputs}
+        return provider_pb2.UpdateResponse(properties=_struct({**added, **_plain(request.news)}))
 
     def Delete(self, request: Message, context: Message) -> Message:
         _log("delete", request.urn, id=request.id)

@@ -191,10 +191,6 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
         {"waf": {"rateLimit": 99, "windowSeconds": 60, "aggregateBy": "FORWARDED_IP"}},
         {"updated": {"web-acl", "dashboard"}},
     ),
-    "managed rules": (
-        {"waf": {"managedRuleGroups": ["AWSManagedRulesCommonRuleSet"]}},
-        {"updated": {"web-acl"}},
-    ),
     "web ACL off": (
         {"waf": {"enabled": False}},
         {
@@ -205,18 +201,10 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
             "updated": {"dashboard"},
         },
     ),
-    "WAF logs off": ({"waf": {"logging": False}}, {"deleted": {"waf-logging", "waf-logs"}}),
-    "flow logs off": (
-        {"network": {"flowLogs": False}},
-        {"deleted": {"flow-log", "flow-logs", "flow-logs-policy", "flow-logs-role"}},
-    ),
     "another zone": (
         {"network": {"availabilityZones": 3}},
         {"created": {"subnet-2", "subnet-2-routes"}, "updated": {"function"}},
     ),
-    "runtime": ({"function": {"runtime": "python3.14"}}, {"updated": {"function"}}),
-    "architecture": ({"function": {"architecture": "x86_64"}}, {"updated": {"function"}}),
-    "memory": ({"function": {"memoryMb": 256}}, {"updated": {"function"}}),
     "timeout": (
         {"function": {"timeoutSeconds": 29}},
         {"updated": {"function", "dashboard", "function-duration"}},
@@ -237,7 +225,6 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
         {"table": {"maxWriteRequestUnits": 10}},
         {"updated": {"table", "dashboard"}},
     ),
-    "recovery of the table": ({"table": {"pointInTimeRecovery": False}}, {"updated": {"table"}}),
     "retention of logs": (
         {"monitoring": {"logRetentionDays": 7}},
         {"updated": {"flow-logs", "function-logs", "access-logs", "execution-logs", "waf-logs"}},
@@ -254,8 +241,6 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
             "updated": {"server-errors"},
         },
     ),
-    "dashboard off": ({"monitoring": {"dashboard": False}}, {"deleted": {"dashboard"}}),
-    "another profile": ({"aws": {"profile": "ops"}}, {"updated": {"aws"}}),
 }
 OPPOSITE = {"created": "deleted", "deleted": "created"}
 
