@@ -31,6 +31,8 @@ STREAM: Final = np.dtype(
 """The requests of one source. The next one comes at `moment`. `due` is the average number of
 requests of its phase up to then."""
 
+END: Final = -1
+NO_KEY: Final = -2
 _ROUNDING: Final = 1e-9
 """Part of a request that sums of floating-point numbers may be off by."""
 
@@ -51,12 +53,12 @@ class Layers(NamedTuple):
     """The layers behind the WAF."""
 
     paths: Ints
-    """For each source: the indices of its buckets in the order in which they are asked, then -1.
-    A quota is a bucket that does not refill. Without a valid API key, a source has no buckets."""
+    """For each source: the indices of its buckets in the order in which they are asked, then `END`;
+    `NO_KEY` without a valid API key. A quota is a bucket that does not refill."""
     codes: Ints
     """The codes of the layers of these buckets."""
     quota_steps: Ints
-    """Where in its path each source has its quota."""
+    """Where in its path each source has its quota; `END` without one."""
     api_key_code: int
     concurrency_code: int
     buckets: Records
@@ -209,7 +211,7 @@ def admit(
         now = times[index]
         source = sources[index]
         path = layers.paths[source]
-        if path[0] < 0:
+        if path[0] == NO_KEY:
             codes[index] = layers.api_key_code
             continue
         code = 0
@@ -218,7 +220,7 @@ def admit(
             if not take(layers.buckets[path[step]], now, layers.whole_token):
                 code = layers.codes[source, step]
                 quota_step = layers.quota_steps[source]
-                if step > quota_step and not layers.throttled_use_quota:
+                if 0 <= quota_step < step and not layers.throttled_use_quota:
                     layers.buckets[path[quota_step]].tokens += 1
                 if not layers.throttled_take_tokens:
                     give_back_tokens(layers.buckets, path[:step], quota_step)
@@ -236,8 +238,9 @@ def admit(
                 layers.function[0], now, layers.whole_token
             ):
                 code = layers.concurrency_code
-                if not layers.function_refusals_use_quota:
-                    layers.buckets[path[layers.quota_steps[source]]].tokens += 1
+                quota_step = layers.quota_steps[source]
+                if quota_step >= 0 and not layers.function_refusals_use_quota:
+                    layers.buckets[path[quota_step]].tokens += 1
             elif in_order:
                 in_flight[last] = ends[index]
                 last += 1
