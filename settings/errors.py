@@ -131,15 +131,19 @@ def _wrong_key(path: Path, schema: Node, given: Any) -> Problem:  # noqa: ANN401
         message = f"the name {shown(key)} is not allowed. Allowed: {allowed(names)}."
     else:
         target = _meant(path, schema)
-        guess = config_key("", target[len(above) :]).removeprefix(":") if target else ""
-        known = [name for name in section(at(schema, above))["properties"] if name != PROVIDER]
-        message = f"is not a setting{f' (did you mean {guess}?)' * bool(target)}. Allowed: "
-        message += ", ".join(known) + "."
+        guess = config_key("", target[len(above) :])[1:] if target else ""
+        hint = f" (did you mean {guess}?)" if guess else ""
+        message = f"is not a setting{hint}. Allowed: {', '.join(_names(above, schema))}."
     commands: list[Command] = [(path, None)]
     # A key with dots was typed without --path: its value wins over one that is there.
     if len(target) > len(path) or (target and target[-1] not in given):
         commands += _set(target, given[path[-1]], at(schema, target))
     return Problem(path, message, commands)
+
+
+def _names(path: Path, schema: Node) -> list[str]:
+    """Return the names of the settings in a section; none for a value of another kind."""
+    return [name for name in section(at(schema, path)).get("properties", ()) if name != PROVIDER]
 
 
 def _meant(path: Path, schema: Node) -> Path:
@@ -148,7 +152,7 @@ def _meant(path: Path, schema: Node) -> Path:
     for steps in filter(None, (parse_path(key), (key,))):
         target = above
         for step in steps:
-            names = section(at(schema, target)).get("properties")
+            names = _names(target, schema)
             target += tuple(get_close_matches(str(step), names, n=1)) if names else (step,)
         if len(target) == len(above) + len(steps) and at(schema, target):
             return target

@@ -31,25 +31,21 @@ def load_stack(stack: str, changes: Sequence[str] = (), root: Path | None = None
     """
     config = read_stack(stack, root)
     for change in changes:
-        config = _changed(config, change)
+        key, equals, value = change.partition("=")
+        namespace, _, name = key.rpartition(":")
+        steps = parse_path(name)
+        option = f"--set {printable(change[:100])}"
+        if not equals or not 0 < len(steps) <= _MAX_STEPS:
+            example = "usagePlans.basic.rateLimit=150"
+            raise UserError(f"{option}: write a setting and its value, such as {example}.")
+        top = f"{namespace or config.project}:{steps[0]}"
+        there = config.values.get(top)
+        try:
+            values = {**config.values, top: set_path(there, steps[1:], value)}
+        except LookupError:
+            raise UserError(f"{option}: there is no such place; {top} is {there}.") from None
+        config = replace(config, values=values)
     return parse_settings(config)
-
-
-def _changed(config: StackConfig, change: str) -> StackConfig:
-    """Return the config after `pulumi config set --path KEY VALUE`, for a change `KEY=VALUE`."""
-    key, equals, value = change.partition("=")
-    namespace, _, name = key.rpartition(":")
-    steps = parse_path(name)
-    option = f"--set {printable(change[:100])}"
-    if not equals or not 0 < len(steps) <= _MAX_STEPS:
-        example = "usagePlans.basic.rateLimit=150"
-        raise UserError(f"{option}: write a setting and its value, such as {example}.")
-    top = f"{namespace or config.project}:{steps[0]}"
-    there = config.values.get(top)
-    try:
-        return replace(config, values={**config.values, top: set_path(there, steps[1:], value)})
-    except LookupError:
-        raise UserError(f"{option}: there is no such place; {top} is {there}.") from None
 
 
 def parse_settings(given: StackConfig) -> Settings:
@@ -82,9 +78,9 @@ def parse_settings(given: StackConfig) -> Settings:
             problems.append(Problem(path, "is stored as a secret, which a preview cannot show."))
     if astray:
         raise UserError(
-            f"{', '.join(astray)} of stack {given.stack} are not settings of this project, whose "
-            f"name in Pulumi.yaml is {given.project}. In the stack's file, write "
-            f"`{given.project}:` before them, or change the name back."
+            f"Stack {given.stack} has settings under another name than its project's, "
+            f"{given.project}: {', '.join(astray)}. In the stack's file, write `{given.project}:` "
+            "before each, or change the name in Pulumi.yaml back."
         )
     tree = own | {PROVIDER: trees["aws"]}
     try:

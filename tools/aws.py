@@ -78,14 +78,11 @@ class Account:
         """
         try:
             who = self.ask("sts:GetCallerIdentity")
-            return f"Account {who['Account']}, Region {self.region}, as {who['Arn']}."
-        except KeyError:
-            error = "what answers is not AWS"
-        except CallError as failed:
-            error = str(failed)
-        raise UserError(
-            f"AWS refuses the credentials, or cannot be reached: {error}.\n{LOG_IN}"
-        ) from None
+        except CallError as error:
+            raise UserError(
+                f"AWS refuses the credentials, or cannot be reached: {error}.\n{LOG_IN}"
+            ) from None
+        return f"Account {who['Account']}, Region {self.region}, as {who['Arn']}."
 
     def fix(self, *path: str | int, value: str | None) -> str:
         """Return the command that sets a setting of the stack, or removes it."""

@@ -1,7 +1,7 @@
 """The requests that one client may send, and the layer that limits each number."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from throttling import Limits, Period
 from throttling.account import REQUESTS_PER_SECOND_PER_CONCURRENCY
@@ -13,20 +13,14 @@ Bound = tuple[float, str]
 """A number, and the layer that sets it."""
 
 
-class Allowance(NamedTuple):
-    """The requests that one client may send while all others send none."""
+def allowance(
+    limits: Limits, expected: Expectations, plan: str | None, method: str
+) -> dict[str, Bound]:
+    """Return the requests to a method that one client may send while all others send none.
 
-    per_second: Bound
-    """Requests per second over the long run, from many addresses."""
-    at_once: Bound
-    """Requests after a pause."""
-    per_day: Bound
-    per_address: Bound
-    """Requests per second over the long run from one address."""
-
-
-def allowance(limits: Limits, expected: Expectations, plan: str | None, method: str) -> Allowance:
-    """Return the requests to a method that one client of a plan, or of none, may send."""
+    Per second, over the long run, from many addresses and from one; at once after a pause; and per
+    day. `plan` is None for a client without an API key.
+    """
     throttles = {}
     if plan is not None:
         throttles["plan"] = limits.usage_plans[plan].throttle
@@ -49,7 +43,12 @@ def allowance(limits: Limits, expected: Expectations, plan: str | None, method: 
         days[name] = quota.limit
     if limits.waf:
         addresses["web ACL"] = limits.waf.limit / limits.waf.window_seconds
-    return Allowance((rate, layer), _least(bursts), _least(days), _least(addresses))
+    return {
+        "per_second": (rate, layer),
+        "at_once": _least(bursts),
+        "per_day": _least(days),
+        "per_second_from_one_address": _least(addresses),
+    }
 
 
 def _least(values: Mapping[str, float]) -> Bound:

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -134,16 +135,15 @@ def _files(revision: str | None) -> Iterator[Path]:
             f"There is no revision {revision} here. If a remote has it, `{fetch}` gets it."
         ) from None
     with TemporaryDirectory() as temporary:
-        archive, folder = Path(temporary) / "archive.tar", Path(temporary) / "files"
+        folder = Path(temporary)
         if _git("ls-tree", revision, "./"):
-            _git("archive", "--format", "tar", "--output", str(archive), revision)
-            with tarfile.open(archive) as files:
+            with tarfile.open(fileobj=BytesIO(_git("archive", revision))) as files:
                 regular = [file for file in files if file.isfile()]  # a link may lead anywhere
                 files.extractall(folder, regular, filter="data")
         yield folder
 
 
-def _git(*words: str) -> str:
+def _git(*words: str) -> bytes:
     git = shutil.which("git")
     if git is None:
         raise UserError("Install git: without it, this command cannot read another revision.")
@@ -152,4 +152,4 @@ def _git(*words: str) -> str:
     )
     if done.returncode:
         raise UserError(f"git: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout

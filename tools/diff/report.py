@@ -12,6 +12,7 @@ from routes import METHODS
 from settings import Settings
 from throttling.review import not_among, review
 from tools.cli import code
+from tools.cost.bill import bill, read_prices, worst
 from tools.diff.allowance import allowance
 from tools.review import findings_json
 
@@ -53,7 +54,8 @@ StackDiff = dict[str, Any]
 """What changes in a stack, as JSON.
 
 `stack` and `is` (changed, new or removed); `lost` in sentences; `limits`, `new_findings` and
-`gone_findings` of the review; `clients` with `allowance`. `before` and `after` are values.
+`gone_findings` of the review; `clients` with `allowance`; `cost` in a sentence, or None. `before`
+and `after` are values.
 """
 
 
@@ -71,7 +73,8 @@ def stack_diff(
     old, new = _values(before), _values(after)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]
     lost = [*_lost(before, after, old, new), *gone] if before and after else []
-    if not changed and not lost:
+    moved = _cost(before, after) if after else None
+    if not changed and not lost and not moved:
         return None
     sides = {"before": old, "after": new}
     old_findings, new_findings = (
@@ -88,6 +91,7 @@ def stack_diff(
         "new_findings": findings_json(after, not_among(new_findings, old_findings)),
         "gone_findings": findings_json(before, not_among(old_findings, new_findings)),
         "clients": [*_clients(before, after)] if changed and after else [],
+        "cost": moved,
     }
 
 
@@ -117,6 +121,8 @@ def markdown(found: StackDiff) -> str:
                 *(_client(one) for one in found["clients"] if one["method"] == method),
             ],
         ]
+    if found["cost"]:
+        blocks += [[found["cost"]]]
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
@@ -197,7 +203,7 @@ def _clients(before: Settings | None, after: Settings) -> Iterator[dict[str, Any
         keyless = method in after.limits().keyless
         for plan in [None] if keyless else after.usage_plans:
             old, new = (
-                allowance(*side, plan, method)._asdict()
+                allowance(*side, plan, method)
                 if side and (plan is None or plan in side[0].usage_plans)
                 else None
                 for side in limits
@@ -212,6 +218,26 @@ def _client(one: Mapping[str, Any]) -> str:
         old, new = (f"{_text(value)} ({layer})" for value, layer in (known[name], bound))
         cells.append(new if new == old else f"{old} → **{new}**")
     return _row("no key" if one["plan"] is None else code(one["plan"]), *cells)
+
+
+def _cost(before: Settings | None, after: Settings) -> str | None:
+    """Return how the most that a month can bill changes; None if it does not."""
+    prices = read_prices()
+    old, new = (
+        {what: prices.dollars(what, count) for what, count, _ in bill(one, prices, *worst(one))}
+        if one
+        else {}
+        for one in (before, after)
+    )
+    was, now = (f"${sum(side.values()):,.2f}" for side in (old, new))
+    if was == now:
+        return None
+    most = max({**old, **new}, key=lambda what: abs(new.get(what, 0) - old.get(what, 0)))
+    return (
+        f"A month can bill at most {f'{was} → ' if before else ''}**{now}** (list prices of "
+        f"{prices.region}). The largest change: {most}, ${old.get(most, 0):,.2f} → "
+        f"${new.get(most, 0):,.2f}. `python -m tools cost` says what no limit bounds."
+    )
 
 
 def _row(*cells: str) -> str:

@@ -4,8 +4,6 @@ import math
 from ipaddress import IPv4Network
 from typing import Any, Final, Literal, NamedTuple
 
-from components.edge_protection import web_acl
-from settings import Settings
 from throttling.account import MAX_API_KEYS, MAX_USAGE_PLANS, MAX_WCU, WCU_BEFORE_EXTRA_COST
 from throttling.review import highest
 from tools.aws import Account, CallError
@@ -181,25 +179,28 @@ def _logging_role_and_owner(account: Account) -> tuple[str, str]:
 
 
 def web_acl_capacity(account: Account) -> Answer:
-    """Check that the web ACL's rules fit into one web ACL."""
-    if not account.settings.waf.enabled:
+    """Check that AWS has the managed rule groups, and that all rules fit into one web ACL."""
+    waf = account.settings.waf
+    if not waf.enabled:
         return Answer("ok", "The stack has no web ACL.")
-    rules = waf_rules(account.settings)
-    try:
-        used = int(account.ask("wafv2:CheckCapacity", Scope="REGIONAL", Rules=rules)["Capacity"])
-    except CallError as error:
-        if "WAFNonexistentItem" not in str(error) and "WAFUnavailableEntity" not in str(error):
-            raise
-        return Answer(
-            "problem",
-            f"AWS does not know one of the managed rule groups: {error}",
-            "List those that it knows: aws wafv2 list-available-managed-rule-groups "
-            f"--scope REGIONAL --region {account.region}",
-        )
+    used, remove = waf.wcu, ""
+    for place, group in enumerate(waf.managed_rule_groups):
+        remove = account.fix("waf", "managedRuleGroups", place, value=None)
+        names = {"VendorName": group.vendor_name, "Name": group.name}
+        try:
+            found = account.ask("wafv2:DescribeManagedRuleGroup", Scope="REGIONAL", **names)
+        except CallError as error:
+            if "WAFNonexistentItem" not in str(error) and "WAFInvalidResource" not in str(error):
+                raise
+            return Answer(
+                "problem",
+                f"AWS does not know the managed rule group {group.name} of {group.vendor_name}.",
+                f"{remove}\nor list those that it knows: aws wafv2 "
+                f"list-available-managed-rule-groups --scope REGIONAL --region {account.region}",
+            )
+        used += int(found["Capacity"]) - group.wcu
     if used <= WCU_BEFORE_EXTRA_COST:
         return Answer("ok", f"Its rules use {used:,} of {MAX_WCU:,} capacity units.")
-    last = len(account.settings.waf.managed_rule_groups) - 1
-    remove = account.fix("waf", "managedRuleGroups", last, value=None)
     if used > MAX_WCU:
         return Answer(
             "problem",
@@ -212,42 +213,6 @@ def web_acl_capacity(account: Account) -> Answer:
         "costs more.",
         f"Accept the cost, or remove a managed rule group: {remove}",
     )
-
-
-def waf_rules(settings: Settings) -> list[dict[str, Any]]:
-    """Return the web ACL's rules in the form of WAF's own API.
-
-    The response of a blocking rule is left out: it has no capacity, and refers to the web ACL.
-    """
-    visibility = {
-        "SampledRequestsEnabled": True,
-        "CloudWatchMetricsEnabled": True,
-        "MetricName": settings.label,
-    }
-    own: dict[str, Any] = {"Action": {"Block": {}}}
-    managed: dict[str, Any] = {"OverrideAction": {"None": {}}}
-    return [
-        {
-            "Name": rule["name"],
-            "Priority": rule["priority"],
-            "Statement": _pascal(rule["statement"]),
-            "VisibilityConfig": visibility,
-            **(managed if "override_action" in rule else own),
-        }
-        for rule in web_acl.rules(settings.waf, settings.label)
-    ]
-
-
-def _pascal(value: Any) -> Any:  # noqa: ANN401  JSON
-    """Return a statement with WAF's keys: `RateBasedStatement` for `rate_based_statement`."""
-    if isinstance(value, list):
-        return [_pascal(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        "".join({"ip": "IP"}.get(word, word.capitalize()) for word in key.split("_")): _pascal(item)
-        for key, item in value.items()
-    }
 
 
 def web_acl_association(account: Account) -> Answer:

@@ -69,12 +69,9 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
         warnings.setLevel(logging.WARNING)
         logger = logging.Logger(config.project)
         logger.addHandler(warnings)
-        aws = _Aws(
-            config.stack, config.values.get("aws:region", DEFAULT_REGION), base_url, preview=preview
-        )
-        recorder = _Recorder(aws)
+        recorder = _Recorder(config, base_url, preview=preview)
         mocks.set_mocks(
-            aws,
+            recorder,
             project=config.project,
             stack=config.stack,
             preview=preview,
@@ -138,13 +135,33 @@ async def _exports() -> tuple[Properties, set[str]]:
     return exports, secrets
 
 
-class _Recorder(mocks.MockMonitor):
-    """Pulumi's mock monitor, which also records the options of each resource."""
+class _Recorder(mocks.MockMonitor, mocks.Mocks):
+    """Pulumi's mock monitor, which adds to each resource what AWS would, and records it."""
 
-    def __init__(self, aws: "_Aws") -> None:
-        super().__init__(aws)
-        self._aws = aws
+    def __init__(self, config: StackConfig, base_url: str, *, preview: bool) -> None:
+        super().__init__(self)
+        self._stack = config.stack
+        self._region = config.values.get("aws:region", DEFAULT_REGION)
+        self._base_url = base_url
+        self._preview = preview
+        self._inputs: dict[tuple[str, str], Properties] = {}
         self.recorded: list[Resource] = []
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[Properties, list[tuple[str, str]]]:
+        return looked_up(args.token, self._region), []
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, Properties]:
+        self._inputs[args.typ, args.name] = args.inputs
+        if self._preview or not args.custom:
+            return None, dict(args.inputs)
+        return created(
+            args.typ,
+            args.name,
+            dict(args.inputs),
+            region=self._region,
+            stack=self._stack,
+            base_url=self._base_url,
+        )
 
     def RegisterResource(
         self, request: resource_pb2.RegisterResourceRequest
@@ -160,7 +177,7 @@ class _Recorder(mocks.MockMonitor):
                 urn=response.urn,
                 id=registered.id or "",
                 parent=request.parent,
-                inputs=_plain(self._aws.inputs.pop((request.type, request.name))),
+                inputs=_plain(self._inputs.pop((request.type, request.name))),
                 outputs=_plain(registered.state),
                 custom=request.custom,
                 protect=request.protect,
@@ -194,30 +211,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
     if isinstance(value, pulumi.FileAsset):
         return str(value.path)
     return value
-
-
-class _Aws(mocks.Mocks):
-    """Adds to each resource what AWS would."""
-
-    def __init__(self, stack: str, region: str, base_url: str, *, preview: bool) -> None:
-        self._stack = stack
-        self._region = region
-        self._base_url = base_url
-        self._preview = preview
-        self.inputs: dict[tuple[str, str], Properties] = {}
-
-    def call(self, args: mocks.MockCallArgs) -> tuple[Properties, list[tuple[str, str]]]:
-        return looked_up(args.token, self._region), []
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, Properties]:
-        self.inputs[args.typ, args.name] = args.inputs
-        if self._preview or not args.custom:
-            return None, dict(args.inputs)
-        return created(
-            args.typ,
-            args.name,
-            dict(args.inputs),
-            region=self._region,
-            stack=self._stack,
-            base_url=self._base_url,
-        )

@@ -45,4 +45,6 @@ def test_the_least_of_all_limits_bounds_a_client(changes: dict[str, Any], bounds
     stack = settings("prod", **changes)
     allowed = allowance(stack.limits(), stack.expectations(), "basic", METHODS[0])
 
-    assert ", ".join(f"{round(value, 2):.7g} {layer}" for value, layer in allowed) == bounds
+    assert (
+        ", ".join(f"{round(value, 2):.7g} {layer}" for value, layer in allowed.values()) == bounds
+    )

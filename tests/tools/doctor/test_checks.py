@@ -247,32 +247,32 @@ def test_another_web_acl_on_the_stage_is_a_warning(own: tuple[str, ...], severit
         assert set_command("waf.enabled", "false") in found.action
 
 
+GROUPS = {"managedRuleGroups": ["AWSManagedRulesCommonRuleSet", {"name": "Bots", "wcu": 9}]}
+
+
 @pytest.mark.parametrize(
-    ("capacity", "severity"), [(2, "ok"), (1500, "ok"), (1501, "warning"), (5001, "problem")]
+    ("capacity", "severity"), [(700, "ok"), (749, "ok"), (750, "warning"), (2500, "problem")]
 )
-def test_the_web_acls_capacity_is_what_aws_counts(capacity: int, severity: str) -> None:
-    answers = {"wafv2:CheckCapacity": {"Capacity": capacity}}
+def test_the_capacity_of_managed_rule_groups_is_what_aws_counts(
+    capacity: int, severity: str
+) -> None:
+    stack = settings("prod", waf=GROUPS)
+    answers = {"wafv2:DescribeManagedRuleGroup": {"Capacity": capacity}}
 
-    assert checked(checks.web_acl_capacity, answers).severity == severity
+    found = checked(checks.web_acl_capacity, answers, stack=stack)
+
+    assert (found.severity, PROD.waf.wcu) == (severity, 2)
+    assert f"Its rules use {2 + 2 * capacity:,} " in found.meaning
 
 
-def test_a_managed_group_that_aws_does_not_know_is_a_problem() -> None:
-    answers = {"wafv2:CheckCapacity": CallError("WAFNonexistentItemException: no")}
+def test_a_managed_rule_group_that_aws_does_not_know_is_a_problem() -> None:
+    answers = {"wafv2:DescribeManagedRuleGroup": CallError("WAFNonexistentItemException: no")}
 
-    found = checked(checks.web_acl_capacity, answers)
+    found = checked(checks.web_acl_capacity, answers, stack=settings("prod", waf=GROUPS))
 
     assert found.severity == "problem"
-    assert "list-available-managed-rule-groups" in found.action
-
-
-def test_the_rules_that_are_counted_are_the_stacks(account: MotoAccount) -> None:
-    group = "AWSManagedRulesCommonRuleSet"
-    stack = settings("prod", waf={"managedRuleGroups": [group], "aggregateBy": "FORWARDED_IP"})
-
-    # botocore compares the rules with WAF's own model before it sends them.
-    found = answer(account, "web ACL capacity", stack)
-
-    assert found.meaning == f"Its rules use {stack.waf.wcu} of 5,000 capacity units."
+    assert "managed rule group AWSManagedRulesCommonRuleSet of AWS" in found.meaning
+    assert "pulumi config rm --path 'fixture-api:waf.managedRuleGroups[0]'" in found.action
 
 
 ARN = "arn:aws:sns:eu:1:t:s"
@@ -317,7 +317,7 @@ CALLS = {
 def test_every_call_only_reads() -> None:
     verbs = {re.split("(?<=[a-z])(?=[A-Z])", call.partition(":")[2])[0] for call in CALLS}
 
-    assert verbs == {"Get", "List", "Describe", "Check"}
+    assert verbs == {"Get", "List", "Describe"}
 
 
 def test_the_documented_policy_permits_exactly_the_calls() -> None:

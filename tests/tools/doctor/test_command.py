@@ -78,7 +78,7 @@ def test_each_missing_permission_is_a_warning_that_names_it(
 
     denied = {subject: one for subject, one in found.items() if one.severity == "warning"}
     named = {subject: one.meaning.rpartition(" ")[2] for subject, one in denied.items()}
-    del named["alarm e-mails"]  # without topics, nothing is asked
+    del named["alarm e-mails"]  # without topics and groups, nothing is asked
     assert named == {
         "deployed already": "tag:GetResources.",
         "function concurrency": "lambda:GetAccountSettings.",
@@ -86,7 +86,6 @@ def test_each_missing_permission_is_a_warning_that_names_it(
         "usage plans": "apigateway:GET.",
         "API keys": "apigateway:GET.",
         "API Gateway logging role": "apigateway:GET.",
-        "web ACL capacity": "wafv2:CheckCapacity.",
         "web ACL association": "apigateway:GET.",
         "VPCs": "ec2:DescribeVpcs.",
         "network overlap": "ec2:DescribeVpcs.",
