@@ -39,6 +39,7 @@ def _status() -> dict[str, Any]:
         "apiUrl": "http://x",
         "pid": 1,
         "answers": [answer],
+        "counted": {HOSTILE: 1},
         "refusedCalls": [{"calls": 1, "reason": HOSTILE}],
         "clients": [],
     }
