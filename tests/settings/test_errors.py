@@ -39,6 +39,7 @@ def names(*path: str) -> str:
 
 SECTIONS = f"Allowed: {names()}"
 FUNCTION = f"Allowed: {names('function')}"
+RETENTION = allowed(at(json_schema(Config), ("monitoring", "logRetentionDays")))
 GROUP = allowed(at(json_schema(Config), ("waf", "managedRuleGroups", 0)))
 
 VALUES: dict[str, tuple[str, dict[str, str]]] = {
@@ -86,6 +87,7 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
         "an e-mail address",
         {"ops": "ops@example.com", "ops@ex\u00e4mple.com": "ops@example.com"},
     ),
+    "monitoring.logRetentionDays": (RETENTION, {"0": "1", "366": "365", "4000": "3653"}),
     "manageApiGatewayLogging": (SWITCH, {"1": "true", "OFF": "false"}),
 }
 """For one setting of each kind: what is allowed, and for some wrong values the one meant."""

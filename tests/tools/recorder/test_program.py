@@ -1,5 +1,6 @@
 """Programs that fail, and what a run leaves for the next."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def test_a_program_that_fails_is_one_clear_error_and_the_next_run_is_clean(
     whole = run_program(config()).resources
     (tmp_path / "__main__.py").write_text(code)
     monkeypatch.setattr(program, "CODE", tmp_path)
+    monkeypatch.setattr(os, "_exit", pytest.fail)
 
     with pytest.raises(UserError) as raised:
         run_program(config())
