@@ -18,23 +18,10 @@ from throttling.simulation.traffic import Floats, Ints
 Codes = NDArray[np.uint8]
 """What happens to each request: 0 is admitted; `engine.CODES` has the codes of the layers."""
 Records = Any
-"""An array of one of the three types that follow."""
+"""An array of buckets, or one of them."""
 BUCKET: Final = np.dtype([("tokens", "f8"), ("updated", "f8"), ("rate", "f8"), ("burst", "f8")])
-PHASE: Final = np.dtype([("start", "f8"), ("requests", "f8"), ("from_rps", "f8"), ("slope", "f8")])
-"""Start in seconds, average number of requests, first rate, and its growth per second."""
-STREAM: Final = np.dtype(
-    [
-        *((name, "i8") for name in ("phase", "last_phase", "first_address", "addresses", "sent")),
-        *((name, "f8") for name in ("due", "moment")),
-    ]
-)
-"""The requests of one source. The next one comes at `moment`. `due` is the average number of
-requests of its phase up to then."""
-
 END: Final = -1
 NO_KEY: Final = -2
-_ROUNDING: Final = 1e-9
-"""Part of a request that sums of floating-point numbers may be off by."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,74 +66,6 @@ def compiled(function: F) -> F:
     except RuntimeError:
         # There is no writable folder for the machine code: compile in each process.
         return cast(F, numba.njit(function))
-
-
-@compiled
-def fill(
-    phases: Records,
-    streams: Records,
-    order: Ints,  # sources as a heap by the moments of their next requests
-    steps: Floats,  # average number of requests from each request to the next of its source
-    places: Floats,  # from 0 to 1: picks each address of its source; empty if they take turns
-    times: Floats,
-    sources: Ints,
-    addresses: Ints,
-) -> int:
-    """Write times, sources and addresses of the next requests. Return how many there are."""
-    for index in range(len(times)):
-        source = order[0]
-        stream = streams[source]
-        if stream.moment == math.inf:
-            return index
-        times[index] = stream.moment
-        sources[index] = source
-        place = int(places[index] * stream.addresses) if len(places) else stream.sent
-        addresses[index] = stream.first_address + place % stream.addresses
-        stream.sent += 1
-        stream.due += steps[index]
-        set_moment(phases, stream)
-        sift_down(streams, order)
-    return len(times)
-
-
-@compiled
-def set_moments(phases: Records, streams: Records) -> None:
-    """Set the moment of each stream's next request."""
-    for stream in streams:
-        set_moment(phases, stream)
-
-
-@compiled
-def set_moment(phases: Records, stream: Records) -> None:
-    """Set the moment of a stream's next request: infinity after the last phase."""
-    while stream.phase < stream.last_phase:
-        phase = phases[stream.phase]
-        if stream.due < phase.requests - _ROUNDING:
-            stream.moment = phase.start
-            if stream.due > 0:
-                # Solve due = from_rps x t + slope x t^2 / 2 in a way that allows a slope of 0.
-                root = math.sqrt(max(0.0, phase.from_rps**2 + 2 * phase.slope * stream.due))
-                stream.moment += 2 * stream.due / (phase.from_rps + root)
-            return
-        stream.due -= phase.requests
-        stream.phase += 1
-    stream.moment = math.inf
-
-
-@compiled
-def sift_down(streams: Records, order: Ints) -> None:
-    """Move the first source down the heap, behind sources with earlier requests."""
-    source = order[0]
-    place, child = 0, 1
-    while child < len(order):
-        other = min(child + 1, len(order) - 1)
-        if streams[order[other]].moment < streams[order[child]].moment:
-            child = other
-        if streams[order[child]].moment >= streams[source].moment:
-            break
-        order[place] = order[child]
-        place, child = child, 2 * child + 1
-    order[place] = source
 
 
 @compiled

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,7 +10,7 @@ from rich.text import Text
 from throttling import Client, Layer, Period
 from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import ClientResult, Result
-from throttling.simulation.traffic import NO_KEY, Floats, Ints
+from throttling.simulation.traffic import NO_KEY, Ints
 
 ALL_CLIENTS: Final = "all clients"
 LAYER_NAMES: Final = {
@@ -191,13 +190,6 @@ def gains(before: Result, after: Result) -> str:
         verb = f"{'gains' if change > 0 else 'loses'} {abs(change):,} requests"
         words.append(f"{client_name(new.client)} {verb if change else 'neither gains nor loses'}")
     return f"{'; '.join(words)}."
-
-
-def interval_lengths(result: Result) -> Floats:
-    """Return the seconds of each interval of a run. The last one may be short."""
-    starts = np.arange(len(result.timeline)) * result.interval_seconds
-    lengths: Floats = np.minimum(result.interval_seconds, result.seconds - starts)
-    return lengths
 
 
 def _share(part: int, whole: int) -> str:
