@@ -3,16 +3,13 @@
 Each edit comes with everything that it creates, deletes, replaces and updates. Records, the URL and
 the VPC cannot be recovered: stacks with deletion protection refuse an edit that would lose them.
 
-`effects` stands in for Pulumi's engine and the provider's schema. A resource is known by its URN.
-Whether a changed input replaces it is in the provider's schema (`ForceNew`), of which `FORCE_NEW`
-has the types that hold what cannot be recovered:
-https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
+`effects` stands in for Pulumi's engine, which `tests/engine` runs. A resource is known by its URN.
 """
 
 import json
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 import pulumi_aws as aws
 import pytest
@@ -20,23 +17,11 @@ import pytest
 from components import compute
 from components.edge_protection import rest_api
 from components.edge_protection.openapi import openapi
+from tests.engine.provider import REPLACED_BY
 from tests.stacks import STACKS, deploy, run
 from tests.stacks.resources import only, short
 from tools.recorder.program import Program
 from tools.recorder.resources import Resource
-
-FORCE_NEW: Final[dict[str, tuple[str, ...]]] = {
-    "apigateway/restApi:RestApi": (),
-    "apigateway/deployment:Deployment": ("restApi", "triggers", "variables"),
-    "apigateway/stage:Stage": ("restApi", "stageName"),
-    "apigateway/usagePlan:UsagePlan": (),
-    "apigateway/apiKey:ApiKey": ("name", "value"),
-    "apigateway/usagePlanKey:UsagePlanKey": ("keyId", "keyType", "usagePlanId"),
-    "dynamodb/table:Table": ("name", "hashKey", "rangeKey", "localSecondaryIndexes"),
-    "ec2/vpc:Vpc": ("cidrBlock", "ipv4IpamPoolId", "ipv4NetmaskLength"),
-    "ec2/subnet:Subnet": ("vpcId", "cidrBlock", "availabilityZone", "availabilityZoneId"),
-    "cloudwatch/logGroup:LogGroup": ("name", "namePrefix", "logGroupClass"),
-}
 
 Effects = dict[str, set[str]]
 """Short names of the resources by what happens to them."""
@@ -76,11 +61,7 @@ def _replaced(old: dict[str, Resource], new: dict[str, Resource]) -> set[str]:
         for urn, resource in old.items()
         if resource.type == "pulumi:providers:aws"
     }
-    forced = {
-        urn: FORCE_NEW[kind]
-        for urn in old.keys() & new.keys()
-        if (kind := old[urn].type.removeprefix("aws:")) in FORCE_NEW
-    }
+    forced = {urn: REPLACED_BY.get(old[urn].type, ()) for urn in old.keys() & new.keys()}
     # A new Region replaces a resource of any type.
     replaced = set(forced) if moved else set[str]()
     while True:
@@ -217,8 +198,8 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
         {"function": {"snapStart": True}},
         {
             "created": {"function-live"},
-            "replaced": {"deployment"},
-            "updated": {"function", "api", "stage", "may-invoke-post-data"},
+            "replaced": {"deployment", "may-invoke-post-data"},
+            "updated": {"function", "api", "stage"},
         },
     ),
     "cap of the table": (

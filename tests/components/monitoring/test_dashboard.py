@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +104,6 @@ def test_a_rate_is_shown_as_it_was_configured(rate: float, text: str) -> None:
     assert f"stage: {text}/s" in json.dumps(body(**changes))
     described = only(deploy("prod", **changes), "apigateway/usagePlan:UsagePlan").inputs
     assert described["description"] == f"slow: {text} requests per second for each client"
-
-
-@pytest.mark.parametrize("names", [NAMES, NO_WEB_ACL])
-def test_no_widget_covers_another_or_leaves_the_page(names: Names) -> None:
-    widgets = body(names)["widgets"]
-    for one in widgets:
-        assert 0 <= one["x"] <= one["x"] + one["width"] <= 24
-    for one, other in combinations(widgets, 2):
-        beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
-        below = one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
-        assert beside or below
 
 
 def metrics_shown() -> Iterator[tuple[str, str, list[str]]]:
