@@ -68,8 +68,6 @@ class Release:
         )
         self.gateway = Gateway(self.deployment, self._function.invoke, log=access_log.add)
         self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def start(self) -> None:
         """Start the function and create the tables.
@@ -89,19 +87,17 @@ class Release:
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
         self._under_way += 1
-        self._idle.clear()
         try:
             return await self.gateway.handle(request)
         finally:
             self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
 
     async def stop(self, seconds: float) -> None:
         """End the function when no request is under way, at the latest after that many seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._idle.wait()
+                while self._under_way:
+                    await asyncio.sleep(0.1)
         await self._function.stop()
         self.log.close()
 

@@ -168,10 +168,12 @@ def test_status_counts_answers_by_layer_and_used_quota_stays_used(
     for _ in range(3):
         project.post(keys["basic"])
     project.post("wrong")
+    httpx.get(project.data_url)
 
     found = json.loads(project.run("status", "--format", "json").stdout)
 
     assert found["answers"] == [
+        {"layer": "route", "subject": "", "status": 404, "requests": 1},
         {"layer": "api-key", "subject": "", "status": 403, "requests": 1},
         {"layer": "usage-plan", "subject": "basic", "status": 429, "requests": 2},
         {"layer": "function", "subject": "", "status": 200, "requests": 1},

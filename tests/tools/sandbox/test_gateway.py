@@ -312,12 +312,6 @@ def test_more_in_flight_than_the_concurrency_is_unavailable(resources: Resources
     assert api.gateway.gate.in_flight == 0, "a caller that went away gives its place back"
 
 
-def test_tokens_come_back_with_time(api: Api) -> None:
-    assert api.statuses(*[api.good] * 11) == [200] * 10 + [429]
-    api.now += 0.2  # one token at 5 a second
-    assert api.statuses(*[api.good] * 2) == [200, 429]
-
-
 def test_a_body_larger_than_api_gateway_takes_is_refused_without_a_token(api: Api) -> None:
     (refused,) = api.send(api.good | {"body": BodyTooLarge()})
 
@@ -459,21 +453,6 @@ def test_a_route_without_key_counts_toward_the_stage_only(resources: Resources) 
     api = Api(resources, {"key_required": False}, keyless=keyless, stage=stage)
 
     assert api.statuses(*[{}] * 21) == [200] * 20 + [429]
-
-
-def test_answers_and_quotas_are_counted(api: Api) -> None:
-    api.send({}, {"verb": "GET"}, *[api.good] * 11)
-
-    assert api.gateway.answers() == [
-        {"layer": "route", "subject": "", "status": 404, "requests": 1},
-        {"layer": "api-key", "subject": "", "status": 403, "requests": 1},
-        {"layer": "usage-plan", "subject": "basic", "status": 429, "requests": 1},
-        {"layer": "function", "subject": "", "status": 200, "requests": 10},
-    ]
-    assert api.gateway.quotas_left() == [
-        {"plan": "basic", "client": "default", "quotaLeft": 20_000 - 10},
-        {"plan": "premium", "client": "default", "quotaLeft": 100_000},
-    ]
 
 
 def test_the_access_log_has_the_fields_and_the_form_that_the_program_registers(api: Api) -> None:
