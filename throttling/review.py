@@ -14,7 +14,7 @@ from throttling.account import (
     SMALL_REGIONS,
     WCU_BEFORE_EXTRA_COST,
 )
-from throttling.limits import Limits, Period, Throttle
+from throttling.limits import Limits, Period, Throttle, WafRateLimit
 
 _SHORTEST_QUOTA_SECONDS: Final = 3_600
 """A quota that is used up sooner at the plan's full rate is a finding."""
@@ -66,6 +66,8 @@ class Expectations:
     """Capacity units that the rules of the web ACL use."""
     managed_rule_groups: int = 0
     """How many of those rules are managed rule groups."""
+    waf_shadow: WafRateLimit | None = None
+    """The web ACL's rate limit that only counts."""
 
 
 def review(limits: Limits, expected: Expectations) -> list[LimitFinding]:
@@ -112,6 +114,19 @@ def _web_acl(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
                 ),
                 fix=str(math.ceil(plan.throttle.rate * limits.waf.window_seconds)),
             )
+    if limits.waf and (shadow := expected.waf_shadow):
+        yield LimitFinding(
+            path=("waf", "shadow"),
+            message=(
+                f"{shadow.limit:,} requests per {shadow.window_seconds} s from one address are a "
+                "trial, and refuse nothing. First count: let the dashboard show what they would "
+                "refuse until your busiest hours are over. Then confirm that no honest caller is "
+                f"among it. Then block: set waf.rateLimit to {shadow.limit} and waf.windowSeconds "
+                f"to {shadow.window_seconds}, and remove waf.shadow."
+            ),
+            fix=None,
+            level="info",
+        )
     if expected.wcu > WCU_BEFORE_EXTRA_COST:
         yield LimitFinding(
             # Any list of groups allows that its last group is removed.

@@ -21,9 +21,11 @@ from settings.schema import (
     NO_ADDRESS_RULE,
     RATE_METRIC,
     RATE_RULE,
+    SHADOW_RULE,
     SOURCE_RULE,
     ManagedRuleGroupSettings,
     Settings,
+    ShadowSettings,
     WafSettings,
 )
 
@@ -97,7 +99,8 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]
     """Return the web ACL's rules by priority, its own before the managed groups.
 
     They are sorted, because the provider compares them as a list. The own rules come first, so
-    that a flood is blocked before the other rules are evaluated.
+    that a flood is blocked before the other rules are evaluated. The shadow rule comes before the
+    rule that blocks, because a blocked request meets no rule after that.
 
     With FORWARDED_IP a request without the header is blocked, because AWS WAF applies no rule on
     forwarded addresses to it. Then each forwarded address has its limit, and each source address a
@@ -105,11 +108,14 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]
     https://docs.aws.amazon.com/waf/latest/APIReference/API_ForwardedIPConfig.html
     """
     own: list[tuple[str, str, WebAclRuleStatementArgsDict, WebAclRuleActionArgsDict]]
-    own = [(RATE_RULE, RATE_METRIC, _per_address(settings), _too_many(settings))]
+    own = [(RATE_RULE, RATE_METRIC, _per_address(settings, settings), _too_many(settings))]
+    if settings.shadow:
+        counted = _per_address(settings, settings.shadow)
+        own = [(SHADOW_RULE, SHADOW_RULE, counted, {"count": {}}), *own]
     if settings.aggregate_by == "FORWARDED_IP":
         missing = (NO_ADDRESS_RULE, NO_ADDRESS_RULE, _without(settings.forwarded_header), _BLOCK)
         per_source: WebAclRuleStatementArgsDict = {
-            "rate_based_statement": _rate(settings, settings.source_rate_limit)
+            "rate_based_statement": _rate(settings.source_rate_limit, settings.window_seconds)
         }
         own = [missing, *own, (SOURCE_RULE, SOURCE_RULE, per_source, _too_many(settings))]
     made: list[WebAclRuleArgsDict] = [
@@ -118,12 +124,12 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[WebAclRuleArgsDict]
             "priority": priority,
             "statement": statement,
             "action": action,
-            "visibility_config": _visibility(_metric_name(metric_prefix, metric)),
+            "visibility_config": _visibility(metric_name(metric_prefix, metric)),
         }
         for priority, (name, metric, statement, action) in enumerate(own)
     ]
     made += (
-        _managed_group(group, priority, _metric_name(metric_prefix, group.name))
+        _managed_group(group, priority, metric_name(metric_prefix, group.name))
         for priority, group in enumerate(settings.managed_rule_groups, start=len(own))
     )
     return made
@@ -154,7 +160,7 @@ def _visibility(metric_name: str) -> WebAclVisibilityConfigArgsDict:
     }
 
 
-def _metric_name(prefix: str, name: str) -> str:
+def metric_name(prefix: str, name: str) -> str:
     """Return a rule's metric name, shortened to the length that AWS WAF allows."""
     whole = f"{prefix}-{name}"
     if len(whole) <= LONGEST_METRIC_NAME:
@@ -163,8 +169,10 @@ def _metric_name(prefix: str, name: str) -> str:
     return f"{whole[: LONGEST_METRIC_NAME - 9]}-{digest}"
 
 
-def _per_address(settings: WafSettings) -> WebAclRuleStatementArgsDict:
-    rate = _rate(settings, settings.rate_limit)
+def _per_address(
+    settings: WafSettings, limit: WafSettings | ShadowSettings
+) -> WebAclRuleStatementArgsDict:
+    rate = _rate(limit.rate_limit, limit.window_seconds)
     if settings.aggregate_by == "FORWARDED_IP":
         rate["aggregate_key_type"] = "FORWARDED_IP"
         # A header that begins with no valid address counts as over the limit.
@@ -175,11 +183,11 @@ def _per_address(settings: WafSettings) -> WebAclRuleStatementArgsDict:
     return {"rate_based_statement": rate}
 
 
-def _rate(settings: WafSettings, limit: int) -> WebAclRuleStatementRateBasedStatementArgsDict:
+def _rate(limit: int, window_seconds: int) -> WebAclRuleStatementRateBasedStatementArgsDict:
     """Return the statement that limits source addresses."""
     return {
         "limit": limit,
-        "evaluation_window_sec": settings.window_seconds,
+        "evaluation_window_sec": window_seconds,
         "aggregate_key_type": "IP",
     }
 

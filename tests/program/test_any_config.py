@@ -88,6 +88,7 @@ good_configs = st.fixed_dictionaries(
                 "enabled": st.booleans(),
                 "rateLimit": st.integers(10, 2_000_000_000),
                 "windowSeconds": st.sampled_from([60, 120, 300, 600]),
+                "shadow": st.just({"rateLimit": 10}),
                 "aggregateBy": st.sampled_from(["IP", "FORWARDED_IP"]),
             },
         ),

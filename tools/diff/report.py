@@ -13,6 +13,7 @@ from settings import Settings
 from settings.errors import fix_command
 from throttling.review import LimitFinding, not_among, review
 from tools.cli import code
+from tools.cost.bill import bill, read_prices, worst
 from tools.diff.allowance import allowance
 
 # fmt: off
@@ -67,7 +68,8 @@ def stack_diff(
     old, new = _values(before), _values(after)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]
     lost = [*_lost(before, after, old, new), *gone] if before and after else []
-    if not changed and not lost:
+    moved = _cost(before, after) if after else None
+    if not changed and not lost and not moved:
         return None
     news = " (new)" if before is None else " (removed)" if after is None else ""
     lines = [f"### Stack {code(stack)}{news}"]
@@ -85,6 +87,8 @@ def stack_diff(
             lines.append(_row(code(key), *cells))
         if after is not None:
             lines += ["", *_findings(before, after), *_clients(before, after)]
+    if moved:
+        lines += ["", moved]
     return "\n".join(lines)
 
 
@@ -175,6 +179,26 @@ def _clients(before: Settings | None, after: Settings) -> Iterator[str]:
             old = _bounds(before, plan, method) if before and known else new
             pairs = zip(old, new, strict=True)
             yield _row(code(plan), *(b if a == b else f"{a} → **{b}**" for a, b in pairs))
+
+
+def _cost(before: Settings | None, after: Settings) -> str | None:
+    """Return how the most that a month can bill changes; None if it does not."""
+    prices = read_prices()
+    old, new = (
+        {what: prices.dollars(what, count) for what, count, _ in bill(one, prices, *worst(one))}
+        if one
+        else {}
+        for one in (before, after)
+    )
+    was, now = (f"${sum(side.values()):,.2f}" for side in (old, new))
+    if was == now:
+        return None
+    most = max({**old, **new}, key=lambda what: abs(new.get(what, 0) - old.get(what, 0)))
+    return (
+        f"A month can bill at most {f'{was} → ' if before else ''}**{now}** (list prices of "
+        f"{prices.region}). The largest change: {most}, ${old.get(most, 0):,.2f} → "
+        f"${new.get(most, 0):,.2f}. `python -m tools cost` says what no limit bounds."
+    )
 
 
 def _bounds(settings: Settings, plan: str, method: str) -> list[str]:

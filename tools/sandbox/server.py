@@ -23,6 +23,7 @@ import uvloop
 
 from settings import UserError
 from tools.recorder.resources import Resources
+from tools.sandbox.access_log import AccessLog
 from tools.sandbox.client import ADDRESS_FILE, KEEP
 from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway import Gateway
@@ -48,7 +49,9 @@ class Release:
         UserError: the resources cannot be served.
     """
 
-    def __init__(self, resources: Resources, folder: Path, dynamodb: str) -> None:
+    def __init__(
+        self, resources: Resources, folder: Path, dynamodb: str, access_log: AccessLog
+    ) -> None:
         self.resources = resources
         self.dynamodb = dynamodb
         self.deployment = read_deployment(resources)
@@ -63,7 +66,7 @@ class Release:
             environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "AWS_ACCESS_KEY_ID": files.name},
             region=self.deployment.region,
         )
-        self.gateway = Gateway(self.deployment, self._function.invoke)
+        self.gateway = Gateway(self.deployment, self._function.invoke, log=access_log.add)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -120,6 +123,7 @@ class SandboxServer:
         self._table = TableProcess(
             folder / "table.journal", folder / "table.log", self._log_refusal
         )
+        self._access_log = AccessLog(folder / "access.jsonl")
         self._refusals: Counter[str] = Counter()
         """Calls of DynamoDB that the function's permissions refuse, by reason."""
         self._table_keeper: asyncio.Task[None] | None = None
@@ -140,6 +144,7 @@ class SandboxServer:
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._admin.serve())
             self._tasks.create_task(self._rotate_logs())
+            logging = self._tasks.create_task(self._access_log.keep())
             self._tasks.create_task(self._await_launcher())
             if own_table:
                 self._tasks.create_task(self._start_table_early())
@@ -151,6 +156,7 @@ class SandboxServer:
             if self._api:
                 await self._api.finish(_STOP_SECONDS)
             await asyncio.gather(*(release.stop(0) for release in self._releases))
+            logging.cancel()
             if self._table_keeper:
                 self._table_keeper.cancel()
             await self._table.stop()
@@ -244,7 +250,7 @@ class SandboxServer:
         endpoint = dynamodb or await self._own_dynamodb()
         # In a thread: with many keys, reading takes long enough for callers to notice.
         release = await asyncio.to_thread(
-            lambda: Release(Resources.from_json(body), self._folder, endpoint)
+            lambda: Release(Resources.from_json(body), self._folder, endpoint, self._access_log)
         )
         await release.start()
         for live in self._releases[-1:]:
@@ -291,6 +297,7 @@ class SandboxServer:
             "dynamodb": release.dynamodb,
             "tables": [table.name for table in release.deployment.tables],
             "answers": gateway.answers(),
+            "counted": gateway.web_acl.counted,
             "clients": gateway.quotas_left(),
             "refusedCalls": [
                 {"reason": reason, "calls": calls} for reason, calls in self._refusals.most_common()

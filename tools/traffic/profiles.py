@@ -140,7 +140,7 @@ def parse_client(text: str) -> Source:
             )
         values[key] = value
     phase = {"rate": rate, "for": values.pop("for")}
-    return _checked(_ClientSection, {**values, "phases": [phase]}).source(_parse_name(name))
+    return checked(_ClientSection, {**values, "phases": [phase]}).source(_parse_name(name))
 
 
 def parse_profile(text: str, name: str = "") -> Profile:
@@ -152,7 +152,7 @@ def parse_profile(text: str, name: str = "") -> Profile:
         raise ValueError(f"it is not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    file = _checked(_ProfileSection, content)
+    file = checked(_ProfileSection, content)
     traffic = Traffic(
         sources=tuple(section.source(client) for client, section in file.clients.items()),
         arrivals=file.arrivals,
@@ -210,7 +210,7 @@ def _parse_name(name: str) -> Client | None:
     return None if name == NO_KEY else Client(plan, client)
 
 
-def _checked(model: type[_Model], content: object) -> _Model:
+def checked(model: type[_Model], content: object) -> _Model:
     """Return `content` as a model; raise a ValueError with its first problem."""
     try:
         return model.model_validate(content)

@@ -46,7 +46,7 @@ def repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_nothing_changed_is_said_in_three_words(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit(repository / "Pulumi.prod.yaml", "dashboard: true", "dashboard: false")
+    edit(repository / "Pulumi.prod.yaml", "wafBlockedRequests: 100", "wafBlockedRequests: 99")
 
     assert main(["diff", "--base", "base"]) == 0
     assert capsys.readouterr().out == "No limits changed.\n"
@@ -81,6 +81,10 @@ limits them:
 | `basic` | 100 (plan) → **150 (plan)** | 100 (function) | 10,000 (quota) → **1,000,000 (quota)** \
 | 6.667 (web ACL) |
 | `premium` | 500 (plan) | 100 (function) | 100,000 (quota) | 6.667 (web ACL) |
+
+A month can bill at most $580.08 → **$4,579.73** (list prices of us-east-1). The largest change: \
+GB-seconds of the function, arm64, $454.67 → $3,571.22. `python -m tools cost` says what no limit \
+bounds.
 
 AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."""
     )

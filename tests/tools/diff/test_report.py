@@ -15,7 +15,10 @@ from tools.diff.report import NOT_FOR_CALLERS, stack_diff
 EVERYTHING: dict[str, Any] = {
     "throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}}},
     "usagePlans": {"basic": {"keys": {"default": [1, 2]}}},
-    "waf": {"managedRuleGroups": ["AWSManagedRulesAnonymousIpList"]},
+    "waf": {
+        "managedRuleGroups": ["AWSManagedRulesAnonymousIpList"],
+        "shadow": {"rateLimit": 1000},
+    },
     "aws": {"defaultTags": '{"tags": {"team": "web"}}'},
 }
 """Settings without which some keys are not there."""
@@ -86,7 +89,8 @@ def test_every_setting_is_reported_when_it_changes_unless_no_caller_notices() ->
         aws = other.pop("aws")
         rest = {"stack": "prod", "region": aws["region"], "profile": aws["profile"]}
         after = Settings.model_validate(other | rest | {"provider": aws})
-        if stack_diff("prod", before, after) is None:
+        text = str(stack_diff("prod", before, after))
+        if "| limit | before |" not in text and "Callers lose this" not in text:
             silent.add(key.replace("aws.", "aws:"))
 
     known = {f".{key}" for key in changed}
@@ -191,6 +195,18 @@ def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_
     quota = {"usagePlans": {"basic": {"quota": {"limit": 20_000}}}}
     text = str(stack_diff("prod", settings("prod"), settings("prod", **quota)))
     assert "The findings of the review do not change.\n" in text
+
+
+def test_what_a_month_can_bill_moves_with_settings_that_no_caller_notices() -> None:
+    before, after = settings("prod"), settings("prod", function={"memoryMb": 2048})
+
+    assert stack_diff("prod", before, after) == (
+        "### Stack `prod`\n\nA month can bill at most $580.08 → **$1,034.75** (list prices of "
+        "us-east-1). The largest change: GB-seconds of the function, arm64, $454.67 → $909.34. "
+        "`python -m tools cost` says what no limit bounds."
+    )
+    assert "\nA month can bill at most **$580.08** (" in str(stack_diff("prod", None, before))
+    assert "A month can bill" not in str(stack_diff("prod", before, None))
 
 
 def test_names_and_values_of_the_stack_file_cannot_be_markup() -> None:

@@ -118,16 +118,6 @@ def test_what_the_program_forgets_is_missing_here_too(
     assert read(read_deployment(edit(resources))) == expected
 
 
-def test_a_rate_rule_that_only_counts_is_named_and_not_served(resources: Resources) -> None:
-    (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
-    rule = acl.inputs["rules"][0] | {"action": {"count": {}}}
-
-    deployment = read_deployment(changed(resources, acl.type, rules=[rule]))
-
-    assert deployment.limits.waf is None
-    assert deployment.not_enforced == ("web ACL rule rate-per-address",)
-
-
 def test_a_rate_rule_without_a_window_has_aws_default(resources: Resources) -> None:
     (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
     rule = acl.inputs["rules"][0] | {"statement": {"rateBasedStatement": {"limit": 10}}}
@@ -154,7 +144,18 @@ def test_behind_a_cdn_every_rule_of_the_web_acl_is_enforced() -> None:
 
     names = ["no-address", "rate-per-address", "rate-per-source"]
     assert [rule.name for rule in deployment.web_acl] == names
-    assert [rule.response.status for rule in deployment.web_acl] == [403, 429, 429]
+    statuses = [rule.response.status for rule in deployment.web_acl if rule.response]
+    assert statuses == [403, 429, 429]
+    assert deployment.not_enforced == ()
+
+
+def test_a_shadow_limit_is_served_and_is_no_limit() -> None:
+    deployment = read_deployment(deploy(waf={"shadow": {"rateLimit": 10}}).resources)
+
+    counting, blocking = deployment.web_acl
+    assert (counting.name, counting.response) == ("shadow-rate-per-address", None)
+    assert blocking.name == "rate-per-address"
+    assert deployment.limits.waf == WafRateLimit(limit=1500, window_seconds=60)
     assert deployment.not_enforced == ()
 
 

@@ -27,7 +27,7 @@ def keys(output: str) -> dict[str, str]:
     return keys_in(output)
 
 
-def test_the_printed_curl_stores_a_record(output: str) -> None:
+def test_the_printed_curl_stores_a_record_and_is_logged(project: Project, output: str) -> None:
     url, headers, body = curl_in(output)
 
     answer = httpx.post(url, headers=headers, content=body)
@@ -39,6 +39,16 @@ def test_the_printed_curl_stores_a_record(output: str) -> None:
     ]
     refused = httpx.post(url, headers=headers, content='{"id": "1", "title": "T"}')
     assert (refused.status_code, refused.json()) == (400, {"message": "year: is missing"})
+    log = project.state / "access.jsonl"
+    deadline = time.monotonic() + 30
+    while not log.exists() or len(log.read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline, "nothing was logged"
+        time.sleep(0.01)
+    lines = map(json.loads, log.read_text().splitlines())
+    assert [(line["status"], line["wafResponseCode"]) for line in lines] == [
+        ("200", "WAF_ALLOW"),
+        ("400", "WAF_ALLOW"),
+    ]
 
 
 def test_300_fast_requests_pass_as_burst_and_rate_allow(
@@ -167,6 +177,19 @@ def test_status_counts_answers_by_layer_and_shows_the_items(
     assert quota_left(project) == before - 1, "used quota stays used"
     assert '{"id": {"S": "12"}, "title": {"S": "Test Movie"}, "year": {"N": "2023"}}' in shown
     assert "usage-plan   basic  429     2" in shown
+
+
+def test_status_shows_what_a_shadow_limit_would_block(
+    project: Project, keys: dict[str, str]
+) -> None:
+    project.edit("waf", {"shadow": {"rateLimit": 10, "windowSeconds": 60}})
+    project.up()
+
+    statuses = [project.post("wrong").status_code for _ in range(13)]
+
+    assert statuses == [403] * 13, "it blocks none"
+    line = "Rule shadow-rate-per-address of the web ACL only counts: 3 requests"
+    assert line in project.run("status").stdout
 
 
 def test_all_ports_are_on_the_loopback_address_alone(project: Project, output: str) -> None:
