@@ -16,6 +16,7 @@ class UsagePlans:
 
     ids: dict[str, pulumi.Output[str]] = field(default_factory=dict)
     key_ids: dict[str, dict[str, pulumi.Output[str]]] = field(default_factory=dict)
+    """IDs of all keys. A client's second key has the name `client.2` here, as in logs and limits."""
     keys: dict[str, dict[str, pulumi.Output[str]]] = field(default_factory=dict)
     """Values of the keys: secrets."""
 
@@ -45,7 +46,8 @@ def create_usage_plans(
         created.ids[plan_name] = usage_plan.id
         created.key_ids[plan_name], created.keys[plan_name] = {}, {}
         for client, number in plan.api_keys():
-            holder = f"{plan_name}.{api_key_holder(client, number)}"
+            key_name = api_key_holder(client, number)
+            holder = f"{plan_name}.{key_name}"
             key = aws.apigateway.ApiKey(
                 f"{name}-key-{holder}",
                 description=f"Client {client} of plan {plan_name}, key {number}",
@@ -60,7 +62,7 @@ def create_usage_plans(
                 # AWS returns the key's value here too. The provider would keep it in plain text.
                 opts=component.child(additional_secret_outputs=["value"], depends_on=limits),
             )
+            created.key_ids[plan_name][key_name] = key.id
             # The newest key of a client comes last, and stays in the outputs: clients get this one.
-            created.key_ids[plan_name][client] = key.id
             created.keys[plan_name][client] = key.value
     return created

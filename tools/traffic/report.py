@@ -171,6 +171,28 @@ def first_at(client: ClientResult, layer: Layer | None) -> str:
     return moment(client.first_refused[layer]) if layer and layer in client.refused else ""
 
 
+def beside(before: Result, after: Result) -> dict[Key, tuple[str, str, str]]:
+    """Return the counts before a change, the differences, and when layers first refused before."""
+    cells = {}
+    for (name, old), (_, new) in zip(clients_of(before), clients_of(after), strict=True):
+        for layer in OUTCOMES:
+            was, now = count(old, layer), count(new, layer)
+            if was or now or layer is None:
+                change = f"{now - was:+,}" if now != was else "same"
+                cells[name, layer] = f"{was:,}", change, first_at(old, layer)
+    return cells
+
+
+def gains(before: Result, after: Result) -> str:
+    """Return in words how many more or fewer requests each client gets through."""
+    words = []
+    for old, new in zip(before.clients, after.clients, strict=True):
+        change = new.admitted - old.admitted
+        verb = f"{'gains' if change > 0 else 'loses'} {abs(change):,} requests"
+        words.append(f"{client_name(new.client)} {verb if change else 'neither gains nor loses'}")
+    return f"{'; '.join(words)}."
+
+
 def interval_lengths(result: Result) -> Floats:
     """Return the seconds of each interval of a run. The last one may be short."""
     starts = np.arange(len(result.timeline)) * result.interval_seconds
