@@ -154,7 +154,7 @@ def _messages(document: Any) -> Iterator[bytes]:  # noqa: ANN401  JSON
     """Yield the lines in the events of a log group, or in the rows of a query's results."""
     if isinstance(document, dict):
         document = document.get("events", document.get("results", [document]))
-    for item in document:
+    for item in document if isinstance(document, list) else [document]:
         if isinstance(item, list):
             item = {cell.get("field"): cell.get("value") for cell in item if isinstance(cell, dict)}
         if isinstance(item, dict):

@@ -79,6 +79,11 @@ class Fitted:
         """The setting, or what else it is."""
         return self.label or config_key("", self.path).removeprefix(":")
 
+    def not_lowered(self) -> "Fitted":
+        """Return this with at least the present value, for a log that is too short to lower it."""
+        value = max(self.value, self.now or 0)
+        return replace(self, value=value, why=f"{self.why}. The log is short: not lowered")
+
     def to_json(self, project: str) -> dict[str, Any]:
         """Return this as plain values."""
         values = {"now": self.now, "needed": self.needed, "value": self.value}
@@ -199,6 +204,8 @@ class _Demand:
             detail: what else to say: address or latency.
         """
         refused, log = self.decide(too_low) > 0, self._logged.log
+        if not refused.any():  # the limit is the least that AWS takes
+            refused[:] = True
         offset = log.start.timestamp() % 60
         minutes = ((self.times + offset) // 60).astype(np.int64)
         client = 0
@@ -269,10 +276,7 @@ class _Fitter:
                 return only(quota=replace(quota, limit=limit))
 
             found = self._number((*path, "quota", "limit"), quota.limit, demand, only_quota)
-            if found.value < quota.limit and not self._covers(quota.period):
-                why = f"{found.why}. The log is shorter than a {quota.period.lower()}: not lowered"
-                found = replace(found, value=quota.limit, why=why)
-            yield found
+            yield found if self._covers(quota.period) else found.not_lowered()
 
     def _stage(self, plans: Sequence[Fitted]) -> Iterator[Fitted]:
         """Yield the stage's bucket and those of its methods; no plan may exceed the stage's."""
@@ -316,7 +320,8 @@ class _Fitter:
 
             now = waf.limit if window == waf.window_seconds else None
             found = self._number(path, now, demand, only, _LEAST_WAF, detail="address")
-            yield replace(found, label=f"waf.rateLimit in {window} s")
+            found = replace(found, label=f"waf.rateLimit in {window} s")
+            yield found if self._log.times[-1] >= window else found.not_lowered()
 
     def _concurrency(self) -> Iterator[Fitted]:
         if (now := self.limits.concurrency) is None:

@@ -85,18 +85,20 @@ def replay(
     logged = read_logged(settings, **log_options)
     engine = logged.engine(limits_of(settings), lag)
     in_force = logged.run(limits_of(settings), lag, engine)
-    came, agreeing = _as_decided(logged.log.logged, np.concatenate(engine.verdicts))
+    came = _as_decided(logged.log.logged, np.concatenate(engine.verdicts))
     past = _AsLogged(limits_of(settings), logged.sources)
     past.came = came
     before = logged.run(limits_of(settings), lag, past)
     result = logged.run(limits_of(changed), lag) if changes else in_force
+    different = int(np.abs(before.timeline - in_force.timeline).sum()) // 2
+    agreement = 1 - different / result.total.sent
     title = f"{stack} with {', '.join(changes)}" if changes else stack
     about = [
         headline(result),
         f"Stack {title}: {result.total.sent:,} requests in {moment(result.seconds)} from "
         f"{len(logged.log.addresses):,} addresses, from {result.start:%A %Y-%m-%d %H:%M:%S} UTC.",
-        f"The limits in force decide {_percent(agreeing, result.total.sent)} of them as the log "
-        "says. The others differ when limits have changed, or AWS did not apply them exactly.",
+        f"The limits in force decide {100 * agreement:.4g} % of them as the log says. The rest "
+        "differs when limits have changed, or AWS did not apply them exactly.",
         *([f"In force: {headline(in_force)}"] if compare else []),
         f"Against {'the limits in force' if compare else 'the log'}: "
         f"{gains(in_force if compare else before, result)}",
@@ -122,7 +124,7 @@ def replay(
         document = {
             "stack": stack,
             "changes": list(changes),
-            "agreement": agreeing / result.total.sent,
+            "agreement": agreement,
             "logged": result_json(before),
             **({"inForce": result_json(in_force)} if changes else {}),
             "replayed": {**result_json(result), "timeline": timeline_json(result)},
@@ -146,11 +148,9 @@ def replay(
     console().print(report(result, about, notes, headings, cells))
 
 
-def _as_decided(logged: Codes, decided: Codes) -> tuple[Codes, int]:
-    """Return logged outcomes with the throttle that refuses now, and how many are as decided."""
-    throttled = np.isin(logged, _THROTTLES) & np.isin(decided, _THROTTLES)
-    came = np.where(throttled, decided, logged)
-    return came, int(np.count_nonzero(came == decided))
+def _as_decided(logged: Codes, decided: Codes) -> Codes:
+    """Return logged outcomes, with the throttle that refuses now in place of just any."""
+    return np.where(np.isin(logged, _THROTTLES) & np.isin(decided, _THROTTLES), decided, logged)
 
 
 def _cells(before: Result, after: Result) -> dict[Key, tuple[str, ...]]:
@@ -167,7 +167,3 @@ def _cells(before: Result, after: Result) -> dict[Key, tuple[str, ...]]:
         when = "" if first is None else f"{after.start + timedelta(seconds=first):%m-%d %H:%M:%S}"
         cells[key] = (when, *more)
     return cells
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.4g} %"
