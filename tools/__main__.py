@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "status": ("tools.sandbox.commands", "Show what a sandbox holds, and what each layer refused."),
     "review": ("tools.review", "Find limits that contradict each other."),
     "simulate": ("tools.traffic.simulate", "Send traffic through a stack's limits, on paper."),
+    "replay": ("tools.traffic.replay", "Send an access log through limits to try."),
+    "fit": ("tools.traffic.fit", "Find the smallest limits that an access log passes."),
     "load": ("tools.traffic.load.command", "Send traffic over HTTP, and compare the answers."),
     "diff": ("tools.diff.command", "Show what a change does to limits and callers, as Markdown."),
     "cost": ("tools.cost.command", "Show the most that a month can bill under a stack's limits."),

@@ -36,7 +36,8 @@ def create_usage_plans(
         plan_ids[plan_name] = usage_plan.id
         key_ids[plan_name], keys[plan_name] = {}, {}
         for client, number in plan.api_keys():
-            holder = f"{plan_name}.{api_key_holder(client, number)}"
+            key_name = api_key_holder(client, number)
+            holder = f"{plan_name}.{key_name}"
             key = aws.apigateway.ApiKey(
                 f"{name}-key-{holder}",
                 description=f"Client {client} of plan {plan_name}, key {number}",
@@ -51,6 +52,8 @@ def create_usage_plans(
                 # AWS returns the key's value here too. The provider would keep it in plain text.
                 opts=parent.child(additional_secret_outputs=["value"], depends_on=limits),
             )
+            # A client's second key has the name `client.2` here, as in logs and limits.
+            key_ids[plan_name][key_name] = key.id
             # The newest key of a client comes last, and stays in the outputs: clients get this one.
-            key_ids[plan_name][client], keys[plan_name][client] = key.id, key.value
+            keys[plan_name][client] = key.value
     return plan_ids, key_ids, keys

@@ -11,7 +11,7 @@ from routes import READS, ROUTES
 from settings.schema import ThresholdSettings
 from tests.program.conftest import EVERY_OPTION, Sent
 from tests.stacks import BASE_URL, PROJECT, STACKS, config, deploy, run, settings
-from tests.stacks.resources import FUNCTION, TABLE, WEB_ACL, only, types
+from tests.stacks.resources import FUNCTION, LOG_GROUP, TABLE, WEB_ACL, only, types
 from tools.recorder import program as recorder
 from tools.recorder.program import ProgramError, run_program
 from tools.sandbox.deployment import read_deployment
@@ -95,6 +95,7 @@ def test_the_stack_outputs() -> None:
         "tableName": only(program, TABLE).outputs["name"],
         "functionName": only(program, FUNCTION).outputs["name"],
         "webAclArn": only(program, WEB_ACL).outputs["arn"],
+        "accessLogGroup": only(program, LOG_GROUP, "access-logs").outputs["name"],
         "alarmTopicArn": only(program, "sns/topic:Topic").outputs["arn"],
         "dashboardUrl": "https://eu-central-1.console.aws.amazon.com/cloudwatch/home"
         f"?region=eu-central-1#dashboards/dashboard/{PROJECT}-dev",
