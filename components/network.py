@@ -30,17 +30,6 @@ class Network(Component):
         function_policy: pulumi.Resource,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        """Create the network.
-
-        Args:
-            settings: of the stack.
-            region: of the stack.
-            data: the table that it leads to.
-            function_policy: lets Lambda delete the function's network interfaces, on which the
-                subnets' deletion waits.
-                https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-enis
-            opts: of the component.
-        """
         super().__init__(settings, opts)
         vpc = aws.ec2.Vpc(
             f"{self.name}-vpc",
@@ -95,9 +84,11 @@ class Network(Component):
                 availability_zone=zones[index],
                 tags={"Name": f"{self.name}-isolated-{index}"},
                 opts=self.child(
-                    # Deleted before it: without the policy, Lambda's interfaces would stay.
+                    # Deleted before the policy: without it, Lambda could not delete the function's
+                    # network interfaces, on which a subnet's deletion waits. Lambda deletes them
+                    # up to 45 minutes after the function.
+                    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-enis
                     depends_on=[function_policy],
-                    # Lambda deletes them up to 45 minutes after the function.
                     custom_timeouts=pulumi.CustomTimeouts(delete="60m"),
                 ),
             )
