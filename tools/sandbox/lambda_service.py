@@ -79,9 +79,10 @@ class LambdaService:
             **environment,
         }
         self._limit = min(function.concurrency or MAX_ENVIRONMENTS, MAX_ENVIRONMENTS)
+        """How many environments there may be; 0 when the service has stopped."""
         self._all: list[_Environment] = []
         self._idle: asyncio.LifoQueue[_Environment] = asyncio.LifoQueue()
-        self._stopped = False
+        self._waiting = 0
 
     async def start(self, environments: int = 1) -> None:
         """Unpack the function, and start its first environments.
@@ -108,7 +109,7 @@ class LambdaService:
 
     async def stop(self) -> None:
         """End all environments, and remove the function's files."""
-        self._stopped = True
+        self._limit = 0
         await asyncio.gather(*(environment.end() for environment in self._all))
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -149,16 +150,30 @@ class LambdaService:
         return answer["result"]
 
     async def _acquire(self) -> "_Environment":
-        """Wait for an idle environment. If that takes long, add one."""
-        while len(self._all) < self._limit:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_SCALE_AFTER_SECONDS):
-                    return await self._idle.get()
-            starting = sum(one.ended for one in self._all)
-            if len(self._all) < self._limit and starting < (os.cpu_count() or 1):
-                self._all.append(_Environment())
-                return self._all[-1]
-        return await self._idle.get()
+        """Wait for an idle environment. If that takes long, another one is added."""
+        self._waiting += 1
+        growing = asyncio.get_running_loop().call_later(_SCALE_AFTER_SECONDS, self._grow)
+        try:
+            return await self._idle.get()
+        finally:
+            self._waiting -= 1
+            growing.cancel()
+
+    def _grow(self) -> None:
+        """Add an environment if an invocation waits and the function may have more."""
+        starting = sum(one.ended for one in self._all)
+        room = min(self._limit - len(self._all), (os.cpu_count() or 1) - starting)
+        if self._waiting > self._idle.qsize() and room > 0:
+            self._all.append(environment := _Environment())
+            environment.starting = asyncio.create_task(self._add(environment))
+
+    async def _add(self, environment: "_Environment") -> None:
+        try:
+            await self._start(environment)
+        except FunctionFailed:  # the invocation that takes it tries again, and reports it
+            await environment.end()
+        self._idle.put_nowait(environment)
+        asyncio.get_running_loop().call_later(_SCALE_AFTER_SECONDS, self._grow)
 
     async def _start(self, environment: "_Environment") -> None:
         """Start an environment's process.
@@ -185,7 +200,7 @@ class LambdaService:
             raise FunctionFailed(f"took longer than {_INIT_SECONDS:.0f} s") from None
         except OSError as error:
             raise FunctionFailed(str(error)) from None
-        if self._stopped or "ready" not in said:
+        if not self._limit or "ready" not in said:
             raise FunctionFailed(said.get("error", "the function was stopped"))
         environment.ready = True
 
@@ -194,6 +209,8 @@ class _Environment:
     """One process, which answers each line of its standard input with a line of output."""
 
     process: Process | None = None
+    starting: asyncio.Task[None] | None = None
+    """Keeps the task that started it alive."""
     ready = False
     """Whether the process has imported the function."""
 
