@@ -137,9 +137,7 @@ def test_a_client_that_a_change_takes_away_has_no_valid_key_after_it(capsys: Cap
     ("arguments", "words"),
     [
         (["--client", "gold/x=5rps"], "allowed: basic/default, premium/default, and no-key"),
-        (["--client", "basic/default=5xps"], "allowed is a number and one of rps, rpm"),
         (["--client", "basic/default=100000000rps"], "allowed is a rate up to"),
-        (["--client", "basic/default=1rps,for=9999999d"], "allowed is a duration up to 366d"),
         (["--client", "basic/default=1000000rps,for=366d"], "are too much"),
         (["--client", "basic/default=1rps,for=366d,at=1s"], "in 366 days"),
         (["--client", "basic/default=0rps"], "There is no traffic"),
@@ -153,7 +151,6 @@ def test_a_client_that_a_change_takes_away_has_no_valid_key_after_it(capsys: Cap
         ([*ONE_ADDRESS, "--compare"], "give a change with --set"),
         ([*ONE_ADDRESS, "--waf-lag", "long"], "'--waf-lag': 'long' is not a duration"),
         ([*ONE_ADDRESS, "--seed", "x"], "'x' is not a valid integer"),
-        ([*ONE_ADDRESS, "--start", "noon"], "a time such as 08:00"),
         ([*ONE_ADDRESS, "--start", "9999-12-31T12:00"], "in the years 2000 to 2100"),
         ([*ONE_ADDRESS, "--chart", "run.gif"], "allowed are .png, .svg"),
         ([*ONE_ADDRESS, "--chart", "/nonexistent/run.svg"], "cannot be written: No such file"),
