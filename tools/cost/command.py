@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from settings import load_stack
+from settings import UserError, load_stack
 from throttling import Layer
 from throttling.simulation.traffic import Source
 from tools.cli import console, format_option, print_json
@@ -33,6 +33,20 @@ if TYPE_CHECKING:
     help="Expected requests of one client, as simulate takes them. May be repeated.",
 )
 @click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER",
+    help="Expected traffic from an access log, as replay reads it. May be repeated.",
+)
+@click.option(
+    "--keys",
+    "keys_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON with the plan and client of each key ID in the log, as replay takes it.",
+)
+@click.option(
     "--prices",
     "price_file",
     default=PRICES,
@@ -44,17 +58,34 @@ def cost(
     stack: str,
     profile: str | None,
     clients: Sequence[Source],
+    logs: Sequence[Path],
+    keys_file: Path | None,
     price_file: Path,
     output_format: str,
 ) -> None:
     """Show the most that a month can bill under a stack's limits, and what no limit bounds.
 
-    With --profile or --client, the month that you expect stands beside it: such traffic once a day,
-    or all the time if it lasts longer. docs/cost.md says what is counted.
+    With --profile, --client or --log, the month that you expect stands beside it: such traffic once
+    a day, or all the time if it lasts longer. docs/cost.md says what is counted.
     """
+    if logs and (profile or clients):
+        raise UserError("Give a log or a profile, not both.")
+    if keys_file and not logs:
+        raise UserError("--keys has nothing to name; give a log with --log.")
     prices, settings = read_prices(price_file), load_stack(stack)
     bills = {"most": bill(settings, prices, *worst(settings))}
-    if profile or clients:
+    notes: Sequence[str] = ()
+    if logs:
+        # Numba, which the worst month does not need.
+        from tools.traffic.logged import limits_of, read_logged
+
+        logged = read_logged(
+            settings, paths=logs, keys_file=keys_file, from_aws=False, last_seconds=0, save=None,
+            endpoint_url=None,
+        )  # fmt: skip
+        notes = logged.notes
+        bills["expected"] = bill(settings, prices, expected(logged.run(limits_of(settings), 0)))
+    elif profile or clients:
         # Numba, which the worst month does not need.
         from throttling.simulation.simulator import simulate
 
@@ -75,7 +106,7 @@ def cost(
     sentences, listed = [*not_bounded(settings, prices)], f"{prices.region}, {prices.date}"
     if output_format == "json":
         about = {"stack": stack, "notBounded": sentences, "prices": listed}
-        print_json(about | {"lines": lines, "total": totals})
+        print_json(about | {"lines": lines, "total": totals, "notes": [*notes]})
         return
     out = console()
     out.print(f"[bold]Stack {stack}: what no limit bounds[/]")
@@ -93,6 +124,8 @@ def cost(
         table.add_row(*(format(cell, forms[type(cell)]) for cell in cells))
     out.print()
     out.print(table)
+    for note in notes:
+        out.print(note, markup=False)
     out.print(f"\nList prices ({listed}), without free tiers:")
     for page in dict.fromkeys(line["page"] for line in lines):
         out.print(f"  {page}", style="dim")

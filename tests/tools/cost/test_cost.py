@@ -11,6 +11,7 @@ from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS
 from routes import ROUTES
 from settings import UserError
 from tests.stacks import ROOT, settings
+from tests.tools.traffic.logs import line, write, write_keys
 from throttling.simulation.simulator import simulate
 from throttling.simulation.traffic import Arrivals, Traffic
 from tools.__main__ import main
@@ -320,3 +321,20 @@ def test_a_bad_price_list_is_one_clear_line(tmp_path: Path, text: str | None, pr
     assert message.startswith(f"--prices {file}: {problem}")
     assert message.endswith(f". Start from a copy of {PRICES}.")
     assert "\n" not in message
+
+
+def test_the_month_of_a_log_stands_beside_the_worst(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sent = [line(requestTimeEpoch=str(1767571200000 + 1000 * n)) for n in range(20)]
+    sent += [line(apiKeyId="other")]
+    words = ("--log", str(write(tmp_path / "a.jsonl", sent)), "--keys", str(write_keys(tmp_path)))
+
+    found = as_json(capsys, *words)
+
+    assert found["requests that the web ACL sees"]["expected"] == 21 * 31, "once a day"
+    assert found[GATEWAY]["expected"] == 20 * 31
+    assert found[BUSY]["expected"] == pytest.approx(20 * 31 * 0.1)
+    assert "Unknown key IDs, with their requests: other (1)." in run(capsys, *words)
+    assert main(["cost", "--stack", "prod", *words, "--profile", "plan"]) == 2
+    assert capsys.readouterr().err == "error: Give a log or a profile, not both.\n"
