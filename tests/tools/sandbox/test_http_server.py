@@ -21,12 +21,6 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "PATIENCE_SECONDS", 1)
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For large bodies, which a busy machine sends slowly."""
-    monkeypatch.setattr(http_server, "PATIENCE_SECONDS", 60)
-
-
 class Served:
     """A server that reads each request and answers with its body, when it may."""
 
@@ -281,7 +275,7 @@ def test_requests_in_a_pipeline_are_read_and_answered_in_turn() -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large_is_refused_when_it_was_read(chunked: bool, patient: None) -> None:
+def test_a_body_that_is_too_large_is_refused_when_it_was_read(chunked: bool) -> None:
     async def test(server: Served) -> None:
         part = b"x" * 100_000
         if chunked:
@@ -294,7 +288,7 @@ def test_a_body_that_is_too_large_is_refused_when_it_was_read(chunked: bool, pat
     served(test)
 
 
-def test_no_more_than_some_large_bodies_are_in_memory(patient: None) -> None:
+def test_no_more_than_some_large_bodies_are_in_memory() -> None:
     async def test(server: Served) -> None:
         server.may_answer.clear()
         most = http_server._MAX_LARGE_BODIES
