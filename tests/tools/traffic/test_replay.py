@@ -144,7 +144,7 @@ def test_keys_come_in_each_form_that_names_them(
 def test_the_stack_exports_the_id_of_each_key_and_the_name_of_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    changes = {"usagePlans": {"basic": {"keys": {"default": [1, 2]}}}}
+    changes: dict[str, Any] = {"usagePlans": {"basic": {"keys": {"default": [1, 2]}}}}
     outputs = deploy("prod", **changes).resources.exports
     assert [*outputs["apiKeyIds"]["basic"]] == ["default", "default.2"]
     assert "access-logs" in outputs["accessLogGroup"]
