@@ -13,6 +13,7 @@ PARTS: Final = {
     "program": "The program",
     "sandbox": "The sandbox",
     "simulator": "The simulator",
+    "replay": "Replay and fit",
     "setup": "A fresh clone",
 }
 
@@ -23,8 +24,9 @@ PARTS: Final = {
 def bench(parts: tuple[str, ...], output_format: str) -> int:
     """Measure what should be fast, and compare it with its targets.
 
-    PART is handler, program, sandbox, simulator or setup; without one, all are measured, which
-    takes nine minutes. Let nothing else run meanwhile. Exit status 1 means that a target is missed.
+    PART is handler, program, sandbox, simulator, replay or setup; without one, all are measured,
+    which takes ten minutes. Let nothing else run meanwhile. Exit status 1 means that a target is
+    missed.
     """
     out, progress = console(), console(stderr=True)
     as_json = output_format == "json"

@@ -44,7 +44,7 @@ _FRONTIER: Final = (0.5, 0.75, 0.9, 1.25, 1.5, 2.0, 4.0)
 """Rates to show, as shares of the one taken."""
 _WHOLE_PERIOD: Final = 0.95
 """A log of this share of a quota's period counts as one of the whole period."""
-_PRECISION: Final = 0.005
+_PRECISION: Final = 0.01
 """Share by which a rate may be off."""
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
@@ -81,8 +81,9 @@ class Fitted:
 
     def not_lowered(self) -> "Fitted":
         """Return this with at least the present value, for a log that is too short to lower it."""
-        value = max(self.value, self.now or 0)
-        return replace(self, value=value, why=f"{self.why}. The log is short: not lowered")
+        if self.now is None or self.value >= self.now:
+            return self
+        return replace(self, value=self.now, why=f"{self.why}. The log is short: not lowered")
 
     def to_json(self, project: str) -> dict[str, Any]:
         """Return this as plain values."""
@@ -178,7 +179,8 @@ class _Demand:
     def decide(self, limits: Limits) -> Codes:
         """Return what happens to the requests."""
         engine = Engine(limits, self._logged.sources, epoch=self._logged.log.start.timestamp())
-        return engine.decide(self.times, self.source, self.address, self.durations)
+        durations = 0.0 if limits.concurrency is None else self.durations
+        return engine.decide(self.times, self.source, self.address, durations)
 
     def refused(self, limits: Limits) -> Ints:
         """Return how many requests of each client are refused."""
@@ -210,7 +212,8 @@ class _Demand:
         minutes = ((self.times + offset) // 60).astype(np.int64)
         client = 0
         if not shared:
-            client = int((self._count(self.client[refused]) - self._allowed)[1:].argmax()) + 1
+            excess = self._count(self.client[refused]) - self._allowed
+            client = int(np.where(self.sent > 0, excess, -self.sent.sum())[1:].argmax()) + 1
             refused &= self.client == client
         minute = int(np.bincount(minutes[refused]).argmax())
         within = minutes == minute
@@ -346,8 +349,9 @@ class _Fitter:
         **words: Any,  # noqa: ANN401  those of `decided_by`
     ) -> Fitted:
         """Return the smallest number that fits, where `only` makes limits of it alone."""
-        needed = _smallest(lambda number: demand.fits(only(number)), least)
-        why = demand.decided_by(only(needed - 1), **words)
+        most = max(least, len(demand.times))
+        needed = _smallest(lambda number: demand.fits(only(number)), least, most)
+        why = demand.decided_by(only(_less(needed)), **words)
         return Fitted(path=path, now=now, needed=needed, value=self._up(needed), why=why)
 
     def _throttle(
@@ -364,9 +368,12 @@ class _Fitter:
 
         def burst(rate: float) -> int:
             if rate not in bursts:
-                low = max((needed for at, needed in bursts.items() if at > rate), default=1)
+                above = [number for other, number in bursts.items() if other < rate]
+                below = [number for other, number in bursts.items() if other > rate]
                 bursts[rate] = _smallest(
-                    lambda number: demand.fits(only(Throttle(rate=rate, burst=number))), low
+                    lambda number: demand.fits(only(Throttle(rate=rate, burst=number))),
+                    max(below, default=1),
+                    min(above, default=len(demand.times)),
                 )
             return bursts[rate]
 
@@ -388,7 +395,7 @@ class _Fitter:
         self.frontiers.append(
             Frontier(path=path, seconds=horizon, points=[(r, burst(r)) for r in points], taken=rate)
         )
-        below = Throttle(rate=rate, burst=burst(rate) - 1)
+        below = Throttle(rate=rate, burst=_less(burst(rate)))
         why = demand.decided_by(only(below), shared=shared)
         value = _short(rate * self._factor, up=True)
         yield Fitted(path=(*path, "rateLimit"), now=now.rate, needed=rate, value=value, why=why)
@@ -410,15 +417,20 @@ class _Fitter:
         return False
 
 
-def _smallest(fits: Callable[[int], bool], low: int) -> int:
-    """Return the smallest number from `low` on that fits, where all above it fit."""
-    high = low
-    while not fits(high):
-        low, high = high + 1, 2 * high
-    while low < high:
-        middle = (low + high) // 2
+def _smallest(fits: Callable[[int], bool], low: int, high: int) -> int:
+    """Return the smallest number that fits, where all above it do and `high` does.
+
+    A large one may be off by 0.2 %, which saves half of the tries.
+    """
+    while high - low > low // 500:
+        middle = math.isqrt(low * high) if high > 2 * low else (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle + 1, high)
-    return low
+    return high
+
+
+def _less(number: int) -> int:
+    """Return a number that is certainly less than the smallest that fits; see `_smallest`."""
+    return number - 1 - number // 500
 
 
 def _lowest(cost: Callable[[float], float], low: float, high: float) -> float:

@@ -150,7 +150,7 @@ def test_each_limit_has_its_number_its_evidence_and_its_line(
         "Stack prod: limits for 24,000 requests with a valid key in 4 m 00 s",
         "No client is refused more than 0.1 %.",
         "usagePlans.basic.rateLimit 100 20 24 basic/default, 2026-01-05 00:00: 1,200 requests",
-        "usagePlans.basic.quota.limit 10,000 4,796 10,000",
+        "usagePlans.basic.quota.limit 10,000 4,800 10,000",
         "The log is short: not lowered",
         "waf.rateLimit in 300 s 2,000",
         "most refused from 192.0.2.",

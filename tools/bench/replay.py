@@ -1,0 +1,111 @@
+"""How fast an access log is read, decided and reported, and how fast limits are fitted to it.
+
+The log is of the shipped stack prod: two clients on 1,000 addresses, with lines as the stage writes
+them. Each command runs in a process of its own, on one core: times are its processor times.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from components.edge_protection.access_log import access_log_format
+from throttling import Client
+from throttling.simulation.arrivals import blocks
+from throttling.simulation.traffic import Phase, Source, Traffic
+from tools.bench.figures import Figure
+
+_START_MS: Final = 1_767_571_200_000
+_RATES: Final = {"basic": 80.0, "premium": 420.0}
+_FIELDS: Final = {
+    "requestTimeEpoch": "%d",
+    "sourceIp": "198.51.100.%d",
+    "apiKeyId": "%s",
+    "integrationLatencyMs": "%d",
+    "method": "POST",
+    "path": "/data",
+    "requestTime": "05/Jan/2026:00:00:00 +0000",
+    "requestId": "6f1c1f3e-4e4b-4c5d-9d0f-2a5f0c1b7e11",
+    "extendedRequestId": "Ae2MKEZxoAMFd4w=",
+    "wafResponseCode": "WAF_ALLOW",
+    "xrayTraceId": "1-5f84c7a1-0123456789abcdef01234567",
+}
+_LINE: Final = json.dumps(
+    {
+        name: _FIELDS.get(name, "200" if "tatus" in name else "-")
+        for name in json.loads(access_log_format())
+    }
+)
+
+
+def _write(file: Path, requests: int) -> None:
+    seconds = requests / sum(_RATES.values())
+    traffic = Traffic(
+        sources=tuple(
+            Source(
+                client=Client(plan, "default"),
+                method="POST /data",
+                addresses=500,
+                phases=(Phase(start_seconds=0, seconds=seconds, from_rps=rate, to_rps=rate),),
+            )
+            for plan, rate in _RATES.items()
+        )
+    )
+    keys = [*_RATES]
+    with file.open("w") as lines:
+        for block in blocks(traffic):
+            columns = zip(
+                (block.times * 1000).astype(int).tolist(),
+                block.sources.tolist(),
+                block.addresses.tolist(),
+                strict=True,
+            )
+            lines.writelines(
+                _LINE % (_START_MS + at, address, keys[source], 40 + at % 97) + "\n"
+                for at, source, address in columns
+            )
+
+
+def _seconds_for(folder: Path, command: str, log: Path) -> float:
+    words = [sys.executable, "-m", "tools", command, str(log), "--stack", "prod"]
+    began = _processor_seconds()
+    subprocess.run(  # noqa: S603  our own command
+        [*words, "--keys", str(folder / "keys.json")], check=True, stdout=subprocess.DEVNULL
+    )
+    return _processor_seconds() - began
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def figures() -> Iterator[Figure]:
+    """Measure replay and fit."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        keys = {plan: f"{plan}/default" for plan in _RATES}
+        (folder / "keys.json").write_text(json.dumps(keys))
+        log = folder / "access.jsonl"
+        _write(log, 1_000_000)
+        yield Figure(
+            what="fit on a million lines",
+            unit="s",
+            samples=[_seconds_for(folder, "fit", log) for _ in range(3)],
+            at_most=30,
+        )
+        _write(log, 10_000_000)
+        yield Figure(
+            what="replay of 10 million lines",
+            unit="s",
+            samples=[_seconds_for(folder, "replay", log)],
+            at_most=60,
+        )
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        # Linux counts in kilobytes, macOS in bytes.
+        megabytes = peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+        yield Figure(what="peak memory of these", unit="MB", samples=[megabytes], at_most=1000)
