@@ -10,7 +10,7 @@ import numpy as np
 
 from settings import UserError, load_stack
 from throttling import Layer, choices
-from throttling.simulation.engine import CODES, OUTCOMES, Engine
+from throttling.simulation.engine import CODES, Engine
 from throttling.simulation.loops import Codes
 from throttling.simulation.simulator import Result
 from throttling.simulation.traffic import Floats, Ints
@@ -140,12 +140,18 @@ def replay(
         }
         print_json(document)
         return
-    cells, headings = _cells(before, result), ["first, UTC", "logged", "change", "first logged"]
+    cells: Mapping[Key, tuple[str, ...]] = beside(before, result)
+    headings = ["logged", "change", "first logged"]
     if compare:
-        for key, more in beside(in_force, result).items():
-            cells[key] = (*cells.get(key, ("", "", "", "")), *more)
-        headings += ["in force", "change", "first in force"]
-    console().print(report(result, about, notes, headings, cells))
+        headings = ["logged", "in force", "change", "first in force"]
+        there = ("0", "0", "same", "")
+        cells = {
+            key: (cells.get(key, there)[0], *more)
+            for key, more in {**dict.fromkeys(cells, there[1:]), **beside(in_force, result)}.items()
+        }
+    firsts = _firsts(result)
+    cells = {key: (firsts.get(key, ""), *more) for key, more in cells.items()}
+    console().print(report(result, about, notes, ["first, UTC", *headings], cells))
 
 
 def _as_decided(logged: Codes, decided: Codes) -> Codes:
@@ -153,17 +159,10 @@ def _as_decided(logged: Codes, decided: Codes) -> Codes:
     return np.where(np.isin(logged, _THROTTLES) & np.isin(decided, _THROTTLES), decided, logged)
 
 
-def _cells(before: Result, after: Result) -> dict[Key, tuple[str, ...]]:
-    """Return when each layer first refuses, and what is logged beside it."""
-    cells: dict[Key, tuple[str, ...]] = {}
-    firsts: Mapping[Key, float] = {
-        (name, layer): client.first_refused[layer]
-        for name, client in clients_of(after)
-        for layer in OUTCOMES
-        if layer and layer in client.refused
+def _firsts(result: Result) -> dict[Key, str]:
+    """Return when each layer first refuses."""
+    return {
+        (name, layer): f"{result.start + timedelta(seconds=first):%m-%d %H:%M:%S}"
+        for name, client in clients_of(result)
+        for layer, first in client.first_refused.items()
     }
-    for key, more in beside(before, after).items():
-        first = firsts.get(key)
-        when = "" if first is None else f"{after.start + timedelta(seconds=first):%m-%d %H:%M:%S}"
-        cells[key] = (when, *more)
-    return cells

@@ -46,6 +46,13 @@ def test_a_sandbox_agrees_until_its_limits_are_changed_behind_its_back(project: 
     for key in keys.values():
         assert key not in done.stdout + done.stderr + record.read_text()
 
+    # The sandbox logs what it answers, as AWS does.
+    log = str(project.folder / ".sandbox" / "dev" / "access.jsonl")
+    replayed = json.loads(project.run("replay", log, "--format", "json").stdout)
+    assert replayed["agreement"] >= 0.99
+    sent = sum(client["sent"] for profile in (waf, burst) for client in profile["clients"])
+    assert replayed["logged"]["total"]["sent"] == sent
+
     project.edit("waf.rateLimit", 90)
     done = project.run("load", "--client", "no-key=5rps,for=1s")
 
