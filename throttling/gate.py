@@ -22,16 +22,15 @@ asks `simulation.engine.Engine`, which applies the same rules to arrays.
 `tests/throttling/test_engine.py` holds the two equal, verdict for verdict.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
-from typing import Final
+from typing import NamedTuple
 
 from throttling import choices
 from throttling.account import REQUESTS_PER_SECOND_PER_CONCURRENCY
 from throttling.limiters import QuotaCounter, TokenBucket, WafRateRule
-from throttling.limits import Limits, Throttle, UsagePlan
+from throttling.limits import Limits, Quota, Throttle
 
 
 class Layer(StrEnum):
@@ -47,12 +46,9 @@ class Layer(StrEnum):
     CONCURRENCY = "concurrency"
 
 
-_PLAN_BUCKETS: Final = (Layer.USAGE_PLAN_METHOD, Layer.USAGE_PLAN)
-
-
 def order() -> tuple[Layer, ...]:
     """Return the layers in the order in which they are asked."""
-    plan = [*_PLAN_BUCKETS]
+    plan = [Layer.USAGE_PLAN_METHOD, Layer.USAGE_PLAN]
     plan.insert(0 if choices.QUOTA_BEFORE_THROTTLES else len(plan), Layer.QUOTA)
     return Layer.WAF, Layer.API_KEY, *plan, Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY
 
@@ -87,21 +83,54 @@ class Refusal:
         return f"{self.layer}:{self.subject}" if self.subject else str(self.layer)
 
 
-class _Buckets:
-    """Token buckets of single methods, and one of all methods."""
+class Met(NamedTuple):
+    """A limit that a request meets between its API key and the function."""
 
-    def __init__(self, methods: Mapping[str, Throttle], throttle: Throttle | None) -> None:
-        self.methods = {method: TokenBucket(t) for method, t in methods.items()}
-        self.all = _bucket(throttle)
+    layer: Layer
+    limit: Quota | Throttle
+    client: Client | None
+    """The client that has this limit for itself; None for a limit of all callers."""
+    method: str
+    """The method that has this limit for itself; empty for a limit of all methods."""
+
+    @property
+    def subject(self) -> str:
+        """The plan or the method whose limit it is; empty for the stage's."""
+        return self.client.plan if self.client else self.method
 
 
-class _Key:
-    """The quota and the buckets of one API key."""
+def met(limits: Limits, client: Client | None, method: str) -> list[Met] | None:
+    """Return the limits that a request meets, in order; None if it needs a valid API key.
 
-    def __init__(self, name: str, plan: UsagePlan) -> None:
-        self.plan = name
-        self.quota = plan.quota and QuotaCounter(plan.quota.limit, plan.quota.period)
-        self.buckets = _Buckets(plan.methods, plan.throttle)
+    Args:
+        limits: of the stack.
+        client: holder of the request's API key; None without a key or for an unknown one.
+        method: the request's method and path, as `Limits` names it.
+    """
+    plan = None
+    if method in limits.keyless:
+        client = None
+    else:
+        plan = client and limits.usage_plans.get(client.plan)
+        if not (client and plan and client.name in plan.clients):
+            return None
+    own = limits.methods.get(method)
+    overridden = own and choices.METHOD_THROTTLE_OVERRIDES_STAGE
+    found: list[tuple[Layer, Quota | Throttle | None, Client | None, str]] = [
+        (Layer.METHOD, own, None, method),
+        (Layer.STAGE, None if overridden else limits.stage, None, ""),
+    ]
+    if plan:
+        found += [
+            (Layer.QUOTA, plan.quota, client, ""),
+            (Layer.USAGE_PLAN_METHOD, plan.methods.get(method), client, method),
+            (Layer.USAGE_PLAN, plan.throttle, client, ""),
+        ]
+    given = [Met(layer, limit, holder, of) for layer, limit, holder, of in found if limit]
+    return sorted(given, key=lambda one: order().index(one.layer))
+
+
+_Limiter = QuotaCounter | TokenBucket
 
 
 class Gate:
@@ -113,32 +142,32 @@ class Gate:
 
     def __init__(self, limits: Limits, *, waf_lag_seconds: float = choices.WAF_LAG_SECONDS) -> None:
         self._lock = Lock()
+        self._limits = limits
         waf = limits.waf
         self._waf = waf and WafRateRule(waf.limit, waf.window_seconds, waf_lag_seconds)
-        self._keys = {
-            Client(plan_name, client): _Key(plan_name, plan)
-            for plan_name, plan in limits.usage_plans.items()
+        self._quotas: dict[Client | None, QuotaCounter] = {
+            Client(name, client): QuotaCounter(plan.quota.limit, plan.quota.period)
+            for name, plan in limits.usage_plans.items()
             for client in plan.clients
+            if plan.quota
         }
-        self._stage = _Buckets(limits.methods, limits.stage)
-        self._keyless = limits.keyless
-        self._order = order()
-        self._concurrency = limits.concurrency
-        self._function = _bucket(function_rate(limits.concurrency))
+        self._buckets: dict[Met, TokenBucket] = {}
+        self._paths: dict[tuple[Client | None, str], list[tuple[Met, _Limiter]] | None] = {}
+        rate = function_rate(limits.concurrency)
+        self._function = rate and TokenBucket(rate)
         self.in_flight = 0
         """Number of admitted requests that were not released."""
 
     def keep_usage(self, before: "Gate") -> None:
         """Count quotas on from another gate, for each client of both whose period is the same."""
-        for client, key in self._keys.items():
-            old = before._keys.get(client)
-            if key.quota and old and old.quota:
-                key.quota.keep_usage(old.quota)
+        for client, quota in self._quotas.items():
+            if old := before._quotas.get(client):
+                quota.keep_usage(old)
 
     def quota_left(self, now: float, client: Client) -> int | None:
         """Return how many requests `client` has left in this period; None without a quota."""
         with self._lock:
-            quota = self._keys[client].quota
+            quota = self._quotas.get(client)
             return quota.left(now) if quota else None
 
     def decide(
@@ -166,20 +195,19 @@ class Gate:
             The refusal; None if the request is admitted.
         """
         with self._lock:
-            key_required = method not in self._keyless
-            key = self._keys.get(client) if client and key_required else None
-            if key_required and key is None:
+            path = self._path(client, method)
+            if path is None:
                 return Refusal(Layer.API_KEY)
-            taken: list[tuple[Layer, QuotaCounter | TokenBucket]] = []
-            for layer, limiter in self._limiters(key, method):
+            for step, (one, limiter) in enumerate(path):
                 if not limiter.take(now):
-                    self._give_back(taken)
-                    return Refusal(layer, _subject(layer, key, method))
-                taken.append((layer, limiter))
-            busy = self._concurrency is not None and self.in_flight >= self._concurrency
+                    self._give_back(path[:step])
+                    return Refusal(one.layer, one.subject)
+            concurrency = self._limits.concurrency
+            busy = concurrency is not None and self.in_flight >= concurrency
             if busy or (self._function and not self._function.take(now)):
-                if key and key.quota and not choices.FUNCTION_REFUSALS_USE_QUOTA:
-                    key.quota.give_back()
+                for one, limiter in path:
+                    if one.layer is Layer.QUOTA and not choices.FUNCTION_REFUSALS_USE_QUOTA:
+                        limiter.give_back()
                 return Refusal(Layer.CONCURRENCY)
             self.in_flight += 1
             return None
@@ -189,41 +217,26 @@ class Gate:
         with self._lock:
             self.in_flight -= 1
 
-    def _limiters(
-        self, key: _Key | None, method: str
-    ) -> Iterator[tuple[Layer, QuotaCounter | TokenBucket]]:
-        """Yield the quota and the buckets that a request meets, in order."""
-        of_method = self._stage.methods.get(method)
-        overridden = of_method and choices.METHOD_THROTTLE_OVERRIDES_STAGE
-        met = {
-            Layer.QUOTA: key and key.quota,
-            Layer.USAGE_PLAN_METHOD: key and key.buckets.methods.get(method),
-            Layer.USAGE_PLAN: key and key.buckets.all,
-            Layer.METHOD: of_method,
-            Layer.STAGE: None if overridden else self._stage.all,
-        }
-        for layer in self._order:
-            if limiter := met.get(layer):
-                yield layer, limiter
+    def _path(self, client: Client | None, method: str) -> list[tuple[Met, _Limiter]] | None:
+        """Return what `met` does, each with its limiter."""
+        if (client, method) not in self._paths:
+            path = met(self._limits, client, method)
+            self._paths[client, method] = (
+                None if path is None else [(one, self._limiter(one)) for one in path]
+            )
+        return self._paths[client, method]
+
+    def _limiter(self, one: Met) -> _Limiter:
+        if isinstance(one.limit, Quota):
+            return self._quotas[one.client]
+        return self._buckets.setdefault(one, TokenBucket(one.limit))
 
     @staticmethod
-    def _give_back(taken: list[tuple[Layer, QuotaCounter | TokenBucket]]) -> None:
+    def _give_back(taken: list[tuple[Met, _Limiter]]) -> None:
         """Give back what a request does not use because a throttle refuses it."""
-        for layer, limiter in taken:
-            if layer is Layer.QUOTA:
+        for one, limiter in taken:
+            used = choices.THROTTLED_REQUESTS_TAKE_TOKENS
+            if one.layer is Layer.QUOTA:
                 used = choices.THROTTLED_REQUESTS_USE_QUOTA
-            else:
-                used = choices.THROTTLED_REQUESTS_TAKE_TOKENS
             if not used:
                 limiter.give_back()
-
-
-def _subject(layer: Layer, key: _Key | None, method: str) -> str:
-    """Return the plan or the method whose limit a layer has."""
-    if key and layer in (Layer.QUOTA, *_PLAN_BUCKETS):
-        return key.plan
-    return method if layer is Layer.METHOD else ""
-
-
-def _bucket(throttle: Throttle | None) -> TokenBucket | None:
-    return TokenBucket(throttle) if throttle else None

@@ -13,6 +13,7 @@ from settings.schema import (
     NO_ADDRESS_RULE,
     RATE_METRIC,
     RATE_RULE,
+    SHADOW_RULE,
     SOURCE_RULE,
     WafSettings,
 )
@@ -96,7 +97,8 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[Any]:
     """Return the web ACL's rules by priority, its own before the managed groups.
 
     They are sorted, because the provider compares them as a list. The own rules come first, so
-    that a flood is blocked before the other rules are evaluated.
+    that a flood is blocked before the other rules are evaluated. The shadow rule comes before the
+    rule that blocks, because a blocked request meets no rule after that.
 
     With FORWARDED_IP a request without the header is blocked, because AWS WAF applies no rule on
     forwarded addresses to it. Then each forwarded address has its limit, and each source address a
@@ -110,25 +112,31 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[Any]:
         "response_headers": [{"name": "Retry-After", "value": str(settings.window_seconds)}],
     }
 
-    def own(name: str, statement: Document, metric: str | None = None, **block: Document) -> None:
-        action = {"action": {"block": block}}
-        made.append(_rule(len(made), name, statement, metric or name, metric_prefix) | action)
+    def own(name: str, statement: Document, metric: str | None = None, **action: Document) -> None:
+        rule = _rule(len(made), name, statement, metric or name, metric_prefix)
+        made.append(rule | {"action": action or {"block": {"custom_response": too_many}}})
 
-    def rate(limit: int, key_type: str, **more: Document) -> Document:
-        window = {"evaluation_window_sec": settings.window_seconds, "aggregate_key_type": key_type}
-        return {"rate_based_statement": {"limit": limit, **window, **more}}
+    def rate(limit: int, window_seconds: int, by: Document) -> Document:
+        rate = {"limit": limit, "evaluation_window_sec": window_seconds}
+        return {"rate_based_statement": rate | by}
 
     made: list[Document] = []
+    by_source: Document = {"aggregate_key_type": "IP"}
+    by_address = by_source
     if settings.aggregate_by == "FORWARDED_IP":
         header = settings.forwarded_header
-        own(NO_ADDRESS_RULE, _without(header))
+        own(NO_ADDRESS_RULE, _without(header), block={})
         # A header that begins with no valid address counts as over the limit.
-        forwarded = {"header_name": header, "fallback_behavior": "MATCH"}
-        per_address = rate(settings.rate_limit, "FORWARDED_IP", forwarded_ip_config=forwarded)
-        own(RATE_RULE, per_address, RATE_METRIC, custom_response=too_many)
-        own(SOURCE_RULE, rate(settings.source_rate_limit, "IP"), custom_response=too_many)
-    else:
-        own(RATE_RULE, rate(settings.rate_limit, "IP"), RATE_METRIC, custom_response=too_many)
+        by_address = {
+            "aggregate_key_type": "FORWARDED_IP",
+            "forwarded_ip_config": {"header_name": header, "fallback_behavior": "MATCH"},
+        }
+    if shadow := settings.shadow:
+        counted = rate(shadow.rate_limit, shadow.window_seconds, by_address)
+        own(SHADOW_RULE, counted, count={})
+    own(RATE_RULE, rate(settings.rate_limit, settings.window_seconds, by_address), RATE_METRIC)
+    if by_address != by_source:
+        own(SOURCE_RULE, rate(settings.source_rate_limit, settings.window_seconds, by_source))
     for group in settings.managed_rule_groups:
         managed = {"vendor_name": group.vendor_name, "name": group.name}
         statement = {"managed_rule_group_statement": managed}
@@ -140,21 +148,26 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[Any]:
 def _rule(
     priority: int, name: str, statement: Document, metric: str, metric_prefix: str
 ) -> Document:
-    """Return a rule without its action. Its metric's name is shortened to what AWS WAF allows."""
-    metric_name = f"{metric_prefix}-{metric}"
-    if len(metric_name) > LONGEST_METRIC_NAME:
-        digest = hashlib.sha256(metric_name.encode()).hexdigest()[:8]
-        metric_name = f"{metric_name[: LONGEST_METRIC_NAME - 9]}-{digest}"
+    """Return a rule without its action."""
     return {
         "name": name,
         "priority": priority,
         "statement": statement,
         "visibility_config": {
             "cloudwatch_metrics_enabled": True,
-            "metric_name": metric_name,
+            "metric_name": metric_name(metric_prefix, metric),
             "sampled_requests_enabled": True,
         },
     }
+
+
+def metric_name(prefix: str, metric: str) -> str:
+    """Return the name of a rule's metric, shortened to the length that AWS WAF allows."""
+    whole = f"{prefix}-{metric}"
+    if len(whole) <= LONGEST_METRIC_NAME:
+        return whole
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return f"{whole[: LONGEST_METRIC_NAME - 9]}-{digest}"
 
 
 def _without(header: str) -> Document:

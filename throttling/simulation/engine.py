@@ -4,16 +4,16 @@ Read `Gate` for the rules. `tests/throttling/test_engine.py` holds the two equal
 verdict, as long as the gate sees no more than `choices.MAX_ADDRESSES` addresses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 
 from throttling import choices
-from throttling.gate import Client, Layer, function_rate, order
+from throttling.gate import Client, Layer, function_rate, met, order
 from throttling.limiters import period_end
-from throttling.limits import Limits, Quota, Throttle, UsagePlan, WafRateLimit
+from throttling.limits import Limits, Quota, Throttle, WafRateLimit
 from throttling.simulation import loops
 from throttling.simulation.loops import Codes
 from throttling.simulation.traffic import Floats, Ints
@@ -22,10 +22,7 @@ OUTCOMES: Final[tuple[Layer | None, ...]] = (None, *order())
 """What can happen to a request, by its code: None is admitted, else the layer that refuses it."""
 CODES: Final = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 
-_NONE: Final = -1
 _UNLIMITED: Final = 2**62
-_ALL: Final = ""
-"""Stands for all methods where a bucket is for one method or for all."""
 
 
 class Engine:
@@ -50,16 +47,17 @@ class Engine:
         """
         self.peak_in_flight = 0
         """Most admitted requests that were in flight at the same time."""
-        plans: dict[Client | None, UsagePlan] = {
-            Client(plan_name, name): plan
-            for plan_name, plan in limits.usage_plans.items()
-            for name in plan.clients
-        }
         self._waf = _RateWindows(limits.waf, waf_lag_seconds) if limits.waf else None
-        quotas = {client: plan.quota for client, plan in plans.items()}
-        # Requests of methods that need no key have no holder, and no quota.
-        self._quotas = _Quotas({**quotas, None: None}, epoch)
-        self._layers = _layers(limits, plans, sources, self._quotas)
+        self._layers, self._places = _layers(limits, sources)
+        self._quotas = {
+            Client(name, client): plan.quota
+            for name, plan in limits.usage_plans.items()
+            for client in plan.clients
+            if plan.quota
+        }
+        self._epoch = epoch
+        self._ends = {quota.period: float("-inf") for quota in self._quotas.values()}
+        """When the present period of each kind ends, in seconds after the epoch."""
         self._in_flight = np.empty(0)
         """When the requests that may be in flight end, in order."""
         self._now = float("-inf")
@@ -99,8 +97,8 @@ class Engine:
         ends = times + np.maximum(np.subtract(durations, choices.DURATION_TOLERANCE_SECONDS), 0.0)
         start = 0
         while start < len(times):
-            self._quotas.renew(times[start])
-            stop = start + int(np.searchsorted(times[start:], self._quotas.next_renewal))
+            renewal = self._renew(times[start])
+            stop = start + int(np.searchsorted(times[start:], renewal))
             part = slice(start, stop)
             self._admit(times[part], sources[part], ends[part], codes[part])
             start = stop
@@ -111,16 +109,29 @@ class Engine:
 
         `now` must not be before the last request.
         """
-        self._quotas.renew(now)
-        has_quota = self._quotas.of.get(client) is not None
-        return int(self._quotas.left[self._quotas.index[client]]) if has_quota else None
+        self._renew(now)
+        quota, place = self._quotas.get(client), self._places.get(client)
+        if quota and place is not None:
+            return int(self._layers.buckets[place]["tokens"])
+        return quota.limit if quota else None
 
     def quota_renewed(self, now: float, client: Client) -> datetime | None:
         """Return when the period of `now` ends (UTC); None without a quota. See `quota_left`."""
-        self._quotas.renew(now)
-        quota = self._quotas.of.get(client)
-        ends = self._quotas.ends[quota.period] if quota else 0.0
-        return datetime.fromtimestamp(self._quotas.epoch + ends, UTC) if quota else None
+        self._renew(now)
+        quota = self._quotas.get(client)
+        ends = self._ends[quota.period] if quota else 0.0
+        return datetime.fromtimestamp(self._epoch + ends, UTC) if quota else None
+
+    def _renew(self, now: float) -> float:
+        """Renew the quotas whose period is over. Return when the next period ends."""
+        for period, ends in self._ends.items():
+            if now >= ends:
+                for client, place in self._places.items():
+                    if self._quotas[client].period is period:
+                        self._layers.buckets["tokens"][place] = self._quotas[client].limit
+                end = period_end(period, self._epoch + now)
+                self._ends[period] = end.timestamp() - self._epoch
+        return min(self._ends.values(), default=float("inf"))
 
     def _admit(self, times: Floats, sources: Ints, ends: Floats, codes: Codes) -> None:
         """Decide the requests that passed the WAF, between two renewals of quotas."""
@@ -142,88 +153,45 @@ class Engine:
 
 
 def _layers(
-    limits: Limits,
-    plans: Mapping[Client | None, UsagePlan],
-    sources: Sequence[tuple[Client | None, str]],
-    quotas: "_Quotas",
-) -> loops.Layers:
-    """Return the layers behind the WAF, with full buckets."""
-    throttles: dict[tuple[Client | None, str], Throttle | None] = {(None, _ALL): limits.stage}
-    throttles.update(((None, method), limit) for method, limit in limits.methods.items())
-    for client, plan in plans.items():
-        throttles[client, _ALL] = plan.throttle
-        throttles.update(((client, method), limit) for method, limit in plan.methods.items())
-    buckets = {owner: throttle for owner, throttle in throttles.items() if throttle}
-    index = {owner: index for index, owner in enumerate(buckets, start=len(quotas.left))}
-    paths = np.full((len(sources), len(Layer)), _NONE, np.int64)
+    limits: Limits, sources: Sequence[tuple[Client | None, str]]
+) -> tuple[loops.Layers, dict[Client, int]]:
+    """Return the layers behind the WAF, with full buckets, and the places of clients' quotas."""
+    requests = [met(limits, client, method) for client, method in sources]
+    places = {one: 0 for path in requests for one in path or ()}
+    places = {one: place for place, one in enumerate(places)}
+    paths = np.full((len(sources), len(Layer)), loops.END, np.int64)
     codes = np.zeros_like(paths)
-    for source, (client, method) in enumerate(sources):
-        keyless = method in limits.keyless
-        if not keyless and client not in plans:
-            continue
-        holder = None if keyless else client
-        places = {
-            Layer.QUOTA: quotas.index[holder],
-            Layer.USAGE_PLAN_METHOD: None if keyless else index.get((client, method)),
-            Layer.USAGE_PLAN: None if keyless else index.get((client, _ALL)),
-            Layer.METHOD: index.get((None, method)),
-            Layer.STAGE: index.get((None, _ALL)),
-        }
-        if method in limits.methods and choices.METHOD_THROTTLE_OVERRIDES_STAGE:
-            del places[Layer.STAGE]
-        met = [(CODES[one], place) for one in order() if (place := places.get(one)) is not None]
-        codes[source, : len(met)], paths[source, : len(met)] = zip(*met, strict=True)
-    # Infinity marks a bucket without requests: it does not refill before its first one.
-    rows = [
-        *((left, np.inf, 0, left) for left in quotas.left),
-        *((t.burst * choices.INITIAL_FILL, np.inf, t.rate, t.burst) for t in buckets.values()),
-    ]
-    records = np.array(rows, loops.BUCKET)
-    quotas.left = records["tokens"][: len(quotas.left)]
+    for source, path in enumerate(requests):
+        if path is None:
+            paths[source] = loops.NO_KEY
+        elif path:
+            paths[source, : len(path)] = [places[one] for one in path]
+            codes[source, : len(path)] = [CODES[one.layer] for one in path]
+    is_quota = codes == CODES[Layer.QUOTA]
     function = function_rate(limits.concurrency) or Throttle(rate=0, burst=_UNLIMITED)
-    fill = function.burst * choices.INITIAL_FILL
-    return loops.Layers(
+    layers = loops.Layers(
         paths=paths,
         codes=codes,
-        quota_steps=(codes == CODES[Layer.QUOTA]).argmax(axis=1),
+        quota_steps=np.where(is_quota.any(axis=1), is_quota.argmax(axis=1), loops.END),
         api_key_code=CODES[Layer.API_KEY],
         concurrency_code=CODES[Layer.CONCURRENCY],
-        buckets=records,
-        function=np.array([(fill, np.inf, function.rate, function.burst)], loops.BUCKET),
+        buckets=np.array([_bucket(one.limit) for one in places], loops.BUCKET),
+        function=np.array([_bucket(function)], loops.BUCKET),
         whole_token=1 - choices.TOKEN_TOLERANCE,
         throttled_use_quota=choices.THROTTLED_REQUESTS_USE_QUOTA,
         throttled_take_tokens=choices.THROTTLED_REQUESTS_TAKE_TOKENS,
         function_refusals_use_quota=choices.FUNCTION_REFUSALS_USE_QUOTA,
         concurrency=_UNLIMITED if limits.concurrency is None else limits.concurrency,
     )
+    quotas = {one.client: place for one, place in places.items() if one.layer is Layer.QUOTA}
+    return layers, {client: place for client, place in quotas.items() if client}
 
 
-class _Quotas:
-    """The quotas of all clients."""
-
-    def __init__(self, quotas: Mapping[Client | None, Quota | None], epoch: float) -> None:
-        self.of = quotas
-        self.epoch = epoch
-        self.index = {client: index for index, client in enumerate(quotas)}
-        self._limits = np.array([q.limit if q else _UNLIMITED for q in quotas.values()], float)
-        self._periods = np.array([q.period if q else "" for q in quotas.values()], np.str_)
-        self.ends = {q.period: float("-inf") for q in quotas.values() if q}
-        """When the present period of each kind ends, in seconds after the epoch."""
-        self.left = self._limits.copy()
-        """Requests left, by index: a view of their buckets once there are layers."""
-        self.next_renewal = float("-inf")
-
-    def renew(self, now: float) -> None:
-        """Begin the periods that contain `now`."""
-        if now < self.next_renewal:
-            return
-        for period, ends in self.ends.items():
-            if now >= ends:
-                chosen = self._periods == period
-                self.left[chosen] = self._limits[chosen]
-                end = period_end(period, self.epoch + now)
-                self.ends[period] = end.timestamp() - self.epoch
-        self.next_renewal = min(self.ends.values(), default=float("inf"))
+def _bucket(limit: Quota | Throttle) -> tuple[float, float, float, float]:
+    # Infinity marks a bucket without requests: it does not refill before its first one.
+    if isinstance(limit, Quota):
+        return limit.limit, np.inf, 0, limit.limit
+    return limit.burst * choices.INITIAL_FILL, np.inf, limit.rate, limit.burst
 
 
 class _RateWindows:
@@ -238,7 +206,7 @@ class _RateWindows:
             counts_blocked=choices.WAF_COUNTS_BLOCKED_REQUESTS,
         )
         self._times, self._addresses = np.empty(0), np.empty(0, np.int64)
-        """The log. It has room at its end, so that it is rarely moved."""
+        """The log. It has room at its end, so that it rarely moves."""
         self._counts = np.zeros(1, np.int64)
         """Requests in the window, by address."""
         self._first = self._seen = self._last = 0
@@ -254,24 +222,41 @@ class _RateWindows:
         unknown = int(addresses.max()) + 2 - len(self._counts)
         if unknown > 0:
             self._counts = np.append(self._counts, np.zeros(unknown, np.int64))
-        self._first, self._seen = loops.screen(
-            self._rule,
-            self._times,
-            self._addresses,
-            self._counts,
-            self._first,
-            self._seen,
-            new,
-            codes,
-        )
+        if not self._all_pass():
+            self._first, self._seen = loops.screen(
+                self._rule,
+                self._times,
+                self._addresses,
+                self._counts,
+                self._first,
+                self._seen,
+                new,
+                codes,
+            )
+
+    def _all_pass(self) -> bool:
+        """Count the requests up to the last at once, if no address can reach the limit by then."""
+        times = self._times[: self._last]
+        window_end = times[-1] - self._rule.lag_seconds
+        ends = window_end - self._rule.window_seconds, window_end
+        first, seen = np.searchsorted(times, ends, side="right").tolist()
+        number = len(self._counts)
+        counts = self._counts + np.bincount(self._addresses[self._seen : seen], minlength=number)
+        if counts.max() >= self._rule.limit:
+            return False
+        gone = self._addresses[self._first : first]
+        self._counts = counts - np.bincount(gone, minlength=number)
+        self._first, self._seen = first, seen
+        return True
 
     def _make_room(self, number: int) -> None:
         """Make room in the log for a number of requests."""
         if self._last + number > len(self._times):
-            kept = slice(self._first, self._last)
-            room = np.zeros(self._last - self._first + 2 * number, np.int64)
-            self._times = np.concatenate([self._times[kept], room])
-            self._addresses = np.concatenate([self._addresses[kept], room])
+            kept, size = slice(self._first, self._last), self._last - self._first
+            times, addresses = self._times, self._addresses
+            if 2 * (size + number) > len(times):
+                self._times = np.empty(3 * (size + number))
+                self._addresses = np.empty(3 * (size + number), np.int64)
+            self._times[:size], self._addresses[:size] = times[kept], addresses[kept]
             self._seen -= self._first
-            self._last -= self._first
-            self._first = 0
+            self._first, self._last = 0, size

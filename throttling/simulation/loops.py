@@ -18,21 +18,10 @@ from throttling.simulation.traffic import Floats, Ints
 Codes = NDArray[np.uint8]
 """What happens to each request: 0 is admitted; `engine.CODES` has the codes of the layers."""
 Records = Any
-"""An array of one of the three types that follow."""
+"""An array of buckets, or one of them."""
 BUCKET: Final = np.dtype([("tokens", "f8"), ("updated", "f8"), ("rate", "f8"), ("burst", "f8")])
-PHASE: Final = np.dtype([("start", "f8"), ("requests", "f8"), ("from_rps", "f8"), ("slope", "f8")])
-"""Start in seconds, average number of requests, first rate, and its growth per second."""
-STREAM: Final = np.dtype(
-    [
-        *((name, "i8") for name in ("phase", "last_phase", "first_address", "addresses", "sent")),
-        *((name, "f8") for name in ("due", "moment")),
-    ]
-)
-"""The requests of one source. The next one comes at `moment`. `due` is the average number of
-requests of its phase up to then."""
-
-_ROUNDING: Final = 1e-9
-"""Part of a request that sums of floating-point numbers may be off by."""
+END: Final = -1
+NO_KEY: Final = -2
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,12 +40,12 @@ class Layers(NamedTuple):
     """The layers behind the WAF."""
 
     paths: Ints
-    """For each source: the indices of its buckets in the order in which they are asked, then -1.
-    A quota is a bucket that does not refill. Without a valid API key, a source has no buckets."""
+    """For each source: the indices of its buckets in the order in which they are asked, then `END`;
+    `NO_KEY` without a valid API key. A quota is a bucket that does not refill."""
     codes: Ints
     """The codes of the layers of these buckets."""
     quota_steps: Ints
-    """Where in its path each source has its quota."""
+    """Where in its path each source has its quota; `END` without one."""
     api_key_code: int
     concurrency_code: int
     buckets: Records
@@ -77,74 +66,6 @@ def compiled(function: F) -> F:
     except RuntimeError:
         # There is no writable folder for the machine code: compile in each process.
         return cast(F, numba.njit(function))
-
-
-@compiled
-def fill(
-    phases: Records,
-    streams: Records,
-    order: Ints,  # sources as a heap by the moments of their next requests
-    steps: Floats,  # average number of requests from each request to the next of its source
-    places: Floats,  # from 0 to 1: picks each address of its source; empty if they take turns
-    times: Floats,
-    sources: Ints,
-    addresses: Ints,
-) -> int:
-    """Write times, sources and addresses of the next requests. Return how many there are."""
-    for index in range(len(times)):
-        source = order[0]
-        stream = streams[source]
-        if stream.moment == math.inf:
-            return index
-        times[index] = stream.moment
-        sources[index] = source
-        place = int(places[index] * stream.addresses) if len(places) else stream.sent
-        addresses[index] = stream.first_address + place % stream.addresses
-        stream.sent += 1
-        stream.due += steps[index]
-        set_moment(phases, stream)
-        sift_down(streams, order)
-    return len(times)
-
-
-@compiled
-def set_moments(phases: Records, streams: Records) -> None:
-    """Set the moment of each stream's next request."""
-    for stream in streams:
-        set_moment(phases, stream)
-
-
-@compiled
-def set_moment(phases: Records, stream: Records) -> None:
-    """Set the moment of a stream's next request: infinity after the last phase."""
-    while stream.phase < stream.last_phase:
-        phase = phases[stream.phase]
-        if stream.due < phase.requests - _ROUNDING:
-            stream.moment = phase.start
-            if stream.due > 0:
-                # Solve due = from_rps x t + slope x t^2 / 2 in a way that allows a slope of 0.
-                root = math.sqrt(max(0.0, phase.from_rps**2 + 2 * phase.slope * stream.due))
-                stream.moment += 2 * stream.due / (phase.from_rps + root)
-            return
-        stream.due -= phase.requests
-        stream.phase += 1
-    stream.moment = math.inf
-
-
-@compiled
-def sift_down(streams: Records, order: Ints) -> None:
-    """Move the first source down the heap, behind sources with earlier requests."""
-    source = order[0]
-    place, child = 0, 1
-    while child < len(order):
-        other = min(child + 1, len(order) - 1)
-        if streams[order[other]].moment < streams[order[child]].moment:
-            child = other
-        if streams[order[child]].moment >= streams[source].moment:
-            break
-        order[place] = order[child]
-        place, child = child, 2 * child + 1
-    order[place] = source
 
 
 @compiled
@@ -209,7 +130,7 @@ def admit(
         now = times[index]
         source = sources[index]
         path = layers.paths[source]
-        if path[0] < 0:
+        if path[0] == NO_KEY:
             codes[index] = layers.api_key_code
             continue
         code = 0
@@ -218,7 +139,7 @@ def admit(
             if not take(layers.buckets[path[step]], now, layers.whole_token):
                 code = layers.codes[source, step]
                 quota_step = layers.quota_steps[source]
-                if step > quota_step and not layers.throttled_use_quota:
+                if 0 <= quota_step < step and not layers.throttled_use_quota:
                     layers.buckets[path[quota_step]].tokens += 1
                 if not layers.throttled_take_tokens:
                     give_back_tokens(layers.buckets, path[:step], quota_step)
@@ -236,8 +157,9 @@ def admit(
                 layers.function[0], now, layers.whole_token
             ):
                 code = layers.concurrency_code
-                if not layers.function_refusals_use_quota:
-                    layers.buckets[path[layers.quota_steps[source]]].tokens += 1
+                quota_step = layers.quota_steps[source]
+                if quota_step >= 0 and not layers.function_refusals_use_quota:
+                    layers.buckets[path[quota_step]].tokens += 1
             elif in_order:
                 in_flight[last] = ends[index]
                 last += 1

@@ -20,10 +20,8 @@ from throttling.simulation.simulator import ClientResult, Result
 from throttling.simulation.traffic import Ints
 from tools.traffic.report import (
     ALL_CLIENTS,
-    LAYER_NAMES,
     clients_of,
-    interval_lengths,
-    moment,
+    first_at,
     outcome_name,
 )
 
@@ -78,51 +76,51 @@ def draw(
 
 
 def _figure(result: Result, about: Sequence[str], addresses: Mapping[Client | None, int]) -> Figure:
-    least = sorted((one.sent for one in result.clients), reverse=True)[:_MAX_CLIENTS][-1]
-    panels = [
-        (name, client, result.timeline[:, index : index + 1].sum(axis=1))
-        for index, (name, client) in enumerate(clients_of(result)[: len(result.clients)])
-        if client.sent >= least
-    ]
-    if len(result.clients) > 1:
-        panels.insert(0, (ALL_CLIENTS, result.total, result.timeline.sum(axis=1)))
+    counts = [result.timeline[:, index] for index in range(len(result.clients))]
+    panels = [*zip(clients_of(result), counts, strict=False)]
+    panels = sorted(panels, key=lambda one: -one[0][1].sent)[:_MAX_CLIENTS]
+    if len(counts) > 1:
+        panels.insert(0, (clients_of(result)[-1], result.timeline.sum(axis=1)))
     height = 2.2 + (3.9 if len(panels) == 1 else 1.9 * len(panels))
     figure = Figure(figsize=(11, height), facecolor="white", layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    unit, size = next(
-        (unit, size)
-        for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
-        if result.seconds >= 2 * size or size == 1
-    )
-    for index, (axis, (name, client, counts)) in enumerate(zip(axes, panels, strict=True)):
-        _draw_panel(axis, result, counts, size)
+    units = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
+    unit, size = next((one for one in units if result.seconds >= 2 * one[1]), units[-1])
+    for axis, ((name, client), timeline) in zip(axes, panels, strict=True):
+        _draw_panel(axis, result, timeline, size)
         if len(panels) > 1:
             axis.set_title(name, loc="left", weight="bold")
-        own = name != ALL_CLIENTS
-        if own:
-            _mark_refusals(axis, client, size)
-        limits = [
-            *(_client_limits(result, client, addresses) if own else ()),
-            *(_shared_limits(result) if index == 0 else ()),
-        ]
+        limits = [*_client_limits(result, client, addresses)] if name != ALL_CLIENTS else []
+        if axis is axes[0]:
+            limits += _shared_limits(result)
         for limit, dashes in zip(limits, _DASHES, strict=False):
             _draw_limit(axis, limit, dashes)
-        if axis.get_legend_handles_labels()[0]:
+        if limits:
             axis.legend(loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False, fontsize=8)
     axes[-1].set_xlabel(f"{unit} after the start")
     lines = [fill(about[0], 90), *(fill(line, 130) for line in about[1:])]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
-    outcomes = [one for one in _COLOURS if one is None or one in result.total.refused]
-    patches = [Patch(color=_COLOURS[one], label=outcome_name(one)) for one in outcomes]
-    figure.legend(handles=patches, loc="outside lower left", ncols=4, frameon=False)
+    patches = [
+        Patch(color=colour, label=outcome_name(layer) + _first(result, layer))
+        for layer, colour in _COLOURS.items()
+        if layer is None or layer in result.total.refused
+    ]
+    figure.legend(handles=patches, loc="outside lower left", ncols=3, frameon=False)
     return figure
+
+
+def _first(result: Result, layer: Layer | None) -> str:
+    return f", from {first_at(result.total, layer)}" if layer else ""
 
 
 def _draw_panel(axis: Axes, result: Result, counts: Ints, size: float) -> None:
     """Stack outcomes over time."""
-    per_second = counts / interval_lengths(result)[:, np.newaxis]
+    starts = np.arange(len(counts)) * result.interval_seconds
+    # The last interval may be short.
+    lengths = np.minimum(result.interval_seconds, result.seconds - starts)
+    per_second = counts / lengths[:, np.newaxis]
     steps = np.vstack([per_second, per_second[-1]])[:, [CODES[layer] for layer in _COLOURS]]
-    edges = np.append(np.arange(len(counts)) * result.interval_seconds, result.seconds) / size
+    edges = np.append(starts, result.seconds) / size
     axis.stackplot(edges, steps.T, colors=[*_COLOURS.values()], step="post", linewidth=0)
     axis.set_xlim(0, result.seconds / size)
     axis.set_ylim(0, max(float(per_second.sum(axis=1).max()), 1e-9) * 1.05)
@@ -130,20 +128,6 @@ def _draw_panel(axis: Axes, result: Result, counts: Ints, size: float) -> None:
     axis.yaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     axis.spines[["top", "right"]].set_visible(False)
-
-
-def _mark_refusals(axis: Axes, client: ClientResult, size: float) -> None:
-    """Mark when each layer first refused a client."""
-    for layer, first in client.first_refused.items():
-        axis.scatter(
-            first / size,
-            1.0,
-            marker="v",
-            color=_COLOURS[layer],
-            transform=axis.get_xaxis_transform(),
-            clip_on=False,
-            label=f"{LAYER_NAMES[layer]} from {moment(first)}",
-        )
 
 
 def _draw_limit(axis: Axes, limit: tuple[float, str], dashes: tuple[int, ...]) -> None:
@@ -177,10 +161,8 @@ def _shared_limits(result: Result) -> Iterator[tuple[float, str]]:
         yield limits.stage.rate, _throttle_words("stage", limits.stage)
     if limits.concurrency is not None and duration:
         allowed = limits.concurrency / duration
-        words = (
-            f"concurrency: {limits.concurrency:,} at {duration * 1000:,.10g} ms, {allowed:,.4g}/s"
-        )
-        yield allowed, words
+        words = f"concurrency: {limits.concurrency:,} at {duration * 1000:,.10g} ms"
+        yield allowed, f"{words}, {allowed:,.4g}/s"
 
 
 def _throttle_words(kind: str, throttle: Throttle) -> str:

@@ -1,4 +1,4 @@
-"""Options that `simulate` and `load` share."""
+"""Options that commands share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +48,31 @@ def check_writable(path: Path) -> None:
         path.unlink()
 
 
+set_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="SETTING=VALUE",
+    help="Try a change, such as usagePlans.basic.rateLimit=150. May be repeated.",
+)
+compare_option = click.option(
+    "--compare", is_flag=True, help="Show the run without --set beside it."
+)
+waf_lag_option = click.option(
+    "--waf-lag",
+    "waf_lag_seconds",
+    callback=parsed(parse_duration),
+    metavar="TIME",
+    help="How far the web ACL lags behind the requests; 0s, or 30s for a deployed stack.",
+)
+chart_option = click.option(
+    "--chart",
+    callback=parsed(_chart_path),
+    metavar="FILE",
+    help="Draw the requests over time (.png, .svg).",
+)
+
+
 def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
     """Add the options of the traffic to a command, which takes one profile or several."""
     options = (
@@ -75,19 +100,8 @@ def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
             help="How the requests of a rate are spread; poisson unless a profile says otherwise.",
         ),
         click.option("--seed", type=click.IntRange(min=0), help="Of poisson arrivals."),
-        click.option(
-            "--waf-lag",
-            "waf_lag_seconds",
-            callback=parsed(parse_duration),
-            metavar="TIME",
-            help="How far the web ACL lags behind the requests; 0s, or 30s for a deployed stack.",
-        ),
-        click.option(
-            "--chart",
-            callback=parsed(_chart_path),
-            metavar="FILE",
-            help="Draw the requests over time (.png, .svg).",
-        ),
+        waf_lag_option,
+        chart_option,
     )
 
     def add(command: _Command) -> _Command:

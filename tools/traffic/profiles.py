@@ -4,11 +4,12 @@ Both forms have the same parts. docs/simulate.md describes them.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -33,6 +34,8 @@ _MAX_RPS: Final = 1_000_000
 _MAX_REQUESTS: Final = 10_000_000_000
 """About five minutes of simulation."""
 _YEARS: Final = range(2000, 2101)
+_MAX_CHARACTERS: Final = 1_000_000
+"""Of a profile's file."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -77,7 +80,8 @@ def read_profile(
         profile = Profile(name=name, traffic=traffic, body_bytes=sizes)
     else:
         try:
-            profile = parse_profile(Path(name).read_text("utf-8"), Path(name).stem)
+            with Path(name).open(encoding="utf-8") as file:
+                profile = parse_profile(file.read(_MAX_CHARACTERS + 1), Path(name).stem)
         except OSError as error:
             known = ", ".join(PROFILES)
             raise UserError(
@@ -131,28 +135,30 @@ def parse_client(text: str) -> Source:
     rate, *options = rest.split(",")
     if not rate:
         raise ValueError(f"{text!r} has no rate; write {name or 'CLIENT'}=600rps,ips=3,for=10m")
-    values = {"for": "1m"}
+    values: dict[str, str] = {}
     for option in options:
         key, _, value = option.partition("=")
-        if key not in ("ips", "for", "at", "method"):
+        if key not in ("ips", "for", "at", "method") or key in values:
             raise ValueError(
-                f"{option!r} in {text!r} is unknown; allowed: ips=, for=, at=, method="
+                f"{option!r} in {text!r} is {'there twice' if key in values else 'unknown'}; "
+                "allowed, once each: ips=, for=, at=, method="
             )
         values[key] = value
-    phase = {"rate": rate, "for": values.pop("for")}
-    return _checked(_ClientSection, {**values, "phases": [phase]}).source(_parse_name(name))
+    phase = {"rate": rate, "for": values.pop("for", "1m")}
+    return checked(_ClientSection, {**values, "phases": [phase]}).source(_parse_name(name))
 
 
 def parse_profile(text: str, name: str = "") -> Profile:
     """Return the traffic of a YAML profile."""
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"it is larger than {_MAX_CHARACTERS:,} characters")
     try:
-        # Everything stays a string: to YAML, 10:00 is the number 600.
-        content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  makes no objects
+        content = yaml.load(text, _Loader)  # noqa: S506  makes no objects
     except yaml.YAMLError as error:
         raise ValueError(f"it is not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    file = _checked(_ProfileSection, content)
+    file = checked(_ProfileSection, content)
     traffic = Traffic(
         sources=tuple(section.source(client) for client, section in file.clients.items()),
         arrivals=file.arrivals,
@@ -210,7 +216,7 @@ def _parse_name(name: str) -> Client | None:
     return None if name == NO_KEY else Client(plan, client)
 
 
-def _checked(model: type[_Model], content: object) -> _Model:
+def checked(model: type[_Model], content: object) -> _Model:
     """Return `content` as a model; raise a ValueError with its first problem."""
     try:
         return model.model_validate(content)
@@ -218,6 +224,8 @@ def _checked(model: type[_Model], content: object) -> _Model:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in ("model_type", "dict_type"):
+            message = "a mapping is expected"
         raise ValueError(f"{where}: {message}" if where else message) from None
 
 
@@ -238,6 +246,21 @@ _Duration = Annotated[float, BeforeValidator(parse_duration), BeforeValidator(_t
 _Rate = Annotated[float, BeforeValidator(parse_rate), BeforeValidator(_text)]
 _Method = Annotated[str, AfterValidator(_method), BeforeValidator(_text)]
 _Start = Annotated[datetime, BeforeValidator(parse_start), BeforeValidator(_text)]
+
+
+class _Loader(yaml.BaseLoader):
+    """Reads every value as a text: to YAML, 10:00 is the number 600."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401  untyped
+        """Refuse aliases, which can make a small file huge, and a key that comes twice."""
+        problem = "aliases are not allowed" if self.check_event(yaml.AliasEvent) else ""
+        node = None if problem else super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            keys = Counter(str(key.value) for key, _ in node.value)
+            problem = next((f"{key!r} comes twice" for key in keys if keys[key] > 1), "")
+        if problem:
+            raise yaml.composer.ComposerError(None, None, problem, self.get_mark())
+        return node
 
 
 class _Section(BaseModel):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,7 +10,7 @@ from rich.text import Text
 from throttling import Client, Layer, Period
 from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import ClientResult, Result
-from throttling.simulation.traffic import NO_KEY, Floats, Ints
+from throttling.simulation.traffic import NO_KEY, Ints
 
 ALL_CLIENTS: Final = "all clients"
 LAYER_NAMES: Final = {
@@ -171,11 +170,26 @@ def first_at(client: ClientResult, layer: Layer | None) -> str:
     return moment(client.first_refused[layer]) if layer and layer in client.refused else ""
 
 
-def interval_lengths(result: Result) -> Floats:
-    """Return the seconds of each interval of a run. The last one may be short."""
-    starts = np.arange(len(result.timeline)) * result.interval_seconds
-    lengths: Floats = np.minimum(result.interval_seconds, result.seconds - starts)
-    return lengths
+def beside(before: Result, after: Result) -> dict[Key, tuple[str, str, str]]:
+    """Return the counts before a change, the differences, and when layers first refused before."""
+    cells = {}
+    for (name, old), (_, new) in zip(clients_of(before), clients_of(after), strict=True):
+        for layer in OUTCOMES:
+            was, now = count(old, layer), count(new, layer)
+            if was or now or layer is None:
+                change = f"{now - was:+,}" if now != was else "same"
+                cells[name, layer] = f"{was:,}", change, first_at(old, layer)
+    return cells
+
+
+def gains(before: Result, after: Result) -> str:
+    """Return in words how many more or fewer requests each client gets through."""
+    words = []
+    for old, new in zip(before.clients, after.clients, strict=True):
+        change = new.admitted - old.admitted
+        verb = f"{'gains' if change > 0 else 'loses'} {abs(change):,} requests"
+        words.append(f"{client_name(new.client)} {verb if change else 'neither gains nor loses'}")
+    return f"{'; '.join(words)}."
 
 
 def _share(part: int, whole: int) -> str:

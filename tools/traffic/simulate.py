@@ -10,21 +10,18 @@ from rich.progress import Progress
 from settings import Settings, UserError, load_stack
 from throttling import choices
 from throttling.review import LimitFinding, not_among, review
-from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
 from tools.cli import console, format_option, print_json
 from tools.review import findings_json
-from tools.traffic.options import parsed, traffic_options
+from tools.traffic.options import compare_option, parsed, set_option, traffic_options
 from tools.traffic.profiles import parse_start, read_profile
 from tools.traffic.report import (
     BEST_EFFORT,
-    Key,
+    beside,
     client_name,
-    clients_of,
-    count,
-    first_at,
+    gains,
     headline,
     moment,
     report,
@@ -45,14 +42,8 @@ from tools.traffic.report import (
     metavar="WHEN",
     help="When the traffic starts: 08:00, or 2026-03-02T08:00 (UTC). Quotas follow the calendar.",
 )
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="SETTING=VALUE",
-    help="Try a change, such as usagePlans.basic.rateLimit=150. May be repeated.",
-)
-@click.option("--compare", is_flag=True, help="Show the run without --set beside it.")
+@set_option
+@compare_option
 @format_option
 def simulate(
     stack: str,
@@ -81,10 +72,10 @@ def simulate(
     notes = _notes(result)
     reviews = [review(one.limits(), one.expectations()) for one in stacks]
     if compare:
-        about += [f"Before: {headline(before)}", _gains(before, result)]
+        about += [f"Before: {headline(before)}", gains(before, result)]
         notes = [*_review_words(*reviews), *notes]
         headings = ("before", "change", "first before")
-        text = report(result, about, notes, headings, _beside(before, result))
+        text = report(result, about, notes, headings, beside(before, result))
     else:
         text = report(result, about, notes)
     if chart:
@@ -127,32 +118,11 @@ def _notes(result: Result) -> list[str]:
     return [
         f"Peak concurrency {result.peak_concurrency:,} of "
         f"{'no limit' if reserved is None else f'{reserved:,} reserved'}, at "
-        f"{result.duration_seconds * 1000:,g} ms a request.",
+        f"{result.duration_seconds * 1000:,.10g} ms a request.",
         BEST_EFFORT,
         "The WAF estimates rates about every 10 s and usually blocks within 30 s, sometimes "
-        f"minutes. In this run its view is {result.waf_lag_seconds:g} s behind (--waf-lag).",
+        f"minutes. In this run its view is {result.waf_lag_seconds:,.10g} s behind (--waf-lag).",
     ]
-
-
-def _beside(before: Result, after: Result) -> dict[Key, tuple[str, str, str]]:
-    """Return the counts before a change, the differences, and when layers first refused before."""
-    cells = {}
-    for (name, old), (_, new) in zip(clients_of(before), clients_of(after), strict=True):
-        for layer in OUTCOMES:
-            was, now = count(old, layer), count(new, layer)
-            if was or now or layer is None:
-                change = f"{now - was:+,}" if now != was else "same"
-                cells[name, layer] = f"{was:,}", change, first_at(old, layer)
-    return cells
-
-
-def _gains(before: Result, after: Result) -> str:
-    words = []
-    for old, new in zip(before.clients, after.clients, strict=True):
-        change = new.admitted - old.admitted
-        verb = f"{'gains' if change > 0 else 'loses'} {abs(change):,} requests"
-        words.append(f"{client_name(new.client)} {verb if change else 'neither gains nor loses'}")
-    return f"{'; '.join(words)}."
 
 
 def _review_words(before: list[LimitFinding], after: list[LimitFinding]) -> list[str]:

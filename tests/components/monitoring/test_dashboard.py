@@ -66,6 +66,24 @@ def test_a_limit_that_is_not_set_is_not_drawn(title: str) -> None:
     assert graph["annotations"]["horizontal"] == []
 
 
+def test_a_shadow_limit_is_shown_beside_what_is_refused() -> None:
+    before = body()["widgets"]
+    after = body(waf={"shadow": {"rateLimit": 1000, "windowSeconds": 60}})["widgets"]
+    ((old_text, new_text), (old, new)) = [
+        (old["properties"], new["properties"])
+        for old, new in zip(before, after, strict=True)
+        if old != new
+    ]
+    line = "\nshadow limit, each address, only counted | 1,000 per 60 s | | "
+    assert new_text["markdown"].replace(line, "") == old_text["markdown"]
+    acl = ["WebACL", "acl-metric", "Region", "eu-central-1"]
+    rule = ["Rule", "acl-metric-shadow-rate-per-address"]
+    label = {"label": "shadow limit, only counted"}
+    counted = ["AWS/WAFV2", "CountedRequests", *acl, *rule, label]
+    assert new["metrics"] == [*old["metrics"], counted]
+    assert new["title"] == "Refused a minute, by reason"
+
+
 def test_without_a_web_acl_the_dashboard_does_not_mention_one() -> None:
     text = json.dumps(body(NO_WEB_ACL, waf={"enabled": False}))
     assert "WAF" not in text
@@ -90,7 +108,7 @@ def test_a_rate_is_shown_as_it_was_configured(rate: float, text: str) -> None:
 
 def metrics_shown() -> Iterator[tuple[str, str, list[str]]]:
     """Yield namespace, metric and names of dimensions of every line on the dashboard."""
-    for widget in body()["widgets"]:
+    for widget in body(waf={"shadow": {"rateLimit": 10}})["widgets"]:
         for metric in widget["properties"].get("metrics", []):
             if isinstance(metric[0], dict):
                 search = re.fullmatch(

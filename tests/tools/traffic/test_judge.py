@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from routes import ROUTES
 from tests.stacks import settings
 from tests.tools.traffic.api import DEV, answers, with_plan
 from throttling import Layer, Limits, Period, Quota, Throttle, WafRateLimit
@@ -245,6 +246,20 @@ def test_an_answer_says_what_happened_to_the_request(
     assert findings.failed == (outcome == "failed")
     assert list(total.refused) == ([outcome] if isinstance(outcome, Layer) else [])
     assert total.admitted == (not total.refused)
+
+
+def test_other_routes_may_answer_what_they_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    route = ROUTES[0]._replace(verb="GET", path="/data/{id}", body=None, answers={200: "", 404: ""})
+    for module in ("judge", "requests"):
+        monkeypatch.setattr(f"tools.traffic.load.{module}.ROUTES", (route,))
+    requests = requests_of(None, "basic/default=1rps,for=3s")
+    samples = [
+        Sample(number=number, sent=float(number), latency=0.1, status=status)
+        for number, status in enumerate((200, 404, 400))
+    ]
+    findings = judge(DEV, requests, samples, START, tolerance=0.05)
+
+    assert (findings.result.total.admitted, findings.failed) == (3, 1)
 
 
 def test_an_answer_cannot_reach_the_terminal_unescaped() -> None:

@@ -151,12 +151,22 @@ def test_a_run_that_cannot_begin_is_one_clear_error_and_sends_nothing(
     assert KEY not in out + said
 
 
-def test_a_record_that_cannot_be_kept_is_an_error_before_anything_is_sent(
-    api: Api, project: Path, capsys: Capture
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--record"], "cannot be written"),
+        (["--chart", "c.svg"], "c-burst.svg cannot be written: Is a directory"),
+        (["--chart", "d.svg", "--profile", "seed"], "--chart needs another name for each profile"),
+    ],
+)
+def test_a_result_that_cannot_be_kept_is_an_error_before_anything_is_sent(
+    words: list[str], error: str, api: Api, project: Path, capsys: Capture
 ) -> None:
     (project / "docs").write_text("a file where the folder should be")
-    assert main(["load", "--deployed", "--profile", "seed", "--record"]) == Exit.BAD_INPUT
-    assert "cannot be written" in capsys.readouterr().err
+    (project / "c-burst.svg").mkdir()
+    profiles = ["--profile", "seed", "--profile", "burst"]
+    assert main(["load", "--deployed", *profiles, *words]) == Exit.BAD_INPUT
+    assert error in capsys.readouterr().err
     assert not api.received
 
 

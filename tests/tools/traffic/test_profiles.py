@@ -1,6 +1,7 @@
 """Traffic as people write it, what is derived from limits, and errors that say what is allowed."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from handler.record import MAX_BODY_BYTES, Refused, to_item
 from tests.stacks import settings
-from throttling import Client, Layer
+from throttling import Client, Layer, Throttle
 from throttling.simulation.simulator import simulate
 from throttling.simulation.traffic import Arrivals, Phase, Source
 from tools.traffic.derived import EVERY_LIMIT, PROFILES, derive, pause_seconds
@@ -121,7 +122,8 @@ def test_the_shipped_profiles_can_be_sent(path: Path) -> None:
         ("premium/default=5rps,ips=0", "ips: Input should be greater than or equal to 1"),
         ("premium/default=5rps,ips=100001", "less than or equal to 100000"),
         ("premium/default=5rps,ips=many", "ips: Input should be a valid integer"),
-        ("premium/default=5rps,during=3m", "allowed: ips=, for=, at="),
+        ("premium/default=5rps,during=3m", "allowed, once each: ips=, for=, at="),
+        ("premium/default=5rps,for=1s,for=2s", "'for=2s' in 'premium/default=5rps,for=1s,for=2s'"),
     ],
 )
 def test_a_client_that_cannot_be_read_is_one_line_with_what_is_allowed(
@@ -138,12 +140,16 @@ CLIENT = "clients: {basic/default: {phases: [{rate: 5rps, for: 1m}]}}"
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "valid dictionary"),
-        ("- 1", "valid dictionary"),
+        ("", "a mapping is expected"),
+        ("- 1", "a mapping is expected"),
         ("clients: {", "not valid YAML"),
         ("[" * 2000, "nested too deeply"),
+        ("x" * 1_000_001, "larger than 1,000,000 characters"),
+        (f"{CLIENT}\nseed: 1\nseed: 2", "'seed' comes twice"),
+        ("clients: {a/b: {phases: &p []}, c/d: {phases: *p}}", "aliases are not allowed"),
+        ("clients: {a/b: {phases: [1]}}", "clients.a/b.phases.0: a mapping is expected"),
         ("seed: 1", "clients: Field required"),
-        ("clients: []", "clients: Input should be a valid dictionary"),
+        ("clients: []", "clients: a mapping is expected"),
         ("clients: {}", "clients: Dictionary should have at least 1 item"),
         ("clients: {gold: {phases: [{rate: 5rps, for: 1m}]}}", "allowed is PLAN/CLIENT"),
         ("clients: {basic/default: {ips: 3}}", "clients.basic/default.phases: Field required"),
@@ -185,6 +191,38 @@ def test_a_derived_profile_reaches_the_limit_that_it_tests_and_no_other(
     result = simulate(limits, derive(name, limits, 0.0), duration_seconds=0.01)
 
     assert set(result.total.refused) == layers
+
+
+def test_every_route_with_a_bucket_of_its_own_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    post, get, health, other = "POST /data", "GET /data/{id}", "GET /health", "GET /other"
+    monkeypatch.setattr("tools.traffic.derived.METHODS", (post, get, health, other))
+    slow = Throttle(rate=2, burst=3)
+    basic = replace(DEV.usage_plans["basic"], methods={get: slow})
+    limits = replace(
+        DEV,
+        waf=None,
+        usage_plans={**DEV.usage_plans, "basic": basic},
+        methods={health: slow, get: Throttle(rate=9, burst=9)},
+        keyless=(health,),
+    )
+    tested = {}
+    for name in ("plan", "burst", "stage"):
+        traffic = derive(name, limits, 0.0)
+        result = simulate(limits, traffic, duration_seconds=0.0)
+        tested[name] = (
+            [(one.client, one.method) for one in traffic.sources],
+            set(result.total.refused),
+        )
+
+    of_plans = [(BASIC, post), (BASIC, get), (PREMIUM, post)]
+    refused = {Layer.USAGE_PLAN, Layer.USAGE_PLAN_METHOD}
+    assert tested["plan"] == tested["burst"] == (of_plans, refused)
+    # One route stands for those that share the stage's bucket.
+    of_stage = [(BASIC, post), (PREMIUM, post), (BASIC, get), (PREMIUM, get), (None, health)]
+    assert tested["stage"] == (of_stage, {Layer.METHOD})
+    assert {
+        one.method for name in ("sizes", "seed") for one in derive(name, limits, 0.0).sources
+    } == {post}
 
 
 def test_each_plan_is_tested_below_at_and_beyond_its_rate() -> None:

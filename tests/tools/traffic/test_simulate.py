@@ -201,7 +201,7 @@ def test_charts_open_and_say_what_was_found(tmp_path: Path) -> None:
         b"plan: 500/s, burst 1,000",
         b"WAF: 6.667/s from 1 address",
         b"stage: 1,000/s, burst 2,000, not reached",
-        b"quota from 3 m",
+        b"refused: quota, from 3 m",
         b"refused: API key",
     ):
         assert words in first

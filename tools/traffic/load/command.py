@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.progress import Progress
 
 from settings import UserError, load_stack, project_root
@@ -21,7 +20,7 @@ from tools.traffic.derived import EVERY_LIMIT, pause_seconds
 from tools.traffic.load.generator import generate
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
 from tools.traffic.load.report import findings_json, findings_report, summary, title
-from tools.traffic.load.requests import Requests, call, make_requests
+from tools.traffic.load.requests import make_requests
 from tools.traffic.load.target import Target, find_target, is_loopback
 from tools.traffic.options import check_writable, parsed, traffic_options
 from tools.traffic.profiles import Profile, read_profile
@@ -29,6 +28,7 @@ from tools.traffic.report import moment
 
 RECORDS: Final = Path("docs", "tested-limits")
 _DEFAULT_STACK: Final = "dev"
+_TIME: Final = "%Y-%m-%dT%H%M%SZ"
 _WORKERS_PORT: Final = 5557
 _AWS_WAF_LAG_SECONDS: Final = 30.0
 """https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-request-limiting.html"""
@@ -100,6 +100,7 @@ def load(
     Without --profile and --client, every limit is tested at and beyond it.
     """
     settings = load_stack(stack or _DEFAULT_STACK)
+    limits = settings.limits()
     names: Sequence[str | None] = profiles or ([None] if clients else EVERY_LIMIT)
     if len(names) > 1 and (clients or workers):
         raise UserError("--client and --workers go with one --profile.")
@@ -113,6 +114,11 @@ def load(
         )
         for name in names
     ]
+    charts = _chart_paths(chart, [one.profile.name for one in runs]) if chart else {}
+    kind = "sandbox" if target.sandbox else "deployed"
+    kept = project_root() / RECORDS / f"{settings.stack}-{kind}-{datetime.now(UTC):{_TIME}}.json"
+    if record:
+        _check_writable(kept)
     out = console(stderr=output_format == "json")
     out.print(
         f"Loading {'the sandbox of ' if target.sandbox else ''}stack {settings.stack} at "
@@ -120,45 +126,47 @@ def load(
         f"{moment(sum(one.profile.traffic.seconds for one in runs))}.",
         markup=False,
     )
-    record_path = _record_path(settings.stack, target) if record else None
     if not (is_loopback(target.url) or yes):
         _ask(target.url)
-    findings, interrupted = _test(
-        target,
-        runs,
-        partial(
-            judge,
-            settings.limits(),
-            tolerance=tolerance,
-            machines=0 if target.sandbox else workers or 1,
-            waf_lag_seconds=lag,
-        ),
-        {
-            "url": target.url,
-            "pause_seconds": pause_seconds(settings.limits()),
-            "workers": workers or 0,
-            "bind": bind,
-        },
-        out,
+    judged = partial(
+        judge,
+        limits,
+        tolerance=tolerance,
+        machines=0 if target.sandbox else workers or 1,
+        waf_lag_seconds=lag,
     )
-    lines = summary(settings.limits(), target, findings)
+    settled = {"pause_seconds": pause_seconds(limits), "workers": workers or 0, "bind": bind}
+    findings, interrupted = list[Findings](), False
+    for requests in runs:
+        job = requests.job(target) | settled
+        start, samples, interrupted = _send(job, requests.profile)
+        if samples:
+            findings.append(judged(requests, samples, start))
+            out.print(findings_report(findings[-1]))
+        if interrupted:
+            break
+    lines = summary(limits, target, findings)
     for line in [*lines, *(["Stopped by Ctrl-C."] if interrupted else [])]:
         out.print(line, markup=False)
     document = {
         "stack": settings.stack,
-        "target": "sandbox" if target.sandbox else "deployed",
+        "target": kind,
         "url": target.url,
         "interrupted": interrupted,
         "tolerance": tolerance,
-        "limits": asdict(settings.limits()),
+        "limits": asdict(limits),
         "summary": lines,
         "profiles": [findings_json(one) for one in findings],
     }
-    if chart:
-        _draw(chart, findings)
-    if record_path:
-        record_path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-        out.print(f"Record: {record_path}", markup=False)
+    if charts:
+        # Half a second that only charts need.
+        from tools.traffic.chart import draw
+
+        for one in findings:
+            draw(one.result, charts[one.profile], [title(one)])
+    if record:
+        kept.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        out.print(f"Record: {kept}", markup=False)
     if output_format == "json":
         print_json(document)
     return Exit.INTERRUPTED if interrupted else _status(target, findings)
@@ -175,35 +183,6 @@ def _status(target: Target, findings: Sequence[Findings]) -> Exit:
     if not any(row.verdict is Verdict.AGREES for one in findings for row in one.rows.values()):
         raise UserError("No limit could be compared: every count is unclear.")
     return Exit.OK
-
-
-def _test(
-    target: Target,
-    runs: Sequence[Requests],
-    judged: Callable[[Requests, Sequence[Sample], datetime], Findings],
-    job: Mapping[str, Any],
-    out: Console,
-) -> tuple[list[Findings], bool]:
-    """Send the profiles one after the other, and print what came back of each.
-
-    Returns:
-        The findings, and whether Ctrl-C ended the test.
-    """
-    findings = []
-    for requests in runs:
-        sources = requests.profile.traffic.sources
-        more = {
-            "calls": [call(source.method, target.url) for source in sources],
-            "keys": [source.client and target.keys.get(source.client) for source in sources],
-            "requests": requests.to_json(own_addresses=target.sandbox),
-        }
-        start, samples, interrupted = _send({**job, **more}, requests.profile)
-        if samples:
-            findings.append(judged(requests, samples, start))
-            out.print(findings_report(findings[-1]))
-        if interrupted:
-            return findings, True
-    return findings, False
 
 
 def _send(job: dict[str, Any], profile: Profile) -> tuple[datetime, list[Sample], bool]:
@@ -251,28 +230,25 @@ def _ask(url: str) -> None:
         raise UserError("Nothing was sent.")
 
 
-def _draw(path: Path, findings: Sequence[Findings]) -> None:
-    """Draw a chart of each profile. Several get their names in the name of the file."""
-    # Half a second that only charts need.
-    from tools.traffic.chart import draw
-
-    for one in findings:
-        file = path.with_stem(f"{path.stem}-{one.profile}") if len(findings) > 1 else path
-        draw(one.result, file, [title(one)])
-
-
-def _record_path(stack: str, target: Target) -> Path:
-    """Return where to keep the record.
+def _chart_paths(path: Path, profiles: Sequence[str]) -> dict[str, Path]:
+    """Return where to draw each profile. Several get their names in the name of the file.
 
     Raises:
-        UserError: when it cannot be written there.
+        UserError: when one cannot be written there.
     """
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
-    kind = "sandbox" if target.sandbox else "deployed"
-    path = project_root() / RECORDS / f"{stack}-{kind}-{now}.json"
+    if len(profiles) == 1:
+        return {profiles[0]: path}
+    paths = {name: path.with_stem(f"{path.stem}-{name}") for name in profiles}
+    if len(paths) < len(profiles):
+        raise UserError("--chart needs another name for each profile: one chart would be lost.")
+    for one in paths.values():
+        _check_writable(one)
+    return paths
+
+
+def _check_writable(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         check_writable(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from None
-    return path

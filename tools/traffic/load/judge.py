@@ -17,12 +17,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from handler.record import MAX_BODY_BYTES
+from routes import METHODS, ROUTES
 from throttling import Layer, Limits
 from throttling.simulation.engine import CODES, OUTCOMES, Engine
 from throttling.simulation.loops import Codes
-from throttling.simulation.simulator import ClientResult, Result, run
+from throttling.simulation.simulator import Result, run
 from throttling.simulation.traffic import Block, Floats, Ints
-from tools.traffic.load.requests import Requests
+from tools.traffic.load.requests import Requests, takes_record
 from tools.traffic.report import ALL_CLIENTS, Key, clients_of
 
 _SHARED: Final = (Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY)
@@ -35,7 +36,7 @@ _MAX_LOST: Final = 0.01
 """Share of requests without an answer above which no count is certain."""
 _LATE_SECONDS: Final = 0.25
 _MANY_WAITING: Final = 1_000
-_FAILED, _LOST = -1, -2
+_FAILED: Final = -1
 
 
 class Sample(NamedTuple):
@@ -137,15 +138,18 @@ def judge(
             sandbox: there each request carries its address, and answers name the layer.
         waf_lag_seconds: how far the WAF's view may be behind the requests.
     """
-    code_of = {one: _code(one, int(requests.body_bytes[one.number])) for one in samples}
+    traffic = requests.profile.traffic
+    sources = [(source.client, source.method) for source in traffic.sources]
     known = sorted((one for one in samples if one.status), key=lambda one: one.sent)
     number = np.array([one.number for one in known], np.int64)
     sent = np.array([one.sent for one in known], float)
     latency = np.array([one.latency for one in known], float)
-    answered, at_once = sent + latency, np.zeros(len(known))
+    source, sizes = requests.source[number], requests.body_bytes[number]
+    codes = np.array(
+        [_code(*one) for one in zip(known, (sources[i][1] for i in source), sizes, strict=True)],
+        np.int64,
+    )
     addresses = number % machines if machines else requests.address[number]
-    traffic = requests.profile.traffic
-    sources = [(source.client, source.method) for source in traffic.sources]
 
     def decided(
         times: Floats, durations: Floats, lag: float = 0.0, engine: Engine | None = None
@@ -153,7 +157,7 @@ def judge(
         order = np.argsort(times, kind="stable")
         block = Block(
             times=times[order],
-            sources=requests.source[number][order],
+            sources=source[order],
             addresses=addresses[order],
             durations=durations[order],
         )
@@ -169,39 +173,39 @@ def judge(
         )
 
     target = _Target(limits, sources, epoch=start.timestamp())
-    target.came = np.array([max(code_of[one], 0) for one in known], np.uint8)
+    target.came = np.maximum(codes, 0).astype(np.uint8)
     # A refused request would have taken as long as those that were admitted around it.
-    works = np.flatnonzero(target.came == 0)
-    durations = np.interp(sent, sent[works], latency[works]) if len(works) else latency
+    works = target.came == 0
+    durations = np.interp(sent, sent[works], latency[works]) if works.any() else latency
+    answered, at_once = sent + latency, np.zeros(len(known))
     results = [
         decided(sent, latency, engine=target),
         decided(sent, durations),
         decided(answered, at_once),
         decided(answered, at_once, waf_lag_seconds),
     ]
-    codes = list(code_of.values())
-    uncertain = codes.count(_LOST) > max(1, _MAX_LOST * len(samples))
-    admitted = [1000 * one.latency for one in samples if code_of[one] == 0]
+    lost = len(samples) - len(known)
+    admitted = 1000 * latency[codes == 0]
     return Findings(
         profile=requests.profile.name,
         result=results[0],
-        rows=_rows(results, tolerance, deployed=machines > 0, uncertain=uncertain),
+        rows=_rows(
+            results, tolerance, machines > 0, uncertain=lost > max(1, _MAX_LOST * len(samples))
+        ),
         answers=Counter(str(one) for one in samples),
-        failed=codes.count(_FAILED),
+        failed=int((codes == _FAILED).sum()),
         held_up=_held_up(sent, sent - requests.due[number], answered),
-        latency_ms=np.percentile(admitted, (50, 95, 99)).tolist() if admitted else [],
+        latency_ms=np.percentile(admitted, (50, 95, 99)).tolist() if len(admitted) else [],
     )
 
 
-def _code(sample: Sample, body_bytes: int) -> int:
-    """Return the code of what happened to a request, or that it failed or is lost."""
+def _code(sample: Sample, method: str, body_bytes: int) -> int:
+    """Return the code of what happened to an answered request, or that it failed."""
     layer = (sample.layer or "").partition(":")[0]
     if layer in set(Layer):
         return CODES[Layer(layer)]
     match sample.status:
-        case 0:
-            return _LOST
-        case 200 | 413 as status:
+        case 200 | 413 as status if takes_record(method):
             return CODES[None] if (status == 413) == (body_bytes > MAX_BODY_BYTES) else _FAILED
         case 403:
             return CODES[Layer.API_KEY]
@@ -212,75 +216,57 @@ def _code(sample: Sample, body_bytes: int) -> int:
         case 503:
             # A table that throttles answers alike.
             return CODES[Layer.CONCURRENCY]
-    return _FAILED
+    # Other routes may answer what they document.
+    other = not takes_record(method) and sample.status in ROUTES[METHODS.index(method)].answers
+    return CODES[None] if other else _FAILED
 
 
 def _rows(
-    results: Sequence[Result], tolerance: float, *, deployed: bool, uncertain: bool
+    results: Sequence[Result], tolerance: float, deployed: bool, *, uncertain: bool
 ) -> dict[Key, Row]:
-    """Compare the first result, which came back, with the others, by client and outcome."""
-    shared = (*_SHARED, Layer.WAF) if deployed else _SHARED
-    refusing = {
-        _folded(layer, deployed)
-        for one in results[1:]
-        for layer in one.total.refused
-        if layer in shared
-    }
-    # From the first shared layer that refuses on, which client is refused is not certain.
-    contended = min(refusing, default=len(OUTCOMES))
-    rows: dict[Key, Row] = {}
-    several = len(results[0].clients) > 1
-    for clients in zip(*(clients_of(one) for one in results), strict=True):
-        name = clients[0][0]
-        came, *model = (_counts(client, deployed) for _, client in clients)
-        for code, row in _compare(came, np.stack(model), tolerance).items():
-            certain = contended == len(OUTCOMES) or 0 < code < contended
-            if several and name != ALL_CLIENTS and not certain:
-                row = row._replace(verdict=None)
-            elif uncertain:
-                row = row._replace(verdict=Verdict.UNCLEAR)
-            rows[name, OUTCOMES[code]] = row
-    return rows
+    """Compare the first result, which came back, with those of the engine, by client and outcome.
 
-
-def _folded(layer: Layer, deployed: bool) -> int:
-    """Return the code of a layer, or of the one that stands for it in AWS's answers."""
-    return CODES[_SAME_ANSWER[0] if deployed and layer in _SAME_ANSWER else layer]
-
-
-def _counts(client: ClientResult, deployed: bool) -> Ints:
-    counts = np.zeros(len(OUTCOMES), np.int64)
-    counts[0] = client.admitted
-    for layer, number in client.refused.items():
-        counts[_folded(layer, deployed)] += number
-    return counts
-
-
-def _compare(came: Ints, model: Ints, tolerance: float) -> dict[int, Row]:
-    """Compare what came back from one client with what the engine says, by code of outcome.
-
-    An error of one limit changes what later layers see. So the margin of a count is
-    the tolerance times the most requests that any layer up to its own admits.
-
-    Args:
-        came: requests by outcome.
-        model: the same for each moment at which the engine may have decided.
-        tolerance: share by which a limit may be off.
+    An error of one limit changes what later layers see. So the margin of a count is the tolerance
+    times the most requests that any layer up to its own admits.
     """
-    low, high = model.min(axis=0), model.max(axis=0)
-    refuses = (came + high > 0) & (np.arange(len(came)) > 0)
-    passed = model[0].sum() - np.cumsum(np.where(refuses, model[0], 0))
-    margins = tolerance * np.maximum.accumulate(np.where(refuses, passed, 0))
-    margins[0] = max(tolerance * model[0][0], margins[-1])
+    shared = (*_SHARED, Layer.WAF) if deployed else _SHARED
+    refusing = {layer for one in results[1:] for layer in one.total.refused if layer in shared}
+    counts = np.stack([one.timeline.sum(axis=0) for one in results])
+    counts = np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1)
+    if deployed:
+        first, *others = (CODES[layer] for layer in _SAME_ANSWER)
+        counts[..., first] += counts[..., others].sum(axis=2)
+        counts[..., others] = 0
+        refusing = {_SAME_ANSWER[0] if one in _SAME_ANSWER else one for one in refusing}
+    # From the first shared layer that refuses on, which client is refused is not certain.
+    contended = min((CODES[layer] for layer in refusing), default=len(OUTCOMES))
+
+    came, at_sending, at_answering = counts[:3]
+    low, high = counts[1:].min(axis=0), counts[1:].max(axis=0)
+    refuses = came + high > 0
+    refuses[:, 0] = False
+    refused = np.where(refuses, at_sending, 0).cumsum(axis=1)
+    passed = np.where(refuses, at_sending.sum(axis=1, keepdims=True) - refused, 0)
+    margins = tolerance * np.maximum.accumulate(passed, axis=1)
+    margins[:, 0] = np.maximum(tolerance * at_sending[:, 0], margins[:, -1])
     margins = np.maximum(margins, 1.0)
+    verdicts = np.select(
+        [
+            (came < low - margins) | (came > high + margins),
+            np.abs(at_sending - at_answering) > _TOO_FAR_APART * margins,
+        ],
+        [Verdict.OFF, Verdict.UNCLEAR],
+        Verdict.AGREES,
+    )
     rows = {}
-    for code in [0, *np.flatnonzero(refuses).tolist()]:
-        verdict = Verdict.AGREES
-        if not low[code] - margins[code] <= came[code] <= high[code] + margins[code]:
-            verdict = Verdict.OFF
-        elif abs(model[0][code] - model[1][code]) > _TOO_FAR_APART * margins[code]:
-            verdict = Verdict.UNCLEAR
-        rows[code] = Row(int(low[code]), int(high[code]), verdict)
+    for index, (name, _) in enumerate(clients_of(results[0])):
+        for code in [0, *np.flatnonzero(refuses[index]).tolist()]:
+            verdict = Verdict.UNCLEAR if uncertain else Verdict(verdicts[index, code])
+            one_of_many = name != ALL_CLIENTS and len(results[0].clients) > 1
+            competes = refusing and one_of_many and not 0 < code < contended
+            rows[name, OUTCOMES[code]] = Row(
+                int(low[index, code]), int(high[index, code]), None if competes else verdict
+            )
     return rows
 
 

@@ -12,6 +12,7 @@ from routes import METHODS, ROUTES
 from settings import UserError
 from throttling.simulation.arrivals import blocks
 from throttling.simulation.traffic import Floats, Ints
+from tools.traffic.load.target import Target
 from tools.traffic.profiles import Profile
 
 _MAX_REQUESTS: Final = 1_000_000
@@ -34,17 +35,22 @@ class Requests:
     address: Ints
     body_bytes: Ints
 
-    def to_json(self, *, own_addresses: bool) -> list[tuple[Any, ...]]:
-        """Return number, time, source, address and size of each request, for the generator.
+    def job(self, target: Target) -> dict[str, Any]:
+        """Return what the generator needs: calls and keys by source, and the requests.
 
-        Args:
-            own_addresses: whether each request brings its source address, of the block for
-                documentation (RFC 3849). No two runs use the same.
+        A request has a number, a time, a source, a size, and for a sandbox an address of the block
+        for documentation (RFC 3849). No two runs use the same addresses.
         """
+        sources = self.profile.traffic.sources
         prefix = f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}"
-        texts = [f"{prefix}::{one:x}" if own_addresses else None for one in self.address.tolist()]
-        columns = self.due.tolist(), self.source.tolist(), texts, self.body_bytes.tolist()
-        return list(zip(range(len(texts)), *columns, strict=True))
+        addresses = [f"{prefix}::{one:x}" if target.sandbox else None for one in self.address]
+        columns = self.due.tolist(), self.source.tolist(), addresses, self.body_bytes.tolist()
+        return {
+            "url": target.url,
+            "calls": [call(one.method, target.url) for one in sources],
+            "keys": [one.client and target.keys.get(one.client) for one in sources],
+            "requests": list(zip(range(len(addresses)), *columns, strict=True)),
+        }
 
 
 def make_requests(profile: Profile) -> Requests:
@@ -70,10 +76,16 @@ def make_requests(profile: Profile) -> Requests:
 def call(method: str, url: str) -> tuple[str, str, str | None]:
     """Return verb, URL and body of requests for a route; `url` is that of the first route."""
     route = ROUTES[METHODS.index(method)]
-    if route is ROUTES[0]:
+    if route is not ROUTES[0]:
+        url = url.removesuffix(ROUTES[0].path) + route.example_path
+    if takes_record(method):
         return route.verb, url, RECORD
-    fields = json.dumps(route.example_body) if route.body else None
-    return route.verb, url.removesuffix(ROUTES[0].path) + route.example_path, fields
+    return route.verb, url, json.dumps(route.example_body) if route.body else None
+
+
+def takes_record(method: str) -> bool:
+    """Return whether a route's requests have bodies of `body`."""
+    return ROUTES[METHODS.index(method)].body == "Record"
 
 
 def body(size: int, number: int) -> str:

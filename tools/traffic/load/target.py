@@ -64,7 +64,7 @@ def find_target(settings: Settings, *, url: str | None, deployed: bool, named: b
             f"deployed stack with --stack."
         )
     resources = sandbox.resources() if sandbox else None
-    outputs = resources.exports if resources else _pulumi_outputs(settings.stack)
+    outputs = resources.exports if resources else pulumi_outputs(settings.stack)
     try:
         url = str(url or outputs["dataUrl"])
         keys = {
@@ -82,7 +82,7 @@ def find_target(settings: Settings, *, url: str | None, deployed: bool, named: b
     return Target(url=url, keys=keys, sandbox=True, outdated=outdated)
 
 
-def _pulumi_outputs(stack: str) -> Mapping[str, Any]:
+def pulumi_outputs(stack: str) -> Mapping[str, Any]:
     """Return what a deployed stack exports, API keys included."""
     pulumi = shutil.which("pulumi")
     if pulumi is None:
