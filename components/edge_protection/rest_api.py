@@ -43,8 +43,7 @@ def create_rest_api(
     # The routes of this stage, and nothing else, may invoke the function.
     permissions = [
         aws.lambda_.Permission(
-            # It becomes the statement's id, which takes no dots.
-            f"{name}-may-invoke-{route.verb.lower()}-{route.path_label}".replace(".", "-"),
+            f"{name}-may-invoke-{route.verb.lower()}-{route.path_label}",
             action="lambda:InvokeFunction",
             function=compute.function_name,
             qualifier=compute.alias_name,

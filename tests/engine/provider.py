@@ -17,6 +17,7 @@ import os
 import re
 import threading
 from concurrent import futures
+from importlib import metadata
 from typing import Any, Final
 
 import grpc
@@ -136,7 +137,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """The calls that the engine makes, in the order in which it makes them."""
 
     def GetPluginInfo(self, request: Message, context: Message) -> Message:
-        return plugin_pb2.PluginInfo(version="7.51.0")
+        return plugin_pb2.PluginInfo(version=metadata.version("pulumi-aws"))
 
     def Handshake(self, request: Message, context: Message) -> Message:
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)

@@ -43,6 +43,14 @@ def test_components_register_their_outputs(sent: Sent) -> None:
     assert all(registered.values())
 
 
+def test_only_subnets_are_deleted_slowly_because_they_wait_for_lambda(sent: Sent) -> None:
+    run("dev")
+    waits = {request.type: request.customTimeouts.delete for request in sent.resources}
+    assert {type_: time for type_, time in waits.items() if time} == {
+        "aws:ec2/subnet:Subnet": "60m"
+    }
+
+
 def test_every_resource_belongs_to_a_component(program: Program) -> None:
     components = {r.urn: r.parent for r in program.resources.items if not r.custom}
     [stack] = set(components.values())
