@@ -172,7 +172,12 @@ class SandboxServer:
 
     async def _await_launcher(self) -> None:
         """Stop unless the command that launched this server says that it may stay."""
-        if await asyncio.to_thread(sys.stdin.buffer.readline) != KEEP:
+        # Not in a thread, which would keep a server that failed from ending.
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        if await reader.readline() != KEEP:
             self._stopping.set()
 
     async def _rotate_logs(self) -> None:

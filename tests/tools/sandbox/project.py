@@ -152,10 +152,12 @@ def project_copy(folder: Path, *, with_code: bool = False) -> Iterator[Project]:
             else:
                 shutil.copy(source, folder)
     project = Project(folder, folder if with_code else ROOT, free_port())
-    yield project
-    if (folder / ".sandbox").is_dir():
-        done = project.run("down")
-        assert done.returncode == 0, done.stderr
+    try:
+        yield project
+    finally:
+        if (folder / ".sandbox").is_dir():
+            done = project.run("down")
+            assert done.returncode == 0, done.stderr
 
 
 def keys_in(output: str) -> dict[str, str]:

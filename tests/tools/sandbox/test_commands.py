@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +167,21 @@ def test_down_stops_the_others_when_one_stack_fails(
     said = capsys.readouterr()
     assert said.out == "Stack dev is down.\n"
     assert said.err.startswith("error: The sandbox of stack aaa does not answer.")
+
+
+def test_a_fault_in_one_of_the_servers_tasks_ends_it(tmp_path: Path) -> None:
+    patched = (
+        "import sys; from tools.sandbox import server\n"
+        "async def fault(self): raise RuntimeError('inside')\n"
+        "server.SandboxServer._rotate_logs = fault\n"
+        "server.main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", patched, str(tmp_path)],
+        stdin=subprocess.PIPE,  # open, as while `make up` runs the program
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.wait(60) != 0
+        assert process.stderr
+        assert "RuntimeError: inside" in process.stderr.read()
