@@ -1,6 +1,5 @@
 """The function that stores records."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -9,9 +8,10 @@ import pulumi_aws as aws
 
 from components import iam
 from components.component import Component
+from components.data import Data
 from components.network import Network
 from routes import TABLE_ACTIONS
-from settings.schema import FunctionSettings
+from settings.schema import Settings
 
 _ROOT: Final = Path(__file__).parent.parent
 FILES: Final = (
@@ -22,16 +22,6 @@ FILES: Final = (
     "routes.py",
 )
 """The deployment package. A whole folder would include `__pycache__`, which differs by machine."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComputeArgs:
-    """The function's settings and its table."""
-
-    settings: FunctionSettings
-    table_name: pulumi.Input[str]
-    table_arn: pulumi.Input[str]
-    log_retention_days: int
 
 
 class Compute(Component):
@@ -48,25 +38,25 @@ class Compute(Component):
     alias_name: pulumi.Output[str] | None
     """The alias that callers must name besides the function; None without SnapStart."""
 
-    def __init__(
-        self, name: str, args: ComputeArgs, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        super().__init__(name, opts)
-        self._name, self._args = name, args
+    def __init__(self, settings: Settings, data: Data, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(settings, opts)
+        self._table_name = data.table_name
         # Created before the function: Lambda would create a group that keeps its logs forever.
         self._log_group = log_group = aws.cloudwatch.LogGroup(
-            f"{name}-function-logs", retention_in_days=args.log_retention_days, opts=self.child()
+            f"{self.name}-function-logs",
+            retention_in_days=settings.monitoring.log_retention_days,
+            opts=self.child(),
         )
         self._role = role = aws.iam.Role(
-            f"{name}-function-role",
+            f"{self.name}-function-role",
             assume_role_policy=pulumi.Output.json_dumps(iam.trust("lambda.amazonaws.com")),
             opts=self.child(),
         )
         self.policy = aws.iam.RolePolicy(
-            f"{name}-function-policy",
+            f"{self.name}-function-policy",
             role=role.id,
             policy=pulumi.Output.json_dumps(
-                pulumi.Output.all(args.table_arn, log_group.arn).apply(
+                pulumi.Output.all(data.table_arn, log_group.arn).apply(
                     lambda arns: iam.function(arns[0], arns[1], TABLE_ACTIONS)
                 )
             ),
@@ -75,9 +65,9 @@ class Compute(Component):
 
     def create_function(self, network: Network) -> None:
         """Create the function in its network."""
-        name, args, settings = self._name, self._args, self._args.settings
+        settings = self.settings.function
         function = aws.lambda_.Function(
-            f"{name}-function",
+            f"{self.name}-function",
             description="Stores a record in the table",
             code=pulumi.AssetArchive({file: pulumi.FileAsset(str(_ROOT / file)) for file in FILES}),
             handler="handler.app.handle",
@@ -89,7 +79,7 @@ class Compute(Component):
             role=self._role.arn,
             environment={
                 "variables": {
-                    "TABLE_NAME": args.table_name,
+                    "TABLE_NAME": self._table_name,
                     "FUNCTION_TIMEOUT_SECONDS": str(settings.timeout_seconds),
                 }
             },
@@ -116,7 +106,7 @@ class Compute(Component):
         if settings.snap_start:
             # Only published versions start from a snapshot. The alias points to the newest one.
             alias = aws.lambda_.Alias(
-                f"{name}-function-live",
+                f"{self.name}-function-live",
                 name="live",
                 function_name=function.name,
                 function_version=function.version,
@@ -124,4 +114,4 @@ class Compute(Component):
             )
             self.invoke_arn = alias.invoke_arn
             self.alias_name = alias.name
-        self.register_outputs({"functionName": self.function_name, "invokeArn": self.invoke_arn})
+        self.register("function_name", "invoke_arn")

@@ -19,12 +19,9 @@ def _statement(actions: list[str], resource: str | list[str], **more: object) ->
 
 
 def trust(service: str, account_id: str | None = None) -> Policy:
-    """Return the trust policy of a role that an AWS service assumes.
+    """Return the trust policy of a role that an AWS service assumes, for one account or for any.
 
-    Args:
-        service: such as `lambda.amazonaws.com`.
-        account_id: the only account for which the service may assume it; None for any account.
-            https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
     """
     statement: Policy = {
         "Effect": "Allow",

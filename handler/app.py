@@ -102,14 +102,10 @@ def _json_text(event: Event) -> str:
 
 def _content_type(event: Event) -> str:
     """Return the media type of the body in lower case, without parameters; empty if unknown."""
-    for part in ("headers", "multiValueHeaders"):
-        headers = event.get(part)
-        if not isinstance(headers, dict):
-            continue
-        for name, value in headers.items():
-            if isinstance(name, str) and name.lower() == "content-type":
-                last = value[-1] if isinstance(value, list) and value else value
-                return last.partition(";")[0].strip().lower() if isinstance(last, str) else ""
+    headers = event.get("headers")
+    for name, value in headers.items() if isinstance(headers, dict) else ():
+        if name.lower() == "content-type" and isinstance(value, str):
+            return value.partition(";")[0].strip().lower()
     return ""
 
 

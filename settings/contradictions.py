@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from settings.errors import Problem, shown, written
-from settings.paths import Path
-from settings.schema import OWN_RULES, Config, StageThrottleSettings, ThrottleSettings
+from settings.paths import PROVIDER, Path
+from settings.schema import OWN_RULES, StackSettings, StageThrottleSettings, ThrottleSettings
 from throttling.account import MAX_API_KEYS, MAX_USAGE_PLANS, MAX_WCU
 
 
-def contradictions(config: Config) -> Iterator[Problem]:
+def contradictions(config: StackSettings) -> Iterator[Problem]:
     """Return all contradictions of a config."""
     old, new = config.table.old_deletion_protection, config.deletion_protection
     if old not in (None, new) and "deletion_protection" in config.model_fields_set:
@@ -38,6 +38,9 @@ def contradictions(config: Config) -> Iterator[Problem]:
         )
         path = ("waf", "sourceRateLimit")
         yield Problem(path, message, [(path, written(least))])
+    if config.provider.allowed_account_ids and config.provider.forbidden_account_ids:
+        message = "cannot be used together with allowedAccountIds."
+        yield Problem((PROVIDER, "forbiddenAccountIds"), message)
     yield from _too_many(config)
 
 
@@ -66,7 +69,7 @@ def _listed_twice(path: Path, items: Sequence[str | int]) -> Iterator[Problem]:
         seen.add(item)
 
 
-def _too_many(config: Config) -> Iterator[Problem]:
+def _too_many(config: StackSettings) -> Iterator[Problem]:
     """Return the quotas of AWS that the config exceeds. Each command removes the last item."""
     plans, groups = config.usage_plans, config.waf.managed_rule_groups
     keys = [(name, len(plan.clients) - 1) for name, plan in plans.items() for _ in plan.api_keys()]

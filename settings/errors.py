@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from settings.json_schema import Node, allowed, at, section
-from settings.paths import Path, config_key, parse_path
+from settings.paths import PROVIDER, Path, config_key, parse_path
 
 Command = tuple[Path, str | None]
 """A `pulumi config` command: a path, and the value to set there or None to remove it."""
@@ -42,17 +42,14 @@ class Problem:
     message: str
     commands: Sequence[Command] = ()
     """By default, the one that removes what is at `path`."""
-    namespace: str | None = None
-    """Namespace of the setting, such as `aws`; None for the project's."""
 
     def __post_init__(self) -> None:
         self.commands = self.commands or [(self.path, None)]
 
     def text(self, project: str, stack: str) -> str:
         """Return one line for the problem and one for each command."""
-        owner = self.namespace or project
-        commands = (fix_command(owner, stack, path, value) for path, value in self.commands)
-        return "\n      ".join([f"{config_key(owner, self.path)}: {self.message}", *commands])
+        commands = (fix_command(project, stack, path, value) for path, value in self.commands)
+        return "\n      ".join([f"{config_key(project, self.path)}: {self.message}", *commands])
 
 
 class SettingsError(UserError):
@@ -134,14 +131,19 @@ def _wrong_key(path: Path, schema: Node, given: Any) -> Problem:  # noqa: ANN401
         message = f"the name {shown(key)} is not allowed. Allowed: {allowed(names)}."
     else:
         target = _meant(path, schema)
-        guess = config_key("", target[len(above) :])[1:]
-        message = f"is not a setting{f' (did you mean {guess}?)' if target else ''}. Allowed: "
-        message += ", ".join(section(at(schema, above))["properties"]) + "."
+        guess = config_key("", target[len(above) :])[1:] if target else ""
+        hint = f" (did you mean {guess}?)" if guess else ""
+        message = f"is not a setting{hint}. Allowed: {', '.join(_names(above, schema))}."
     commands: list[Command] = [(path, None)]
     # A key with dots was typed without --path: its value wins over one that is there.
     if len(target) > len(path) or (target and target[-1] not in given):
         commands += _set(target, given[path[-1]], at(schema, target))
     return Problem(path, message, commands)
+
+
+def _names(path: Path, schema: Node) -> list[str]:
+    """Return the names of the settings in a section; none for a value of another kind."""
+    return [name for name in section(at(schema, path)).get("properties", ()) if name != PROVIDER]
 
 
 def _meant(path: Path, schema: Node) -> Path:
@@ -150,7 +152,7 @@ def _meant(path: Path, schema: Node) -> Path:
     for steps in filter(None, (parse_path(key), (key,))):
         target = above
         for step in steps:
-            names = section(at(schema, target)).get("properties")
+            names = _names(target, schema)
             target += tuple(get_close_matches(str(step), names, n=1)) if names else (step,)
         if len(target) == len(above) + len(steps) and at(schema, target):
             return target

@@ -5,11 +5,10 @@ What runs without the Pulumi CLI (the sandbox, the review, the tests) reads the 
 
 import json
 import logging
-import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,12 +42,12 @@ class StackConfig:
 _PLAIN: Final = "!plain"
 """The tag of a text without quotes."""
 _TAGS: Final = {_PLAIN, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
-"""A config has no other types of YAML, such as sets and bytes."""
-_INFINITE: Final = re.compile(r"[+-]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_INFINITE: Final = r"[+-]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_TIME: Final = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(([Tt]|[ \t]+)[0-9]{1,2}:.*)?"
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads the structure of YAML, and leaves it to `_value` what a plain text stands for."""
+    """Reads the structure of YAML, and leaves it to `_plain` what a plain text stands for."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:  # noqa: ANN401  untyped
         if kind is yaml.ScalarNode and implicit[0]:
@@ -56,24 +55,18 @@ class _Loader(yaml.SafeLoader):
         return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
 
 
-def _value(node: yaml.Node | None, left: Iterator[int]) -> Any:  # noqa: ANN401  JSON
+def _value(node: yaml.Node, left: Iterator[int]) -> Any:  # noqa: ANN401  JSON
     """Return what a YAML node stands for, as Pulumi's engine reads it.
 
-    `no` is a word, not false, and no key may come twice. `left` counts down the values allowed.
-    https://github.com/go-yaml/yaml/blob/v3/resolve.go
+    `no` is a word, not false, and no key may come twice. What the engine would pass on in another
+    form is refused. `left` counts down the values allowed.
     """
-    if node is None:
-        return None
     if node.tag not in _TAGS:
-        raise _refusal(f"the type {node.tag} is not allowed in a config", node)
+        raise _refusal(f"leave out {node.tag.replace('tag:yaml.org,2002:', '!!')}", node)
     if next(left, None) is None:
         raise _refusal("it contains itself, or its aliases make it too large", node)
     if isinstance(node, yaml.ScalarNode):
-        if node.tag != _PLAIN:
-            return node.value
-        if _INFINITE.fullmatch(node.value):
-            raise _refusal(f"{node.value} is not a number that a config can hold", node)
-        return _plain(node.value)
+        return _plain(node) if node.tag == _PLAIN else node.value
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, left) for item in node.value]
     own: dict[str, Any] = {}
@@ -81,6 +74,8 @@ def _value(node: yaml.Node | None, left: Iterator[int]) -> Any:  # noqa: ANN401 
         if not isinstance(key_node, yaml.ScalarNode):
             raise _refusal("a key must be a text", key_node)
         name = _value(key_node, left)
+        if type(name) in (int, float) and re.search("[.eE]", key_node.value):
+            raise _refusal(f"put the key {key_node.value} in quotes", key_node)
         key = "<nil>" if name is None else _passed(name)
         if key in own:
             raise _refusal(f"the key {key!r} comes twice", key_node)
@@ -97,39 +92,28 @@ def _refusal(problem: str, node: yaml.Node) -> yaml.YAMLError:
     return yaml.composer.ComposerError(None, None, problem, node.start_mark)
 
 
-def _plain(text: str) -> object:
-    """Return what a text without quotes stands for."""
+def _plain(node: yaml.ScalarNode) -> object:
+    """Return what a text without quotes stands for: 017 is octal, and 1e3 an integer.
+
+    https://github.com/go-yaml/yaml/blob/v3/resolve.go
+    """
+    text: str = node.value
     if text in ("", "~", "null", "Null", "NULL"):
         return None
     if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
         return text.lower() == "true"
-    try:
-        if day := re.fullmatch("([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})", text):
-            return f"{date(*map(int, day.groups()))} 00:00:00 +0000 UTC"
-        if re.fullmatch(r"[+-]?\.?[0-9][!-~]*", text):
-            return _number(text.replace("_", ""))
-    except ValueError:
-        pass  # it only looks like one
-    return text
-
-
-def _number(text: str) -> int | float:
-    """Return a number as Go reads it: 017 is octal, and 1e3 an integer.
-
-    Raises:
-        ValueError: when it is another text, or too large for a number.
-    """
-    octal = re.fullmatch("([+-]?)0([0-7]+)", text)
-    try:
-        whole = int(octal[1] + octal[2], 8) if octal else int(text, 0)
-        if -(2**63) <= whole < 2**64:
-            return whole
-    except ValueError:
-        pass  # not an integer, or too long for one
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError
-    return int(value) if value.is_integer() and abs(value) < 1e21 else value
+    number: float | None = None
+    if re.fullmatch(r"[+-]?\.?[0-9][!-~]*", text):
+        digits = re.sub("^([+-]?)0([0-7]+)$", r"\g<1>0o\2", text.replace("_", ""))
+        for read in (lambda word: int(word, 0), float):
+            with suppress(ValueError):
+                number = read(digits)
+                break
+    if re.fullmatch(f"{_INFINITE}|{_TIME}", text) or not -(2**63) <= (number or 0) < 2**63:
+        raise _refusal(f"put {text[:40]} in quotes: a config holds no such number or time", node)
+    if number is None:
+        return text
+    return int(number) if number == int(number) else number
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -262,14 +246,13 @@ def _mapping(path: Path, otherwise: str) -> dict[str, Any]:
             raw = file.read(_MAX_BYTES + 1)
         if len(raw) > _MAX_BYTES:
             raise UserError(f"{path.name} is larger than {_MAX_BYTES:,} bytes.")
-        content = _value(yaml.compose(raw.decode(), _Loader), iter(range(_MAX_VALUES)))
+        node = yaml.compose(raw.decode(), _Loader)
+        content = _value(node, iter(range(_MAX_VALUES))) if node else None
     except FileNotFoundError:
         raise UserError(f"There is no {path.name}; {otherwise}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} cannot be read: {error}.") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path.name} is not valid YAML: {reason}.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
+        raise UserError(f"{path.name} cannot be read: {reason}.") from None
     except RecursionError:
         raise UserError(f"{path.name} is nested too deeply, or contains itself.") from None
     if content is None:

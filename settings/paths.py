@@ -8,6 +8,8 @@ from pydantic_core import from_json
 
 Path = tuple[str | int, ...]
 """Where a value is in the config: `("usagePlans", "basic", "rateLimit")`."""
+PROVIDER: Final = "aws:"
+"""The first step to a setting of the provider: `("aws:", "region")`."""
 
 _MAX_INDEX: Final = 10_000
 _STEP: Final = re.compile(r'\.*([^.\[]+)|\[([0-9]+)\]|\["((?:\\"|(?!\\")[^"])*)"\]')
@@ -15,8 +17,9 @@ _STEP: Final = re.compile(r'\.*([^.\[]+)|\[([0-9]+)\]|\["((?:\\"|(?!\\")[^"])*)"
 
 def config_key(project: str, path: Path) -> str:
     """Return a path as one types it: `throttled-api:usagePlans.basic.clients[0]`."""
+    provider = path[0] == PROVIDER
     key = ""
-    for step in path:
+    for step in path[provider:]:
         if isinstance(step, int):
             key += f"[{step}]"
         elif re.fullmatch(r"[A-Za-z0-9_-]+", step):
@@ -24,7 +27,7 @@ def config_key(project: str, path: Path) -> str:
         else:
             escaped = step.replace('"', r"\"")
             key += f'["{escaped}"]'
-    return printable(f"{project}:{key.removeprefix('.')}")
+    return printable((PROVIDER if provider else f"{project}:") + key.removeprefix("."))
 
 
 def parse_path(key: str) -> Path:

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from routes import METHODS, ROUTES
 from settings.errors import Problem, written
-from settings.paths import Path
+from settings.paths import PROVIDER, Path
 from settings.values import (
     NO_LIMIT,
     NUMBER_TOO,
@@ -68,7 +68,8 @@ RATE_RULE: Final = "rate-per-address"
 RATE_METRIC: Final = "rate"
 SOURCE_RULE: Final = "rate-per-source"
 NO_ADDRESS_RULE: Final = "no-address"
-OWN_RULES: Final = (RATE_RULE, RATE_METRIC, SOURCE_RULE, NO_ADDRESS_RULE)
+SHADOW_RULE: Final = "shadow-rate-per-address"
+OWN_RULES: Final = (RATE_RULE, RATE_METRIC, SOURCE_RULE, NO_ADDRESS_RULE, SHADOW_RULE)
 """Names of the web ACL's own rules and their metrics."""
 
 
@@ -144,6 +145,9 @@ def api_key_holder(client: str, number: int) -> str:
     return client if number == 1 else f"{client}.{number}"
 
 
+WindowSeconds = Annotated[Literal[60, 120, 300, 600], WHOLE]
+
+
 class ManagedRuleGroupSettings(_Section):
     """A managed WAF rule group with its capacity."""
 
@@ -173,6 +177,19 @@ RuleGroup = Annotated[
 ]
 
 
+class ShadowSettings(_Section):
+    """A rate limit that only counts, to watch before it blocks."""
+
+    rate_limit: Whole = Field(ge=10, le=2_000_000_000, examples=[1000])
+    """With a second rate limit, which only counts: requests from one address in a window."""
+    window_seconds: WindowSeconds = 300
+    """Length of that window in seconds."""
+
+    def limit(self) -> WafRateLimit:
+        """Return this limit as the throttling model has it."""
+        return WafRateLimit(limit=self.rate_limit, window_seconds=self.window_seconds)
+
+
 class WafSettings(_Section):
     """The web ACL in front of the stage."""
 
@@ -181,8 +198,10 @@ class WafSettings(_Section):
     # https://docs.aws.amazon.com/waf/latest/APIReference/API_RateBasedStatement.html
     rate_limit: Whole = Field(2000, ge=10, le=2_000_000_000)
     """Requests from one address in a window."""
-    window_seconds: Annotated[Literal[60, 120, 300, 600], WHOLE] = 300
+    window_seconds: WindowSeconds = 300
     """Length of the window in seconds."""
+    shadow: ShadowSettings | None = None
+    """A second rate limit, which only counts: how many requests it would block."""
     aggregate_by: Literal["IP", "FORWARDED_IP"] = "IP"
     """The address that counts. Behind a CDN use FORWARDED_IP: the first one in forwardedHeader."""
     forwarded_header: Annotated[
@@ -205,7 +224,9 @@ class WafSettings(_Section):
     def wcu(self) -> int:
         """Web ACL capacity units of all its rules."""
         forwarded = self.aggregate_by == "FORWARDED_IP"
-        own = _RATE_RULE_WCU + forwarded * (_RATE_RULE_WCU + _SIZE_RULE_WCU)
+        own = _RATE_RULE_WCU * (2 if self.shadow else 1) + forwarded * (
+            _RATE_RULE_WCU + _SIZE_RULE_WCU
+        )
         return own + sum(group.wcu for group in self.managed_rule_groups)
 
 
@@ -417,15 +438,20 @@ class Provider(_Section):
     """Whether not to ask for the account's ID."""
 
 
-class Settings(Config):
+class StackSettings(Config):
+    """The config of one stack, with that of its provider."""
+
+    provider: Provider = Field(Provider(), alias=PROVIDER, exclude=True)
+    """All settings of the provider, region and profile too."""
+
+
+class Settings(StackSettings):
     """The config of one stack, checked and typed."""
 
     project: str
     stack: str
     region: str | None
     profile: str | None
-    provider: Provider = Field(Provider(), exclude=True)
-    """All settings of the provider, region and profile too."""
 
     @property
     def label(self) -> str:
@@ -467,6 +493,7 @@ class Settings(Config):
             max_write_request_units=self.table.max_write_request_units,
             wcu=self.waf.wcu,
             managed_rule_groups=len(self.waf.managed_rule_groups),
+            waf_shadow=self.waf.shadow.limit() if self.waf.shadow else None,
         )
 
     def warnings(self) -> list[str]:

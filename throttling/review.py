@@ -14,7 +14,10 @@ from throttling.account import (
     SMALL_REGIONS,
     WCU_BEFORE_EXTRA_COST,
 )
-from throttling.limits import Limits, Period, Throttle
+from throttling.limits import Limits, Period, Throttle, WafRateLimit
+
+Setting = tuple[tuple[str, ...], float]
+"""A number, after its path in the stack's config."""
 
 _SHORTEST_QUOTA_SECONDS: Final = 3_600
 """A quota that is used up sooner at the plan's full rate is a finding."""
@@ -66,6 +69,8 @@ class Expectations:
     """Capacity units that the rules of the web ACL use."""
     managed_rule_groups: int = 0
     """How many of those rules are managed rule groups."""
+    waf_shadow: WafRateLimit | None = None
+    """The web ACL's rate limit that only counts."""
 
 
 def review(limits: Limits, expected: Expectations) -> list[LimitFinding]:
@@ -74,16 +79,24 @@ def review(limits: Limits, expected: Expectations) -> list[LimitFinding]:
     The settings refuse a plan that is faster than its stage, a timeout above API Gateway's and a
     web ACL that is too large for AWS, so a review does not look for these.
     """
-    # A method's throttle replaces the stage's for that method.
-    throttles: dict[tuple[str, ...], Throttle | None] = {("throttle",): limits.stage}
-    throttles |= {("throttle", "methods", name): one for name, one in limits.methods.items()}
-    given = [(path, one) for path, one in throttles.items() if one]
-    fastest = max(given, key=lambda one: one[1].rate, default=None)
     return [
         *_web_acl(limits, expected),
         *_quotas(limits),
-        *(_of_stage(*fastest, limits, expected) if fastest else ()),
+        *(_of_stage(limits, expected) if limits.stage or limits.methods else ()),
     ]
+
+
+def highest(limits: Limits) -> tuple[Setting, Setting]:
+    """Return the highest rate and the highest burst of the stage and its methods.
+
+    A method's throttle replaces the stage's for that method, so it may be the higher one.
+    """
+    throttles: dict[tuple[str, ...], Throttle | None] = {("throttle",): limits.stage}
+    throttles |= {("throttle", "methods", name): one for name, one in limits.methods.items()}
+    given = [(path, one) for path, one in throttles.items() if one]
+    rates = [((*path, "rateLimit"), one.rate) for path, one in given]
+    bursts = [((*path, "burstLimit"), one.burst) for path, one in given]
+    return max(rates, key=lambda one: one[1]), max(bursts, key=lambda one: one[1])
 
 
 def not_among(
@@ -112,6 +125,19 @@ def _web_acl(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
                 ),
                 fix=str(math.ceil(plan.throttle.rate * limits.waf.window_seconds)),
             )
+    if limits.waf and (shadow := expected.waf_shadow):
+        yield LimitFinding(
+            path=("waf", "shadow"),
+            message=(
+                f"{shadow.limit:,} requests per {shadow.window_seconds} s from one address are a "
+                "trial, and refuse nothing. First count: let the dashboard show what they would "
+                "refuse until your busiest hours are over. Then confirm that no honest caller is "
+                f"among it. Then block: set waf.rateLimit to {shadow.limit} and waf.windowSeconds "
+                f"to {shadow.window_seconds}, and remove waf.shadow."
+            ),
+            fix=None,
+            level="info",
+        )
     if expected.wcu > WCU_BEFORE_EXTRA_COST:
         yield LimitFinding(
             # Any list of groups allows that its last group is removed.
@@ -144,21 +170,20 @@ def _quotas(limits: Limits) -> Iterator[LimitFinding]:
             )
 
 
-def _of_stage(
-    path: tuple[str, ...], stage: Throttle, limits: Limits, expected: Expectations
-) -> Iterator[LimitFinding]:
-    """Yield what follows from the fastest throttle of the stage and its methods."""
+def _of_stage(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
+    """Yield what follows from the highest throttles of the stage and its methods."""
+    (path, rate), (burst_path, burst) = highest(limits)
     total = math.fsum(
         plan.throttle.rate * len(plan.clients)
         for plan in limits.usage_plans.values()
         if plan.throttle
     )
-    if total > stage.rate:
+    if total > rate:
         yield LimitFinding(
-            path=(*path, "rateLimit"),
+            path=path,
             message=(
                 f"all clients at their plans' full rates are {_n(total)} requests per second, "
-                f"above the stage's {_n(stage.rate)}: busy clients get refusals that their own "
+                f"above the stage's {_n(rate)}: busy clients get refusals that their own "
                 f"plan does not explain."
             ),
             fix=repr(total).removesuffix(".0"),
@@ -167,13 +192,13 @@ def _of_stage(
     account = SMALL_REGION_THROTTLE if in_small_region else ACCOUNT_THROTTLE
     small = SMALL_REGION_THROTTLE
     for setting, value, allowed, small_allowed, unit in (
-        ("rateLimit", stage.rate, account.rate, small.rate, "requests per second"),
-        ("burstLimit", stage.burst, account.burst, small.burst, "requests"),
+        (path, rate, account.rate, small.rate, "requests per second"),
+        (burst_path, burst, account.burst, small.burst, "requests"),
     ):
         if value > allowed:
             where = f"in {expected.region}" if expected.region else "of a Region"
             yield LimitFinding(
-                path=(*path, setting),
+                path=setting,
                 message=(
                     f"{_n(value)} is above the account's default of {_n(allowed)} {unit} for all "
                     f"APIs {where}: the account refuses before this stage does."
@@ -182,7 +207,7 @@ def _of_stage(
             )
         elif value > small_allowed:
             yield LimitFinding(
-                path=(*path, setting),
+                path=setting,
                 message=(
                     f"{_n(value)} is above the account's default of {_n(small_allowed)} {unit} in "
                     f"the {len(SMALL_REGIONS)} smaller Regions, such as eu-south-1: if this stack "
@@ -191,41 +216,41 @@ def _of_stage(
                 fix=f"{small_allowed:.10g}",
                 level="info",
             )
-    rate, reserved = _n(stage.rate), limits.concurrency
+    reserved = limits.concurrency
     if reserved is not None:
         # Little's law: requests in flight = requests per second x seconds that each takes.
-        needed = math.ceil(stage.rate * expected.duration_seconds)
+        needed = math.ceil(rate * expected.duration_seconds)
         if reserved < needed:
             yield LimitFinding(
                 path=("function", "reservedConcurrency"),
                 message=(
-                    f"{rate} requests per second of {_n(expected.duration_seconds * 1000)} ms keep "
-                    f"{needed:,} executions busy, more than the {reserved:,} reserved: the rest "
-                    f"get 503."
+                    f"{_n(rate)} requests per second of {_n(expected.duration_seconds * 1000)} ms "
+                    f"keep {needed:,} executions busy, more than the {reserved:,} reserved: the "
+                    f"rest get 503."
                 ),
                 fix=str(needed),
             )
         fastest = reserved * REQUESTS_PER_SECOND_PER_CONCURRENCY
-        if fastest < stage.rate:
+        if fastest < rate:
             yield LimitFinding(
                 path=("function", "reservedConcurrency"),
                 message=(
                     f"a function with {reserved:,} reserved executions answers at most "
                     f"{fastest:,} requests per second, however short they are, and the stage lets "
-                    f"{rate} through: the rest get 503."
+                    f"{_n(rate)} through: the rest get 503."
                 ),
-                fix=str(math.ceil(stage.rate / REQUESTS_PER_SECOND_PER_CONCURRENCY)),
+                fix=str(math.ceil(rate / REQUESTS_PER_SECOND_PER_CONCURRENCY)),
             )
     # Each request writes one item of at most 1 KB: one write request unit.
     cap = expected.max_write_request_units
-    if cap is not None and cap < stage.rate:
+    if cap is not None and cap < rate:
         yield LimitFinding(
             path=("table", "maxWriteRequestUnits"),
             message=(
-                f"the table takes {cap:,} writes per second and the stage lets {rate} requests "
+                f"the table takes {cap:,} writes per second and the stage lets {_n(rate)} requests "
                 f"through: the rest get 503."
             ),
-            fix=str(math.ceil(stage.rate)),
+            fix=str(math.ceil(rate)),
         )
 
 

@@ -10,20 +10,18 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 from rich.text import Text
 
-from settings import Settings, UserError, load_stack
+from settings import UserError, load_stack
 from settings.paths import printable
 from settings.schema import api_key_holder
 from throttling.limiters import period_start
 from throttling.limits import Period
-from tools.aws import LOG_IN, client, connect, endpoint_option
+from tools.aws import LOG_IN, Account, CallError, endpoint_option
 from tools.cli import console, format_option, print_json
 
 _DAY_SECONDS: Final = 86_400
-_ITEMS: Final = "items[] || `[]`"  # AWS leaves out an empty list
 Key = dict[str, Any]
 """A key as JSON; see `read_keys`."""
 
@@ -38,15 +36,16 @@ def keys(stack: str, show: str | None, output_format: str, endpoint_url: str | N
 
     No call changes anything. The README describes how to replace a key without a gap.
     """
-    settings = load_stack(stack)
+    account = Account(load_stack(stack), endpoint_url)
+    account.identity()  # an API other than AWS's may answer with nothing, as if there were no keys
     try:
-        api_gateway = client(connect(settings), "apigateway", endpoint_url)
-        found = {key["name"]: key for key in read_keys(api_gateway, settings, time.time())}
+        found = {key["name"]: key for key in read_keys(account, time.time())}
         if show in found:
-            shown = api_gateway.get_api_key(apiKey=found[show]["id"], includeValue=True)
+            call = "apigateway:GetApiKey"
+            shown = account.ask(call, apiKey=found[show]["id"], includeValue=True)
             click.echo(shown["value"])
             return
-    except (BotoCoreError, ClientError) as error:
+    except CallError as error:
         raise UserError(f"Could not read the API keys from AWS: {error}\n{LOG_IN}") from None
     in_order = [found[name] for name in sorted(found)]
     if show:
@@ -60,27 +59,23 @@ def keys(stack: str, show: str | None, output_format: str, endpoint_url: str | N
         click.echo(f"Stack {stack} has no API keys in this account and Region.")
 
 
-def read_keys(api_gateway: Any, settings: Settings, now: float) -> Iterator[Key]:  # noqa: ANN401  boto3's clients have no types
+def read_keys(account: Account, now: float) -> Iterator[Key]:
     """Yield the keys of a stack, with the requests used and left in the current quota period.
 
     `name` is plan and client: `basic/default`, `basic/default.2`. Without a quota, `left` is None.
 
     Args:
-        api_gateway: a boto3 client.
-        settings: of the stack.
+        account: that the stack is deployed to.
         now: POSIX seconds.
     """
-
-    def pages(operation: str, items: str, **parameters: object) -> Any:  # noqa: ANN401
-        return api_gateway.get_paginator(operation).paginate(**parameters).search(items)
-
+    settings = account.settings
     mine = {"project": settings.project, "stack": settings.stack}.items()
     described = {
         key["id"]: key
-        for key in pages("get_api_keys", _ITEMS)
+        for key in account.ask_all("apigateway:GetApiKeys", "items")
         if mine <= key.get("tags", {}).items()
     }
-    for plan in pages("get_usage_plans", _ITEMS):
+    for plan in account.ask_all("apigateway:GetUsagePlans", "items"):
         if not mine <= plan.get("tags", {}).items():
             continue
         quota = plan.get("quota", {})
@@ -88,16 +83,16 @@ def read_keys(api_gateway: Any, settings: Settings, now: float) -> Iterator[Key]
         days_of: dict[str, list[list[int]]] = {}
         # Requests used and left, day by day.
         # https://docs.aws.amazon.com/apigateway/latest/api/API_GetUsage.html
-        for usage in pages(
-            "get_usage",
-            "items || `{}`",
+        for key_id, days in account.ask_all(
+            "apigateway:GetUsage",
+            "items",
             usagePlanId=plan["id"],
             startDate=f"{period_start(period, now):%Y-%m-%d}",
             endDate=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}",
         ):
-            for key_id, days in usage.items():
-                days_of.setdefault(key_id, []).extend(days)
-        for member in pages("get_usage_plan_keys", _ITEMS, usagePlanId=plan["id"]):
+            days_of.setdefault(key_id, []).extend(days)
+        members = account.ask_all("apigateway:GetUsagePlanKeys", "items", usagePlanId=plan["id"])
+        for member in members:
             key = described.get(member["id"])
             if key is None:  # a key of another owner, added by hand
                 continue

@@ -40,8 +40,10 @@ def review(stack: str | None, strict: bool, output_format: str) -> Exit:
     return Exit.FINDINGS if strict and warned else Exit.OK
 
 
-def findings_json(settings: Settings, findings: list[LimitFinding]) -> list[dict[str, Any]]:
+def findings_json(settings: Settings | None, findings: list[LimitFinding]) -> list[dict[str, Any]]:
     """Return the findings on one stack as plain values."""
+    if not settings:
+        return []
     return [
         {
             "level": str(finding.level),

@@ -59,11 +59,7 @@ def openapi(
 ) -> Document:
     """Return the OpenAPI document of the API.
 
-    Args:
-        title: the API's name.
-        invoke_arn: URI by which API Gateway invokes the function.
-        retry_after_seconds: how long a throttled caller should wait.
-        routes: of the API.
+    API Gateway invokes the function by `invoke_arn`.
     """
     unavailable = _gateway_response(503, "Service Unavailable")
     paths: Document = {}
@@ -129,15 +125,11 @@ def retry_after_seconds(rates: list[float]) -> int:
     """Return the whole seconds in which even the slowest of these buckets gains a token.
 
     API Gateway sends the same Retry-After with every refusal: it cannot compute one from a bucket.
-
-    Args:
-        rates: requests per second of each bucket.
     """
     return max(1, math.ceil(1 / min(rates)))
 
 
 def _operation(route: Route, invoke_arn: str) -> Document:
-    """Return a route's part of the document."""
     answers = {status: _answer(meaning) for status, meaning in route.answers.items()}
     if 200 in answers:
         answers[200]["content"] = _content(route.returns)

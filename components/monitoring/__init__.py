@@ -1,28 +1,16 @@
 """Metrics, alarms and a dashboard: which callers are refused, and what is near its limit."""
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_aws as aws
 
 from components.component import Component
+from components.compute import Compute
+from components.data import Data
+from components.edge_protection import EdgeProtection
 from components.monitoring.alarms import Alarm, Names, alarms
 from components.monitoring.dashboard import dashboard
-from components.monitoring.log_metrics import log_metrics
+from components.monitoring.log_metrics import LOG_METRICS
 from settings.schema import Settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class MonitoringArgs:
-    """The thresholds, and the names of what is watched."""
-
-    settings: Settings
-    api_name: pulumi.Input[str]
-    stage_name: pulumi.Input[str]
-    access_log_group_name: pulumi.Input[str]
-    web_acl_metric_name: str | None
-    function_name: pulumi.Input[str]
-    table_name: pulumi.Input[str]
 
 
 class Monitoring(Component):
@@ -32,18 +20,23 @@ class Monitoring(Component):
     dashboard_url: pulumi.Output[str] | None
 
     def __init__(
-        self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None
+        self,
+        settings: Settings,
+        region: str,
+        edge: EdgeProtection,
+        compute: Compute,
+        data: Data,
+        opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__(name, opts)
-        settings = args.settings
-        region = aws.get_region_output(opts=pulumi.InvokeOutputOptions(parent=self)).region
+        super().__init__(settings, opts)
         # Not encrypted with AWS's key for SNS: CloudWatch may not use that key, so no alarm would
         # arrive.
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
-        topic = aws.sns.Topic(f"{name}-alarms", opts=self.child())
+        topic = aws.sns.Topic(f"{self.name}-alarms", opts=self.child())
+        self.topic_arn = topic.arn
         for address in settings.monitoring.alarm_emails:
             aws.sns.TopicSubscription(
-                f"{name}-alarms-to-{address}",
+                f"{self.name}-alarms-to-{address}",
                 topic=topic.arn,
                 protocol="email",
                 endpoint=address,
@@ -51,17 +44,17 @@ class Monitoring(Component):
             )
         names = Names(
             namespace=f"{settings.project}/{settings.stack}",
-            web_acl=args.web_acl_metric_name,
-            api=args.api_name,
-            stage=args.stage_name,
-            function=args.function_name,
-            table=args.table_name,
+            web_acl=settings.label if settings.waf.enabled else None,
+            api=edge.api_name,
+            stage=edge.stage_name,
+            function=compute.function_name,
+            table=data.table_name,
             region=region,
         )
-        for metric in log_metrics():
+        for metric in LOG_METRICS:
             aws.cloudwatch.LogMetricFilter(
-                f"{name}-{metric.name}",
-                log_group_name=args.access_log_group_name,
+                f"{self.name}-{metric.name}",
+                log_group_name=edge.access_log_group_name,
                 pattern=metric.pattern,
                 metric_transformation={
                     "namespace": names.namespace,
@@ -70,36 +63,30 @@ class Monitoring(Component):
                     "unit": "Count",
                     # CloudWatch takes a default value only without dimensions.
                     "default_value": None if metric.dimensions else "0",
-                    "dimensions": metric.dimensions or None,
+                    "dimensions": metric.dimensions,
                 },
                 opts=self.child(),
             )
-        alarm_arns = [
-            self._alarm(name, alarm, topic.arn, settings) for alarm in alarms(settings, names)
-        ]
-        self.topic_arn = topic.arn
+        alarm_arns = [self._alarm(alarm) for alarm in alarms(settings, names)]
         self.dashboard_url = None
         if settings.monitoring.dashboard:
             made = aws.cloudwatch.Dashboard(
-                f"{name}-dashboard",
+                f"{self.name}-dashboard",
                 dashboard_name=settings.label,
                 dashboard_body=pulumi.Output.json_dumps(dashboard(settings, names, alarm_arns)),
                 opts=self.child(),
             )
-            self.dashboard_url = pulumi.Output.format(
-                "https://{0}.console.aws.amazon.com/cloudwatch/home?region={0}"
-                "#dashboards/dashboard/{1}",
-                region,
-                made.dashboard_name,
+            self.dashboard_url = pulumi.Output.concat(
+                f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}",
+                *("#dashboards/dashboard/", made.dashboard_name),
             )
-        self.register_outputs({"topicArn": self.topic_arn, "dashboardUrl": self.dashboard_url})
+        self.register("topic_arn", "dashboard_url")
 
-    def _alarm(
-        self, name: str, alarm: Alarm, topic_arn: pulumi.Output[str], settings: Settings
-    ) -> pulumi.Output[str]:
+    def _alarm(self, alarm: Alarm) -> pulumi.Output[str]:
+        settings = self.settings
         percentile = alarm.statistic.startswith("p")
         return aws.cloudwatch.MetricAlarm(
-            f"{name}-{alarm.name}",
+            f"{self.name}-{alarm.name}",
             alarm_description=f"{settings.project}, stack {settings.stack}: {alarm.description}",
             namespace=alarm.namespace,
             metric_name=alarm.metric,
@@ -112,7 +99,7 @@ class Monitoring(Component):
             threshold=alarm.threshold,
             # Most of these metrics have data only while there is something to count.
             treat_missing_data="notBreaching",
-            alarm_actions=[topic_arn],
-            ok_actions=[topic_arn],
+            alarm_actions=[self.topic_arn],
+            ok_actions=[self.topic_arn],
             opts=self.child(),
         ).arn

@@ -8,16 +8,15 @@ from typing import Any, Final
 
 import pulumi
 
+from components.edge_protection.web_acl import metric_name
 from components.monitoring import log_metrics
 from components.monitoring.alarms import ALL_RULES, Names
-from settings.schema import Settings
+from settings.schema import SHADOW_RULE, Settings
 
 Document = dict[str, Any]
 
 _WIDTH: Final = 24
 _HEIGHT: Final = 6
-_PLANS_SHOWN: Final = 10
-"""A text widget has room for about this many. All plans are in the stack's config."""
 
 
 def dashboard(
@@ -62,8 +61,12 @@ def _rows(
         [names.namespace, log_metrics.INVALID_KEY, {"label": "API key"}],
     ]
     if names.web_acl:
-        acl = ["WebACL", names.web_acl, "Region", names.region, "Rule", ALL_RULES]
-        refused.append(["AWS/WAFV2", "BlockedRequests", *acl, {"label": "web ACL"}])
+        acl = ["WebACL", names.web_acl, "Region", names.region, "Rule"]
+        refused.append(["AWS/WAFV2", "BlockedRequests", *acl, ALL_RULES, {"label": "web ACL"}])
+        if settings.waf.shadow:
+            rule = metric_name(names.web_acl, SHADOW_RULE)
+            label = {"label": "shadow limit, only counted"}
+            refused.append(["AWS/WAFV2", "CountedRequests", *acl, rule, label])
     yield [requests, _graph(names, "Refused a minute, by reason", refused)], _HEIGHT
     yield (
         [
@@ -131,16 +134,16 @@ def _limits(settings: Settings) -> str:
         "---|---|---|---",
         f"stage, all clients | {stage.rate_text}/s | {stage.burst_limit:,} | ",
     ]
-    plans = list(settings.usage_plans.items())
-    for name, plan in plans[:_PLANS_SHOWN]:
+    for name, plan in settings.usage_plans.items():
         quota = f"{plan.quota.limit:,} a {plan.quota.period.value.lower()}"
         lines.append(
             f"plan {name}, each client | {plan.rate_text}/s | {plan.burst_limit:,} | {quota}"
         )
-    if len(plans) > _PLANS_SHOWN:
-        lines.append(f"and {len(plans) - _PLANS_SHOWN} more plans | | | ")
     if waf.enabled:
         lines.append(f"web ACL, each address | {waf.rate_limit:,} per {waf.window_seconds} s | | ")
+        if shadow := waf.shadow:
+            rate = f"{shadow.rate_limit:,} per {shadow.window_seconds} s"
+            lines.append(f"shadow limit, each address, only counted | {rate} | | ")
     lines += ["", "AWS applies throttles and quotas on a best-effort basis: targets, not ceilings."]
     return "\n".join(lines)
 

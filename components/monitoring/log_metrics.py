@@ -6,8 +6,7 @@ the flood.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
 """
 
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from components.edge_protection.access_log import API_KEY_ID_FIELD, RESPONSE_TYPE_FIELD
 
@@ -20,39 +19,29 @@ QUOTA_EXCEEDED_BY_KEY: Final = "QuotaExceededRequestsByKey"
 KEY_DIMENSION: Final = "ApiKeyId"
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogMetric:
-    """A metric filter: each log line that matches `pattern` counts as one."""
+class LogMetric(NamedTuple):
+    """A metric filter: each log line with this type of response counts as one."""
 
     name: str
     metric: str
-    pattern: str
-    dimensions: dict[str, str] = field(default_factory=dict)
+    response_type: str
+    dimensions: dict[str, str] | None = None
+
+    @property
+    def pattern(self) -> str:
+        """The lines that count, in CloudWatch's syntax."""
+        return f'{{ $.{RESPONSE_TYPE_FIELD} = "{self.response_type}" }}'
 
 
-def log_metrics() -> list[LogMetric]:
-    """Return the metric filters on the access log.
-
-    To count by API key, one filter takes the key from the line as a dimension. A filter for each
-    key would exceed the 100 filters that a log group may have.
-    """
-    by_key = {KEY_DIMENSION: f"$.{API_KEY_ID_FIELD}"}
-    return [
-        _counted("throttled-requests", THROTTLED, "THROTTLED"),
-        _counted("quota-exceeded-requests", QUOTA_EXCEEDED, "QUOTA_EXCEEDED"),
-        _counted("invalid-key-requests", INVALID_KEY, "INVALID_API_KEY"),
-        _counted("waf-filtered-requests", WAF_FILTERED, "WAF_FILTERED"),
-        _counted("throttled-requests-by-key", THROTTLED_BY_KEY, "THROTTLED", by_key),
-        _counted("quota-exceeded-by-key", QUOTA_EXCEEDED_BY_KEY, "QUOTA_EXCEEDED", by_key),
-    ]
-
-
-def _counted(
-    name: str, metric: str, response_type: str, dimensions: dict[str, str] | None = None
-) -> LogMetric:
-    return LogMetric(
-        name=name,
-        metric=metric,
-        pattern=f'{{ $.{RESPONSE_TYPE_FIELD} = "{response_type}" }}',
-        dimensions=dimensions or {},
-    )
+# To count by API key, one filter takes the key from the line as a dimension. A filter for each key
+# would exceed the 100 filters that a log group may have.
+_BY_KEY: Final = {KEY_DIMENSION: f"$.{API_KEY_ID_FIELD}"}
+LOG_METRICS: Final = (
+    LogMetric("throttled-requests", THROTTLED, "THROTTLED"),
+    LogMetric("quota-exceeded-requests", QUOTA_EXCEEDED, "QUOTA_EXCEEDED"),
+    LogMetric("invalid-key-requests", INVALID_KEY, "INVALID_API_KEY"),
+    LogMetric("waf-filtered-requests", WAF_FILTERED, "WAF_FILTERED"),
+    LogMetric("throttled-requests-by-key", THROTTLED_BY_KEY, "THROTTLED", _BY_KEY),
+    LogMetric("quota-exceeded-by-key", QUOTA_EXCEEDED_BY_KEY, "QUOTA_EXCEEDED", _BY_KEY),
+)
+"""The metric filters on the access log."""

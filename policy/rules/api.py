@@ -10,9 +10,8 @@ _GUIDE: Final = "https://docs.aws.amazon.com/apigateway/latest/developerguide"
 _METHOD: Final = "aws:apigateway/method:Method"
 _STAGE: Final = "aws:apigateway/stage:Stage"
 _ALL_METHODS: Final = "*/*"
-_VERBS: Final = {"get", "put", "post", "delete", "options", "head", "patch", "trace"} | {
-    "x-amazon-apigateway-any-method"
-}
+_NO_VERBS: Final = {"parameters", "summary", "description", "servers"}
+"""What a path of an OpenAPI document holds besides its methods."""
 _FILE: Final = "components/edge_protection/stage.py"
 
 
@@ -29,7 +28,7 @@ def _open_methods(resource: Resource) -> Iterator[str]:
         return
     schemes = _api_key_schemes(document)
     for path, methods in document.get("paths", {}).items():
-        for verb in sorted(methods.keys() & _VERBS):
+        for verb in sorted(methods.keys() - _NO_VERBS):
             # API Gateway looks at the operation's own security alone. Its items are alternatives:
             # one item without the key lets callers in.
             # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
@@ -41,8 +40,7 @@ def _open_methods(resource: Resource) -> Iterator[str]:
 
 def _api_key_schemes(document: Mapping[str, Any]) -> set[str]:
     """Return the names of the security schemes that API Gateway uses for its API keys."""
-    schemes = document.get("securityDefinitions")  # Swagger 2.0
-    schemes = schemes or at(document, "components.securitySchemes") or {}
+    schemes = at(document, "components.securitySchemes") or {}
     return {
         name
         for name, scheme in schemes.items()

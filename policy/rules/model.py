@@ -73,7 +73,7 @@ class Stack:
 
     def of_type(self, token: str) -> list[Resource]:
         """Return all resources of a type."""
-        return self._by_type.get(token, [])
+        return [resource for resource in self.resources if resource.type == token]
 
     def referred(
         self, source: Resource, value: object, token: str, attribute: str
@@ -94,13 +94,6 @@ class Stack:
             if (target := self._by_value.get((token, "urn", urn)))
             and (value is UNKNOWN or target.get(attribute) in (None, UNKNOWN))
         ]
-
-    @cached_property
-    def _by_type(self) -> dict[str, list[Resource]]:
-        by_type: dict[str, list[Resource]] = {}
-        for resource in self.resources:
-            by_type.setdefault(resource.type, []).append(resource)
-        return by_type
 
     @cached_property
     def _by_value(self) -> dict[tuple[str, str, object], Resource]:
@@ -126,12 +119,10 @@ def settings_of(project: str, config: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Level(StrEnum):
-    """The consequence of a violation."""
+    """Whether a violation stops a deployment, or is only reported."""
 
     MANDATORY = "mandatory"
-    """Nothing is deployed or merged."""
     ADVISORY = "advisory"
-    """It is reported, and nothing else."""
 
 
 class Violation(NamedTuple):

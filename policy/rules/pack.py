@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pulumi
+import pulumi_policy.policy
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
@@ -14,29 +14,46 @@ from pulumi_policy import (
     StackValidationArgs,
     StackValidationPolicy,
 )
+from pulumi_policy.policy import _PolicyAnalyzerServicer
 from pulumi_policy.proxy import UnknownValueError
 
 from .model import UNKNOWN, Each, Resource, Rule, Stack, settings_of
+
+_config: dict[str, str] = {}
+"""The stack's config, as the engine hands it over."""
+
+
+class _Servicer(_PolicyAnalyzerServicer):
+    """The pack's side of the engine's protocol. Pulumi's own ignores the stack's config."""
+
+    def ConfigureStack(self, request: Any, context: Any) -> Any:  # noqa: ANN401
+        _config.update(request.config)
+        return super().ConfigureStack(request, context)
+
+
+pulumi_policy.policy._PolicyAnalyzerServicer = _Servicer  # type: ignore[misc]
 
 
 def policy(rule: Rule) -> Policy:
     """Return a rule as a policy of Pulumi's."""
 
-    def check(stack: Stack, report: ReportViolation) -> None:
+    def check(resources: list[Resource], report: ReportViolation) -> None:
+        if not resources:
+            return
+        # URN: `urn:pulumi:<stack>::<project>::<type>::<name>`
+        name, project, *_ = resources[0].urn.removeprefix("urn:pulumi:").split("::")
+        stack = Stack(name=name, resources=resources, settings=settings_of(project, _config))
         for resource, what in rule.check(stack):
             report(f"What: {what}.\nSee: {rule.reference}\nFix: {rule.fix}", resource.urn)
 
     def check_resource(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        resource = Resource(
+        one = Resource(
             type=args.resource_type, name=args.name, urn=args.urn, properties=_plain(args.props)
         )
-        check(Stack(name=pulumi.get_stack(), resources=[resource]), report)
+        check([one], report)
 
     def check_stack(args: StackValidationArgs, report: ReportViolation) -> None:
-        resources = [_resource(resource) for resource in args.resources]
-        # Pulumi hands the stack's config to policy packs too.
-        settings = settings_of(pulumi.get_project(), pulumi.runtime.get_config_env())
-        check(Stack(name=pulumi.get_stack(), resources=resources, settings=settings), report)
+        check([_resource(resource) for resource in args.resources], report)
 
     level = EnforcementLevel(rule.level.value)
     common: dict[str, Any] = {"remediation_steps": rule.fix, "url": rule.reference}

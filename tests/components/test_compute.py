@@ -72,6 +72,6 @@ def test_with_snap_start_callers_reach_the_newest_version_by_its_alias() -> None
     operation = document(only(program, API), "body")["paths"]["/data"]["post"]
     integration = operation["x-amazon-apigateway-integration"]
     assert integration["uri"] == alias.outputs["invokeArn"]
-    permission = only(program, "lambda/permission:Permission").inputs
+    permission = find(program, "lambda/permission:Permission")[0].inputs
     assert permission["qualifier"] == alias.outputs["name"]
     assert permission["function"] == function.outputs["name"]

@@ -85,6 +85,9 @@ def test_a_change_made_as_the_page_says_passes_the_checks_that_it_names(
         script = step[2].replace(".venv/bin/python", sys.executable)
         done = run(project, "/bin/sh", "-ec", script)
         assert done.returncode == 0, step[2] + done.stdout + done.stderr
+    for words in (["format", "--check", "."], ["check", "."]):
+        done = run(project, sys.executable, "-m", "ruff", *words)
+        assert done.returncode == 0, done.stdout
 
 
 def test_routes_with_a_parameter_and_without_a_key_work_in_the_whole_product(

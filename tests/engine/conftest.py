@@ -64,13 +64,10 @@ class Engine:
         self.stack.preview(on_event=see, on_output=self.said.append)
         return changes
 
-    def up(self) -> Counter[str]:
+    def up(self, **options: Any) -> Counter[str]:  # noqa: ANN401  as `up` takes them
         """Update the stack, and return how many resources each operation touched."""
-        summary = (
-            self.stack.up(on_event=self._hear, on_output=self.said.append).summary.resource_changes
-            or {}
-        )
-        return Counter({str(operation): count for operation, count in summary.items()})
+        done = self.stack.up(on_event=self._hear, on_output=self.said.append, **options)
+        return Counter(done.summary.resource_changes or {})
 
     def destroy(self) -> None:
         """Destroy the stack."""
@@ -94,15 +91,23 @@ class Engine:
         self.said.append(json.dumps(event, default=lambda one: vars(one)))
 
 
+def _script(file: Path, command: str) -> None:
+    file.write_text(f"#!/bin/sh\n{command}\n")
+    file.chmod(0o755)
+
+
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the engine's state, and our provider on PATH."""
+    """A folder with the engine's state and the policy pack, and our provider on PATH."""
     folder = tmp_path_factory.mktemp("engine")
+    for name in ("bin", "state", "work"):
+        (folder / name).mkdir()
     plugin = folder / "bin" / "pulumi-resource-aws"
-    plugin.parent.mkdir()
-    plugin.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.engine.provider "$@"\n')
-    plugin.chmod(0o755)
-    (folder / "state").mkdir()
+    _script(plugin, f'exec "{sys.executable}" -m tests.engine.provider "$@"')
+    # The engine runs a folder by a plugin for its language, which only Pulumi's releases have. It
+    # also runs an executable, which speaks the same protocol.
+    command = f'exec "{sys.executable}" -u -m pulumi.policy "$1" .'
+    _script(folder / "policy", f'cd "{CODE / "policy"}" && {command}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{plugin.parent}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("PYTHONPATH", str(CODE))
@@ -125,8 +130,6 @@ def engine(backend: Path) -> Callable[..., Engine]:
             before()
             runpy.run_path(str(CODE / "__main__.py"), run_name="__main__")
 
-        work = backend / "work"
-        work.mkdir(exist_ok=True)
         stack = automation.create_or_select_stack(
             name,
             project_name=stacks.PROJECT,
@@ -138,7 +141,7 @@ def engine(backend: Path) -> Callable[..., Engine]:
                     backend=automation.ProjectBackend(url=f"file://{backend / 'state'}"),
                 ),
                 pulumi_home=str(backend / "home"),
-                work_dir=str(work),
+                work_dir=str(backend / "work"),
             ),
         )
         made = Engine(stack, name, backend / "provider.log", backend / "state")

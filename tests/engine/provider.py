@@ -29,7 +29,7 @@ REGION: Final = "eu-central-1"
 _UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """How the engine writes a value that a preview does not know."""
 _SECRET: Final = "4dabf18193072939515e22adb298388d"
-_REPLACED_BY: Final = {
+REPLACED_BY: Final = {
     "aws:apigateway/deployment:Deployment": {"restApi", "triggers"},
     "aws:apigateway/methodSettings:MethodSettings": {"restApi", "stageName", "methodPath"},
     "aws:apigateway/stage:Stage": {"restApi", "stageName"},
@@ -60,7 +60,10 @@ _REPLACED_BY: Final = {
     "aws:wafv2/webAclAssociation:WebAclAssociation": {"resourceArn", "webAclArn"},
     "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": {"resourceArn"},
 }
-"""By type: the properties that the AWS provider's schema marks as forcing a replacement."""
+"""By type: the properties that force a replacement (`ForceNew` in the AWS provider's schema).
+
+https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
+"""
 _IDENTIFIED_BY: Final = {
     "aws:apigateway/methodSettings:MethodSettings": ("restApi", "stageName", "methodPath"),
     "aws:apigateway/stage:Stage": ("restApi", "stageName"),
@@ -181,7 +184,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return response(
             changes=response.DIFF_SOME if changed else response.DIFF_NONE,
             diffs=changed,
-            replaces=[key for key in changed if key in _REPLACED_BY.get(type_, ())],
+            replaces=[key for key in changed if key in REPLACED_BY.get(type_, ())],
         )
 
     def Create(self, request: Message, context: Message) -> Message:
@@ -216,9 +219,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(self, request: Message, context: Message) -> Message:
         if not request.preview:
             _log("update", request.urn, id=request.id)
-        return provider_pb2.UpdateResponse(
-            properties=_struct({**_plain(request.olds), **_plain(request.news)})
-        )
+        added = {k: v for k, v in _plain(request.olds).items() if k not in request.old_inputs}
+        return provider_pb2.UpdateResponse(properties=_struct({**added, **_plain(request.news)}))
 
     def Delete(self, request: Message, context: Message) -> Message:
         _log("delete", request.urn, id=request.id)

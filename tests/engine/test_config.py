@@ -1,6 +1,7 @@
 """The config that the engine hands to a program is the one that the tools read from the files."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,24 +13,15 @@ from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys
 from settings import UserError, read_stack
 from tests.settings.configs import PROJECT
 from tests.settings.test_files import VALUES
+from tests.settings.test_paths import NOT_PATHS, REFUSED, SET
 
 pytestmark = pytest.mark.timeout(300)
 
 WORDS = [
     *(written for written, _ in VALUES if written),
     *("0x_1", "0_7", "1__0", "0b2", "5_", "-017", "+017", "-0o17", "00.5", "09.5", "12e03", "1e-4"),
-    *(
-        "5e-324",
-        "-0",
-        "+0",
-        "1.e3",
-        ".e3",
-        "-.5",
-        "+.5",
-        "3.14_15",
-        "0xFF_FF",
-        "4611686018427387904",
-    ),
+    *("5e-324", "-0", "+0", "1.e3", ".e3", "-.5", "+.5", "3.14_15", "0xFF_FF", "1e18", "1e-7"),
+    *("0x7fffffffffffffff", "-0x8000000000000000", "4611686018427387904", "-9.2e18"),
     *(
         "10.1.0.0/16",
         "1,000",
@@ -42,54 +34,61 @@ WORDS = [
         "'it''s'",
         "caf\u00e9",
     ),
-    *("[]", "{}", "[~, [no]]", "{a: {b: [1, {c: 0.5}]}}", "{no: yes}", "!!str 017", "! 017", "nul"),
-    *("'017'", '"true"', "'~'", "'2024-01-02'", "a-b", "a.b"),
+    *("[]", "{}", "[~, [no]]", "{a: {b: [1, {c: 0.5}]}}", "{no: yes}", "! 017", "nul"),
+    *("!!str 017", "!!str 2024-01-02"),
+    *("'017'", '"true"', "'~'", "'2024-01-02'", f"'{2**64}'", "a-b", "a.b", "2024-01-02x"),
 ]
-# Numbers that no setting takes: the engine rounds them, or writes them in another way.
-HUGE = {"9223372036854775808", "99999999999999999999", "1e20", "9" * 5000}
 
+NO_KEY = re.compile(r"[\[{].*|[-+0-9_]*[.eE][-+.0-9eE_]*")
+"""Lists, mappings, and numbers with a point or an exponent, which the tools refuse as keys."""
 
 Read = Callable[..., list[dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's folder."""
-    return tmp_path_factory.mktemp("config")
+class Stack:
+    """A stack whose config the engine hands to a program that only notes it."""
+
+    def __init__(self, backend: Path, folder: Path) -> None:
+        settings = automation.ProjectSettings(
+            name=PROJECT,
+            runtime="python",
+            backend=automation.ProjectBackend(url=f"file://{backend / 'state'}"),
+        )
+        options = automation.LocalWorkspaceOptions(
+            project_settings=settings, pulumi_home=str(backend / "home"), work_dir=str(folder)
+        )
+        self.folder = folder
+        self.found: dict[str, str] = {}
+        self.stack = automation.create_or_select_stack(
+            "dev", project_name=PROJECT, program=self._note, opts=options
+        )
+        self._project = (folder / "Pulumi.yaml").read_text()
+        self._own = (folder / "Pulumi.dev.yaml").read_text()
+
+    def _note(self) -> None:
+        self.found = {**get_config_env(), **CONFIG.get()}
+        self.found["secret"] = str(sorted(get_config_secret_keys_env()))
+
+    def write(self, text: str, declared: str = "") -> None:
+        """Write the stack's file, which keeps its salt, and the end of the project's."""
+        (self.folder / "Pulumi.yaml").write_text(f"{self._project}\n{declared}\n")
+        (self.folder / "Pulumi.dev.yaml").write_text(f"{self._own}\n{text}\n")
 
 
 @pytest.fixture(scope="module")
-def handed(backend: Path, folder: Path) -> Read:
+def stack(backend: Path, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    return Stack(backend, tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture
+def handed(stack: Stack) -> Read:
     """Returns the config that the engine hands to a program, and the one that we read."""
-    found: dict[str, str] = {}
-
-    def program() -> None:
-        found.clear()
-        found.update({**get_config_env(), **CONFIG.get()})
-        found["secret"] = str(sorted(get_config_secret_keys_env()))
-
-    stack = automation.create_or_select_stack(
-        "dev",
-        project_name=PROJECT,
-        program=program,
-        opts=automation.LocalWorkspaceOptions(
-            project_settings=automation.ProjectSettings(
-                name=PROJECT,
-                runtime="python",
-                backend=automation.ProjectBackend(url=f"file://{backend / 'state'}"),
-            ),
-            pulumi_home=str(backend / "home"),
-            work_dir=str(folder),
-        ),
-    )
-    project, own = ((folder / name).read_text() for name in ("Pulumi.yaml", "Pulumi.dev.yaml"))
 
     def read(text: str, declared: str = "") -> list[dict[str, Any]]:
-        (folder / "Pulumi.yaml").write_text(f"{project}\n{declared}\n")
-        (folder / "Pulumi.dev.yaml").write_text(f"{own}\n{text}\n")
-        stack.preview()
-        ours = read_stack("dev", folder)
-        both = found, {**ours.values, "secret": str(sorted(ours.secret_keys))}
+        stack.write(text, declared)
+        stack.stack.preview()
+        ours = read_stack("dev", stack.folder)
+        both = stack.found, {**ours.values, "secret": str(sorted(ours.secret_keys))}
         return [{key: _decoded(value) for key, value in config.items()} for config in both]
 
     return read
@@ -111,9 +110,9 @@ def test_each_form_of_a_value_is_read_as_the_engine_reads_it(handed: Read) -> No
             f"list{index}: [{word}]",
             f"map{index}: {{a: {word}, b: *a{index}, <<: {{c: 1, a: 2}}}}",
             f"other:config:name{index}: {word}",
-            f"{PROJECT}:key{index}: {{{word}: 1}}" if word[0] not in "[{" else "",
+            f"{PROJECT}:key{index}: {{{word}: 1}}" if not NO_KEY.fullmatch(word) else "",
         )
-        if line and word not in HUGE
+        if line
     ]
 
     engine, ours = handed("config:\n  " + "\n  ".join(lines))
@@ -154,9 +153,32 @@ def test_the_projects_config_is_read_as_the_engine_reads_it(handed: Read, declar
     ],
 )
 def test_what_the_engine_refuses_is_refused(
-    handed: Read, folder: Path, text: str, declared: str
+    handed: Read, stack: Stack, text: str, declared: str
 ) -> None:
     with pytest.raises(automation.CommandError):
         handed(text, declared)
     with pytest.raises(UserError):
-        read_stack("dev", folder)
+        read_stack("dev", stack.folder)
+
+
+def config_set(stack: Stack, there: str | None, path: str, value: str) -> str:
+    """Return a top-level value `a` after `pulumi config set --path`."""
+    structured = there is not None and there[0] in "[{" and there != "[broken"
+    before = there if structured else json.dumps(there)
+    stack.write("" if there is None else f"config: {{{PROJECT}:a: {before}}}")
+    stack.stack.set_config(path, automation.ConfigValue(value), path=True)
+    return read_stack("dev", stack.folder).values[f"{PROJECT}:a"]
+
+
+def test_paths_are_set_as_the_cli_sets_them(stack: Stack) -> None:
+    for there, path, value, after in SET:
+        found = config_set(stack, there, path, value)
+        assert (json.loads(found) if isinstance(after, dict | list) else found) == after, path
+
+
+@pytest.mark.parametrize(("there", "path"), [*REFUSED, *((None, path) for path in NOT_PATHS)])
+def test_paths_are_refused_as_the_cli_refuses_them(
+    stack: Stack, there: str | None, path: str
+) -> None:
+    with pytest.raises(automation.CommandError):
+        config_set(stack, there, path, "1")

@@ -1,6 +1,7 @@
 """What the README promises about previews, updates and deletions, under Pulumi's real engine."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -26,11 +27,6 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {f"{P}-plan-basic": "update", f"{P}-dashboard": "update"},
     ),
     (
-        "the web ACL's limit",
-        {"waf": {"rateLimit": 1234}},
-        {f"{P}-web-acl": "update", f"{P}-dashboard": "update"},
-    ),
-    (
         "a new plan",
         {"usagePlans": {"gold": GOLD}},
         {
@@ -39,11 +35,6 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
             f"{P}-plan-key-gold.default": "create",
             f"{P}-dashboard": "update",
         },
-    ),
-    (
-        "a second key of a client",
-        {"usagePlans": {"basic": {"keys": {"default": [1, 2]}}}},
-        {f"{P}-key-basic.default.2": "create", f"{P}-plan-key-basic.default.2": "create"},
     ),
     (
         "a key in place of another",
@@ -55,12 +46,6 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
             f"{P}-plan-key-basic.default": "delete",
         },
     ),
-    (
-        "the stage's rate",
-        {"throttle": {"rateLimit": 900}},
-        {f"{P}-throttle": "update", f"{P}-dashboard": "update"},
-    ),
-    ("the function's memory", {"function": {"memoryMb": 2048}}, {f"{P}-function": "update"}),
     (
         "one more zone",
         {"network": {"availabilityZones": 3}},
@@ -76,7 +61,7 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {f"{P}-alarms-to-ops@example.com": "create"},
     ),
 ]
-"""A change, and all that it may touch."""
+"""A change of each kind, and all that it may touch. `test_change_safety` has more."""
 
 
 @pytest.fixture(scope="module", params=stacks.STACKS)
@@ -127,7 +112,8 @@ def test_a_protected_stack_refuses_to_replace_what_cannot_be_recovered(
     before = len(deployed.calls())
     stack = deployed
     if "table" in changes:
-        stack = engine("prod", _change_the_tables_key)
+        key = {"hash_key": "other", "attributes": [{"name": "other", "type": "S"}]}
+        stack = engine("prod", lambda: _given("aws:dynamodb/table:Table", **key))
     else:
         stack.configure(**changes)
     try:
@@ -138,16 +124,51 @@ def test_a_protected_stack_refuses_to_replace_what_cannot_be_recovered(
         engine("prod").configure()
 
 
-def _change_the_tables_key() -> None:
+def _given(type_: str, **properties: Any) -> None:  # noqa: ANN401  JSON
+    """Give resources of a type other properties, as other code would."""
+
     def change(
         args: pulumi.ResourceTransformationArgs,
     ) -> pulumi.ResourceTransformationResult | None:
-        if args.type_ != "aws:dynamodb/table:Table":
+        if args.type_ != type_:
             return None
-        props = {**args.props, "hash_key": "other", "attributes": [{"name": "other", "type": "S"}]}
-        return pulumi.ResourceTransformationResult(props, args.opts)
+        return pulumi.ResourceTransformationResult({**args.props, **properties}, args.opts)
 
     pulumi.runtime.register_stack_transformation(change)
+
+
+def test_a_violation_of_the_policy_pack_stops_an_update_at_that_resource(
+    as_configured: Engine, engine: Callable[..., Engine], backend: Path
+) -> None:
+    pack = [str(backend / "policy")]
+    assert set(as_configured.up(policy_packs=pack)) == {"same"}
+    before = len(as_configured.calls())
+    as_configured.configure(usagePlans={"gold": GOLD})
+    plan = "aws:apigateway/usagePlan:UsagePlan"
+    changed = engine(as_configured.name, lambda: _given(plan, quota_settings=None))
+    changed.configure(usagePlans={"gold": GOLD})
+
+    with pytest.raises(automation.CommandError) as caught:
+        changed.up(policy_packs=pack)
+
+    assert "[mandatory]  plan-has-quota" in str(caught.value)
+    assert "Fix: Set quota_settings in components/" in str(caught.value)
+    touched = [call["urn"].rpartition("::")[2] for call in changed.calls()[before:]]
+    assert not {f"{P}-plan-gold", f"{P}-plan-basic", f"{P}-plan-key-gold.default"} & {*touched}
+
+
+def test_what_the_config_turns_off_is_advised_against_and_does_not_stop(
+    as_configured: Engine, backend: Path
+) -> None:
+    if as_configured.name != "dev":
+        pytest.skip("production must have a web ACL")
+    as_configured.configure(waf={"enabled": False}, function={"reservedConcurrency": "none"})
+
+    done = as_configured.stack.preview(policy_packs=[str(backend / "policy")])
+
+    for rule in ("web-acl-turned-off", "function-reservation-turned-off"):
+        assert f"[advisory]  {rule}" in done.stdout
+    assert "[mandatory]" not in done.stdout
 
 
 @pytest.mark.parametrize(

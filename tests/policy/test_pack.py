@@ -1,6 +1,5 @@
 """The policy pack as Pulumi's engine runs it: a folder of its own, a process of its own, gRPC."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -30,13 +29,7 @@ def analyzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Analyzer]:
     """The pack, started as Pulumi starts it, from a copy of its folder with nothing beside it."""
     folder = tmp_path_factory.mktemp("pack") / "policy"
     shutil.copytree(PACK, folder, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_", "PYTHON"))},
-        "PULUMI_PROJECT": PROJECT,
-        "PULUMI_STACK": "dev",
-        "PULUMI_DRY_RUN": "true",
-        "PULUMI_CONFIG": json.dumps({f"{PROJECT}:function": '{"reservedConcurrency": "none"}'}),
-    }
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_", "PYTHON"))}
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "pulumi.policy", "127.0.0.1:1", "."],
         cwd=folder,
@@ -48,7 +41,14 @@ def analyzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Analyzer]:
         assert process.stdout
         port = process.stdout.readline().strip()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Analyzer(channel)
+            analyzer = Analyzer(channel)
+            off = {f"{PROJECT}:function": '{"reservedConcurrency": "none"}'}
+            analyzer.ConfigureStack(
+                analyzer_pb2.AnalyzerStackConfigureRequest(
+                    stack="dev", project=PROJECT, dry_run=True, config=off
+                )
+            )
+            yield analyzer
     finally:
         process.terminate()
         process.communicate(timeout=10)

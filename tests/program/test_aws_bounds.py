@@ -15,11 +15,14 @@ from hypothesis import Phase, example, given
 from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
 
+from settings import parse_settings
 from settings.json_schema import Node, json_schema
 from settings.schema import Config
 from tests.fuzzing import examples
+from tests.program.test_any_config import assert_that_names_are_unique
 from tests.settings.configs import Tree, stack_config
 from tools.recorder.program import Program, ProgramError, run_program
+from tools.sandbox.deployment import read_deployment
 
 CALLS: Final = {
     "aws:apigateway/account:Account": "apigateway UpdateAccount",
@@ -222,7 +225,10 @@ LARGEST: Final[Tree] = {
 @example(tree={}, stack="a", project="p")
 def test_aws_takes_every_text_and_number(tree: Tree, stack: str, project: str) -> None:
     given_config = stack_config(agreeing(tree), stack, project=project, region="eu-central-1")
-    assert faults(run_program(given_config)) == []
+    program = run_program(given_config)
+    assert faults(program) == []
+    assert_that_names_are_unique(program)
+    assert read_deployment(program.resources).limits == parse_settings(given_config).limits()
 
 
 @pytest.mark.parametrize("project", ["p" * 39, "my.app", "caf\u00e9"])

@@ -3,16 +3,13 @@
 Each edit comes with everything that it creates, deletes, replaces and updates. Records, the URL and
 the VPC cannot be recovered: stacks with deletion protection refuse an edit that would lose them.
 
-`effects` stands in for Pulumi's engine and the provider's schema. A resource is known by its URN.
-Whether a changed input replaces it is in the provider's schema (`ForceNew`), of which `FORCE_NEW`
-has the types that hold what cannot be recovered:
-https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
+`effects` stands in for Pulumi's engine, which `tests/engine` runs. A resource is known by its URN.
 """
 
 import json
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 import pulumi_aws as aws
 import pytest
@@ -20,23 +17,11 @@ import pytest
 from components import compute
 from components.edge_protection import rest_api
 from components.edge_protection.openapi import openapi
+from tests.engine.provider import REPLACED_BY
 from tests.stacks import STACKS, deploy, run
 from tests.stacks.resources import only, short
 from tools.recorder.program import Program
 from tools.recorder.resources import Resource
-
-FORCE_NEW: Final[dict[str, tuple[str, ...]]] = {
-    "apigateway/restApi:RestApi": (),
-    "apigateway/deployment:Deployment": ("restApi", "triggers", "variables"),
-    "apigateway/stage:Stage": ("restApi", "stageName"),
-    "apigateway/usagePlan:UsagePlan": (),
-    "apigateway/apiKey:ApiKey": ("name", "value"),
-    "apigateway/usagePlanKey:UsagePlanKey": ("keyId", "keyType", "usagePlanId"),
-    "dynamodb/table:Table": ("name", "hashKey", "rangeKey", "localSecondaryIndexes"),
-    "ec2/vpc:Vpc": ("cidrBlock", "ipv4IpamPoolId", "ipv4NetmaskLength"),
-    "ec2/subnet:Subnet": ("vpcId", "cidrBlock", "availabilityZone", "availabilityZoneId"),
-    "cloudwatch/logGroup:LogGroup": ("name", "namePrefix", "logGroupClass"),
-}
 
 Effects = dict[str, set[str]]
 """Short names of the resources by what happens to them."""
@@ -76,11 +61,7 @@ def _replaced(old: dict[str, Resource], new: dict[str, Resource]) -> set[str]:
         for urn, resource in old.items()
         if resource.type == "pulumi:providers:aws"
     }
-    forced = {
-        urn: FORCE_NEW[kind]
-        for urn in old.keys() & new.keys()
-        if (kind := old[urn].type.removeprefix("aws:")) in FORCE_NEW
-    }
+    forced = {urn: REPLACED_BY.get(old[urn].type, ()) for urn in old.keys() & new.keys()}
     # A new Region replaces a resource of any type.
     replaced = set(forced) if moved else set[str]()
     while True:
@@ -191,10 +172,6 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
         {"waf": {"rateLimit": 99, "windowSeconds": 60, "aggregateBy": "FORWARDED_IP"}},
         {"updated": {"web-acl", "dashboard"}},
     ),
-    "managed rules": (
-        {"waf": {"managedRuleGroups": ["AWSManagedRulesCommonRuleSet"]}},
-        {"updated": {"web-acl"}},
-    ),
     "web ACL off": (
         {"waf": {"enabled": False}},
         {
@@ -205,18 +182,10 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
             "updated": {"dashboard"},
         },
     ),
-    "WAF logs off": ({"waf": {"logging": False}}, {"deleted": {"waf-logging", "waf-logs"}}),
-    "flow logs off": (
-        {"network": {"flowLogs": False}},
-        {"deleted": {"flow-log", "flow-logs", "flow-logs-policy", "flow-logs-role"}},
-    ),
     "another zone": (
         {"network": {"availabilityZones": 3}},
         {"created": {"subnet-2", "subnet-2-routes"}, "updated": {"function"}},
     ),
-    "runtime": ({"function": {"runtime": "python3.14"}}, {"updated": {"function"}}),
-    "architecture": ({"function": {"architecture": "x86_64"}}, {"updated": {"function"}}),
-    "memory": ({"function": {"memoryMb": 256}}, {"updated": {"function"}}),
     "timeout": (
         {"function": {"timeoutSeconds": 29}},
         {"updated": {"function", "dashboard", "function-duration"}},
@@ -229,15 +198,14 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
         {"function": {"snapStart": True}},
         {
             "created": {"function-live"},
-            "replaced": {"deployment"},
-            "updated": {"function", "api", "stage", "may-invoke-post-data"},
+            "replaced": {"deployment", "may-invoke-post-data"},
+            "updated": {"function", "api", "stage"},
         },
     ),
     "cap of the table": (
         {"table": {"maxWriteRequestUnits": 10}},
         {"updated": {"table", "dashboard"}},
     ),
-    "recovery of the table": ({"table": {"pointInTimeRecovery": False}}, {"updated": {"table"}}),
     "retention of logs": (
         {"monitoring": {"logRetentionDays": 7}},
         {"updated": {"flow-logs", "function-logs", "access-logs", "execution-logs", "waf-logs"}},
@@ -254,8 +222,6 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
             "updated": {"server-errors"},
         },
     ),
-    "dashboard off": ({"monitoring": {"dashboard": False}}, {"deleted": {"dashboard"}}),
-    "another profile": ({"aws": {"profile": "ops"}}, {"updated": {"aws"}}),
 }
 OPPOSITE = {"created": "deleted", "deleted": "created"}
 

@@ -11,7 +11,8 @@ from routes import READS, ROUTES
 from settings.schema import ThresholdSettings
 from tests.program.conftest import EVERY_OPTION, Sent
 from tests.stacks import BASE_URL, PROJECT, STACKS, config, deploy, run, settings
-from tests.stacks.resources import FUNCTION, TABLE, WEB_ACL, only, types
+from tests.stacks.resources import FUNCTION, LOG_GROUP, TABLE, WEB_ACL, only, types
+from tools.recorder import program as recorder
 from tools.recorder.program import ProgramError, run_program
 from tools.sandbox.deployment import read_deployment
 
@@ -94,6 +95,7 @@ def test_the_stack_outputs() -> None:
         "tableName": only(program, TABLE).outputs["name"],
         "functionName": only(program, FUNCTION).outputs["name"],
         "webAclArn": only(program, WEB_ACL).outputs["arn"],
+        "accessLogGroup": only(program, LOG_GROUP, "access-logs").outputs["name"],
         "alarmTopicArn": only(program, "sns/topic:Topic").outputs["arn"],
         "dashboardUrl": "https://eu-central-1.console.aws.amazon.com/cloudwatch/home"
         f"?region=eu-central-1#dashboards/dashboard/{PROJECT}-dev",
@@ -207,6 +209,21 @@ def test_the_program_asks_aws_with_its_own_provider(sent: Sent) -> None:
         },
     }
     assert {call.provider for call in sent.calls} == {f"{provider.urn}::{provider.id}"}
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "cn-northwest-1"])
+def test_a_region_that_only_the_environment_names_is_refused_before_anything_is_registered(
+    monkeypatch: pytest.MonkeyPatch, sent: Sent, region: str
+) -> None:
+    monkeypatch.setattr(recorder, "looked_up", lambda *_: {"region": region, "id": region})
+    with pytest.raises(ProgramError) as refused:
+        run()
+    assert str(refused.value) == (
+        f"The AWS environment's Region, {region}, is not supported. Allowed: a Region outside of "
+        "China, GovCloud and isolated partitions. Fix: pulumi config set aws:region us-east-1 "
+        "--stack dev"
+    )
+    assert {one.type for one in sent.resources} == {"pulumi:pulumi:Stack", PROVIDER}
 
 
 # Errors and warnings

@@ -31,6 +31,7 @@ def _good() -> Tree:
     tree["usagePlans"] |= {"basic": PLAN}
     tree["usagePlans"]["premium"]["clients"] = ["acme", "default"]
     tree["waf"]["managedRuleGroups"] = ["AWSManagedRulesCommonRuleSet"]
+    tree["waf"]["shadow"] = {"rateLimit": 1000, "windowSeconds": 60}
     tree["monitoring"]["alarmEmails"] = ["ops@example.com"]
     return tree
 

@@ -9,7 +9,7 @@ import pytest
 
 from settings import SettingsError, StackConfig, parse_settings
 from settings.errors import shown
-from settings.json_schema import at, json_schema, section
+from settings.json_schema import allowed, at, json_schema, section
 from settings.paths import parse_path
 from settings.schema import Config
 from tests.settings.configs import (
@@ -24,19 +24,12 @@ from tests.settings.configs import (
     refusal,
 )
 
-COUNT = "a whole number from 0 to 1,000,000,000"
 BURST = "a whole number from 1 to 1,000,000"
 QUOTA = "a whole number from 1 to 2,147,483,647"
-MILLISECONDS = "a whole number from 1 to 29,000"
-PERCENT = "a whole number from 1 to 100"
 RATE = "a number from 0.001 to 1,000,000"
 NAME = "1 to 64 letters, digits, - and _, the first a letter or a digit"
 CIDR = "an IPv4 network from /16 to /25, no bits set behind its prefix"
 SWITCH = "true or false"
-RETENTION = (
-    "one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, "
-    "2922, 3288, 3653"
-)
 
 
 def names(*path: str) -> str:
@@ -46,14 +39,8 @@ def names(*path: str) -> str:
 
 SECTIONS = f"Allowed: {names()}"
 FUNCTION = f"Allowed: {names('function')}"
-GROUP = (
-    "one of AWSManagedRulesCommonRuleSet, AWSManagedRulesAdminProtectionRuleSet, "
-    "AWSManagedRulesKnownBadInputsRuleSet, AWSManagedRulesSQLiRuleSet, "
-    "AWSManagedRulesLinuxRuleSet, AWSManagedRulesUnixRuleSet, AWSManagedRulesWindowsRuleSet, "
-    "AWSManagedRulesPHPRuleSet, AWSManagedRulesWordPressRuleSet, "
-    "AWSManagedRulesAmazonIpReputationList, AWSManagedRulesAnonymousIpList, or a mapping of name, "
-    "vendorName, wcu"
-)
+RETENTION = allowed(at(json_schema(Config), ("monitoring", "logRetentionDays")))
+GROUP = allowed(at(json_schema(Config), ("waf", "managedRuleGroups", 0)))
 
 VALUES: dict[str, tuple[str, dict[str, str]]] = {
     "stageName": ("1 to 128 letters, digits, - and _", {"a/b": "a-b", "??": "live"}),
@@ -61,13 +48,11 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
         RATE,
         {"fast": "1000", "1_000": "1000", "2,5": "2.5", "1,500": "1500", "0": "0.001"},
     ),
-    "throttle.burstLimit": (BURST, {"0": "1", "1000001": "1000000", "1e3": "1000"}),
     "usagePlans.basic.rateLimit": (RATE, {"fast": "10", "true": "10", "1000001": "1000000"}),
     "usagePlans.basic.burstLimit": (
         BURST,
-        {"0": "1", "1000001": "1000000", "7.5": "8", "true": "20", "none": "20"},
+        {"0": "1", "1000001": "1000000", "7.5": "8", "1e3": "1000", "true": "20", "none": "20"},
     ),
-    "usagePlans.basic.quota.limit": (QUOTA, {"0": "1", "2147483648": "2147483647"}),
     "usagePlans.premium.quota.period": (
         "one of DAY, WEEK, MONTH",
         {"month": "MONTH", "Weekly": "WEEK", "HOUR": "DAY"},
@@ -78,32 +63,18 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
         {"0": "1", "10000": "9999"},
     ),
     "waf.enabled": (SWITCH, {"no": "false", "On": "true", "maybe": "true", "disabled": "false"}),
-    "waf.rateLimit": ("a whole number from 10 to 2,000,000,000", {"9": "10", "1e12": "2000000000"}),
     "waf.windowSeconds": ("one of 60, 120, 300, 600", {"500": "600", "61": "60", "true": "300"}),
     "waf.aggregateBy": ("one of IP, FORWARDED_IP", {"ip": "IP", "Forwarded-IP": "FORWARDED_IP"}),
     "waf.forwardedHeader": (
         "1 to 40 letters, digits and -",
         {"X.Real.IP": "X-Real-IP", "true": "True-Client-IP"},
     ),
-    "waf.sourceRateLimit": ("a whole number from 10 to 2,000,000,000", {"9": "10"}),
-    "waf.logOnly": ("one of ALL, ALLOWED, BLOCKED", {"blocked": "BLOCKED", "none": "ALL"}),
-    "waf.managedRuleGroups[0]": (
-        GROUP,
-        {"AWSManagedRulesCommon": "AWSManagedRulesCommonRuleSet"},
-    ),
-    "function.memoryMb": ("a whole number from 128 to 10,240", {"127": "128", "10241": "10240"}),
-    "function.timeoutSeconds": ("a whole number from 1 to 29", {"0": "1", "30": "29"}),
+    "waf.managedRuleGroups[0]": (GROUP, {"AWSManagedRulesCommon": "AWSManagedRulesCommonRuleSet"}),
     "function.reservedConcurrency": (
         "a whole number from 1 to 100,000, or none",
-        {"0": "1", "100001": "100000", "unreserved": "none", "few": "100"},
+        {"0": "1", "100001": "100000", "unreserved": "none", "few": "100", "1e12": "100000"},
     ),
-    "function.expectedDurationMs": (MILLISECONDS, {"0": "1", "29001": "29000"}),
     "function.architecture": ("one of arm64, x86_64", {"x86": "x86_64", "z80": "arm64"}),
-    "function.runtime": (
-        "one of python3.13, python3.12, python3.14",
-        {"Python3.12": "python3.12", "node": "python3.13"},
-    ),
-    "table.maxWriteRequestUnits": (f"{BURST}, or none", {"0": "1", "1000001": "1000000"}),
     "network.cidr": (
         CIDR,
         {
@@ -112,25 +83,14 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
             **{"10.9.0.0/255.255.0.0": "10.9.0.0/16", "2001:db8::/56": "10.1.0.0/16"},
         },
     ),
-    "network.availabilityZones": ("a whole number from 1 to 6", {"0": "1", "7": "6"}),
-    "monitoring.alarmEmails[0]": ("an e-mail address", {"ops": "ops@example.com"}),
+    "monitoring.alarmEmails[0]": (
+        "an e-mail address",
+        {"ops": "ops@example.com", "ops@ex\u00e4mple.com": "ops@example.com"},
+    ),
     "monitoring.logRetentionDays": (RETENTION, {"0": "1", "366": "365", "4000": "3653"}),
-    "monitoring.thresholds.latencyP99Ms": (MILLISECONDS, {"0": "1", "29001": "29000"}),
-    **{
-        f"monitoring.thresholds.{name}": (COUNT, {"few": default, "1000000001": "1000000000"})
-        for name, default in (
-            *(("throttledRequests", "100"), ("quotaExceededRequests", "100")),
-            *(("wafBlockedRequests", "100"), ("serverErrors", "5"), ("functionThrottles", "10")),
-            *(("functionErrors", "0"), ("tableThrottles", "0")),
-        )
-    },
-    **{
-        f"monitoring.thresholds.function{name}Percent": (PERCENT, {"0": "1", "101": "100"})
-        for name in ("Duration", "Concurrency")
-    },
     "manageApiGatewayLogging": (SWITCH, {"1": "true", "OFF": "false"}),
 }
-"""For each setting: what is allowed, and for some wrong values the one that was meant."""
+"""For one setting of each kind: what is allowed, and for some wrong values the one meant."""
 
 
 @pytest.mark.parametrize("key", VALUES)
@@ -147,28 +107,6 @@ def test_a_wrong_value_is_refused_with_what_is_allowed_and_what_was_meant(key: s
             f"  {PROJECT}:{key}: {shown(value)} is not allowed. Allowed: {allowed}.\n"
             f"      pulumi config set --path {quoted} {fix} --stack dev"
         )
-
-
-def accepted(key: str, words: str) -> list[str]:
-    """Return the values at the bounds that an error names, or all that it lists."""
-    if numbers := re.search(r"number from ([0-9.,]+) to ([0-9,]+)", words):
-        return [number.replace(",", "") for number in numbers.groups()]
-    listed = words.removeprefix("one of ").split(", ") if words.startswith("one of ") else []
-    return [] if "Groups" in key else listed
-
-
-@pytest.mark.parametrize("key", VALUES)
-def test_what_an_error_says_is_allowed_is_accepted(key: str) -> None:
-    for value in accepted(key, VALUES[key][0]):
-        tree = changed(f"{key} {value}")
-        # Faster than any plan, so that only the value itself is in question.
-        fast = {"rateLimit": 1_000_000, "burstLimit": 1_000_000}
-        if not key.startswith("throttle."):
-            tree["throttle"] = fast
-        elif float(value) < 10:
-            tree = {"throttle": tree["throttle"] | {"methods": {}}, "usagePlans": {"a": PLAN}}
-            tree["usagePlans"]["a"] = {**PLAN, "rateLimit": 0.001, "burstLimit": 1}
-        parsed(tree)
 
 
 LOOSE: dict[str, list[object]] = {
@@ -547,14 +485,6 @@ def test_json_that_is_broken_or_nested_too_deeply_is_treated_as_text(text: str) 
     assert said == ["pulumi config rm --path fixture-api:waf --stack dev"]
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["o\u0300ps@example.com", "ops@exämple.com", "ops\x07@example.com", "a@b@example.com"],
-)
-def test_an_address_that_sns_does_not_take_is_refused(address: str) -> None:
-    assert "monitoring.alarmEmails[0]: " in refusal({"monitoring": {"alarmEmails": [address]}})
-
-
 @pytest.mark.parametrize("vendor", ["", " ", "F5\n", "Vendör", "v" * 129])
 def test_a_vendor_that_waf_does_not_take_is_refused(vendor: str) -> None:
     group = {"name": "Bots", "vendorName": vendor, "wcu": 1}
@@ -562,15 +492,13 @@ def test_a_vendor_that_waf_does_not_take_is_refused(vendor: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("region", "fix"),
+    "region",
     [
-        *(("no", "us-east-1"), ("", "us-east-1"), ('["eu-central-1"]', "us-east-1")),
-        *((region, "us-east-1") for region in ("us-gov-west-1", "cn-north-1", "us-isob-east-1")),
-        ("eusc-de-east-1", "us-east-1"),
-        *(("eu-central", "us-east-1"), ("EU-CENTRAL-1", "eu-central-1"), ("local", "us-east-1")),
+        *("no", "", '["eu-central-1"]', "us-gov-west-1", "cn-north-1", "us-isob-east-1", "local"),
+        *("eusc-de-east-1", "eu-central", "US-EAST-1"),
     ],
 )
-def test_a_text_that_is_not_a_supported_region_is_refused(region: str, fix: str) -> None:
+def test_a_text_that_is_not_a_supported_region_is_refused(region: str) -> None:
     contradiction = changed("usagePlans.basic.rateLimit 51")  # which waits
     title, problem, command = refusal(contradiction, region=region).split("\n")
     assert title == "1 problem in the config of stack dev; nothing was changed."
@@ -578,7 +506,7 @@ def test_a_text_that_is_not_a_supported_region_is_refused(region: str, fix: str)
     assert problem.endswith(
         " is not allowed. Allowed: a Region outside of China, GovCloud and isolated partitions."
     )
-    assert command == f"      pulumi config set --path aws:region {fix} --stack dev"
+    assert command == "      pulumi config set --path aws:region us-east-1 --stack dev"
 
 
 def test_every_region_of_the_main_partition_is_accepted() -> None:

@@ -88,11 +88,10 @@ VALUES: list[tuple[str, object]] = [
     *(("017", 15), ("0o17", 15), ("0x1F", 31), ("0X1F", 31), ("+0x1F", 31), ("0b11", 3)),
     *(("-0b1", -1), ("08", 8), ("00", 0), ("007.5", 7.5), ("1_000", 1000), ("1_", 1)),
     *(("1e3", 1000), ("1.5e+3", 1500), ("0.1e-2", 0.001), ("1.", 1), (".5", 0.5), ("+5", 5)),
-    *(("-5", -5), ("'5'", "5"), ("!!str 5", "5"), ("12.0", 12), ("1e20", 10**20)),
-    *(("9223372036854775808", 2**63), ("99999999999999999999", 10**20)),
-    *((word, word) for word in ("0x", "0o99", "_1", "1e", "1:30", "=", "1e400", "9" * 5000)),
-    *((word, word) for word in (".infinity", "2024-13-45", "1.2.3", "1٢")),
-    *((day, "2024-01-02 00:00:00 +0000 UTC") for day in ("2024-1-2", "2024-01-02")),
+    *(("-5", -5), ("'5'", "5"), ("!!str 5", "5"), ("12.0", 12), ("9.2e18", 92 * 10**17)),
+    *((str(number), number) for number in (2**63 - 1, -(2**63), 2**53 + 1)),
+    *((word, word) for word in ("0x", "0o99", "_1", "1e", "1:30", "12:30:45", "=", "10000-01-01")),
+    *((word, word) for word in (".infinity", "1.2.3", "1٢", "2024-01", "nan")),
 ]
 
 
@@ -108,8 +107,8 @@ def test_a_value_is_the_one_that_the_engine_reads(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("config: {a: {1: x, 2024-01-02: y, true: z, 0x10: w, no: v}}", {
-            "a": {"1": "x", "2024-01-02 00:00:00 +0000 UTC": "y", "true": "z", "16": "w", "no": "v"}
+        ("config: {a: {1: x, true: z, 0x10: w, no: v}}", {
+            "a": {"1": "x", "true": "z", "16": "w", "no": "v"}
         }),
         ("config: {a: &a {b: 1, c: 2}, d: {<<: *a, c: 3}}", {
             "a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}
@@ -264,24 +263,32 @@ MERGES = "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("\t", "is not valid YAML: while scanning for the next token found character '\\t'"),
-        ("config:\n  a: 1\n  a: 2\n", "is not valid YAML: the key 'a' comes twice"),
-        ("config: {b: {010: 1, 8: 2}}", "is not valid YAML: the key '8' comes twice"),
-        ("config:\n  {[1]: 2}\n", "is not valid YAML: a key must be a text"),
-        ("config: {a: !!int x}", "is not valid YAML: the type tag:yaml.org,2002:"),
-        (
-            "config: {a: !!python/name:os.system }",
-            "is not valid YAML: the type tag:yaml.org,2002:python",
+        ("\t", "cannot be read: while scanning for the next token found character '\\t'"),
+        ("config:\n  a: 1\n  a: 2\n", "cannot be read: the key 'a' comes twice"),
+        ("config: {b: {010: 1, 8: 2}}", "cannot be read: the key '8' comes twice"),
+        ("config: {a: {1e6: 2}}", "cannot be read: put the key 1e6 in quotes"),
+        ("config:\n  {[1]: 2}\n", "cannot be read: a key must be a text"),
+        *(
+            (f"config: {{a: {tag} 5}}", f"cannot be read: leave out {tag} at line 1, column 13:")
+            for tag in ("!!int", "!!float", "!!timestamp", "!own", "!!python/name:os.system")
         ),
-        ("config: {a: [-.INF]}", "is not valid YAML: -.INF is not a number that a config can"),
-        ("config: {a: {<<: {b: 1}, <<: {c: 1}}}", "is not valid YAML: the key '<<' comes twice"),
-        ("config: {a: {<<: 5}}", "is not valid YAML: only mappings can be merged"),
+        *(
+            (f"config: {{a: [{word}]}}", f"cannot be read: put {word[:40]} in quotes")
+            for word in (
+                *("-.INF", "+.inf", ".NaN", "1e400", "9" * 5000, str(2**63), str(-(2**63) - 1)),
+                *("0xffffffffffffffff", "9.3e18", "01777777777777777777777", "2024-1-2"),
+                *("2024-01-02T10:11:12Z", "2024-01-02 10:11:12", "2024-1-2t1:1:1.5+02:00"),
+            )
+        ),
+        ("a: 1\n---\nconfig: {a: 2}", "expected a single document in the stream"),
+        ("config: {a: {<<: {b: 1}, <<: {c: 1}}}", "cannot be read: the key '<<' comes twice"),
+        ("config: {a: {<<: 5}}", "cannot be read: only mappings can be merged"),
         ("a: &a [*a]\nconfig: {a: *a}\n", "is nested too deeply, or contains itself."),
         (
             f"a0: &a0 [1, 2]\n{BOMB}config: {{a: *a9}}\n",
-            "is not valid YAML: it contains itself, or",
+            "cannot be read: it contains itself, or",
         ),
-        (f"m0: &m0 {{b: 1}}\n{MERGES}config: {{a: *m9}}\n", "is not valid YAML: it contains"),
+        (f"m0: &m0 {{b: 1}}\n{MERGES}config: {{a: *m9}}\n", "cannot be read: it contains"),
         ("config: {a: " + "x" * 1_000_000 + "}", "is larger than 1,000,000 bytes."),
         ("config: " + "[" * 1000, "is nested too deeply, or contains itself."),
         ("config: {a: " + "{a: " * 1000 + "}" * 1001, "is nested too deeply, or contains itself."),

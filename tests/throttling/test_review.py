@@ -51,6 +51,8 @@ def test_a_method_that_is_faster_than_the_stage_takes_its_place() -> None:
         "function.reservedConcurrency",
         "table.maxWriteRequestUnits",
     ]
+    bursty = replace(AGREEING, methods={"POST /data": Throttle(rate=1, burst=6000)})
+    assert keys(review(bursty, EXPECTED)) == ['throttle.methods["POST /data"].burstLimit']
 
 
 def test_the_usual_defaults_contradict_each_other() -> None:
@@ -185,10 +187,24 @@ def test_the_fix_of_a_finding_resolves_it(case: str) -> None:
     limits, expected = CASES[case][:2] if case in CASES else (PROD, EXPECTED)
     for finding in review(limits, expected):
         if finding.fix is None:
-            assert finding.key == "waf.managedRuleGroups[1]", "the group is removed"
+            assert finding.key in ("waf.managedRuleGroups[1]", "waf.shadow"), "it is removed"
         else:
             after = review(*changed(limits, expected, finding))
             assert not_among([finding], after) == [finding]
+
+
+def test_a_shadow_limit_is_a_trial_with_three_steps() -> None:
+    steps = (
+        "700 requests per 60 s from one address are a trial, and refuse nothing. First count: let "
+        "the dashboard show what they would refuse until your busiest hours are over. Then confirm "
+        "that no honest caller is among it. Then block: set waf.rateLimit to 700 and "
+        "waf.windowSeconds to 60, and remove waf.shadow."
+    )
+    expected = replace(EXPECTED, waf_shadow=WafRateLimit(limit=700, window_seconds=60))
+    (finding,) = review(AGREEING, expected)
+    assert (finding.key, finding.fix, finding.level) == ("waf.shadow", None, "info")
+    assert finding.message == steps
+    assert not review(replace(AGREEING, waf=None), expected)
 
 
 def test_findings_that_differ_in_numbers_only_are_the_same() -> None:

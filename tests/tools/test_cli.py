@@ -15,7 +15,7 @@ from settings import UserError
 from throttling.review import LimitFinding
 from tools.__main__ import main
 from tools.cli import code, console
-from tools.doctor.account import Answer
+from tools.doctor.checks import Answer
 
 HOSTILE = "\x1b[2J\x9b1m\u202e\u200e\u2066[red]x[/][/]"
 PLAIN = r"\x1b[2J\x9b1m\u202e\u200e\u2066[red]x[/][/]"
@@ -39,6 +39,7 @@ def _status() -> dict[str, Any]:
         "apiUrl": "http://x",
         "pid": 1,
         "answers": [answer],
+        "counted": {HOSTILE: 1},
         "refusedCalls": [{"calls": 1, "reason": HOSTILE}],
         "clients": [],
     }

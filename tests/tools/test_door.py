@@ -34,14 +34,9 @@ def test_every_command_explains_itself_and_ends_with_an_example(name: str, capsy
     lines = [line.strip() for line in capsys.readouterr().out.split("\n\n")]
     assert re.match(rf"Usage: tools {name} \[OPTIONS\]", lines[0])
     assert re.match(rf"Example: python -m tools {name}\b", lines[-1])
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_has_help(name: str) -> None:
     command = door.door.get_command(click.Context(door.door), name)
     assert command
-    for option in command.params:
-        assert not isinstance(option, click.Option) or option.help, option.name
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 from moto import mock_aws
 
 from tests.stacks import PROJECT, settings
 from tools.__main__ import main
+from tools.aws import Account
 from tools.keys import read_keys
 
 REGION = "eu-central-1"
@@ -36,7 +37,6 @@ def api_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             tags = {**MINE, "plan": "basic", "client": "default", "key": str(number)}
             add(client, plan["id"], f"k{number}", value, tags)
         add(client, plan["id"], "other", "c" * 20, {"project": "other"})
-        monkeypatch.setattr(boto3.Session, "client", lambda *_, **__: client)
         yield client
 
 
@@ -45,24 +45,29 @@ def add(client: Any, plan: str, name: str, value: str, tags: dict[str, str]) -> 
     client.create_usage_plan_key(usagePlanId=plan, keyId=key["id"], keyType="API_KEY")
 
 
-def counted(client: Any, used: dict[str, list[list[int]]]) -> list[dict[str, Any]]:  # noqa: ANN401
+def counted(patch: pytest.MonkeyPatch, used: dict[str, list[list[int]]]) -> list[Any]:
     """Let GetUsage, which moto lacks, answer by the value of a key; return its parameters."""
-    ids = {key["value"]: key["id"] for key in client.get_api_keys(includeValues=True)["items"]}
-    asked: list[dict[str, Any]] = []
+    asked: list[Any] = []
+    real = BaseClient._make_api_call
 
-    def answer(params: dict[str, Any], **_: object) -> tuple[SimpleNamespace, dict[str, Any]]:
-        asked.append(params["query_string"])
-        items = {ids[value]: days for value, days in used.items()}
-        return SimpleNamespace(status_code=200), {"items": items}
+    def call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
+        if operation != "GetUsage":
+            return real(client, operation, parameters)
+        asked.append((parameters["startDate"], parameters["endDate"]))
+        ids = {key["value"]: key["id"] for key in client.get_api_keys(includeValues=True)["items"]}
+        return {"items": {ids[value]: days for value, days in used.items()}}
 
-    client.meta.events.register("before-call.api-gateway.GetUsage", answer)
+    patch.setattr(BaseClient, "_make_api_call", call)
     return asked
 
 
-def test_keys_are_listed_with_age_and_use(api_gateway: Any) -> None:  # noqa: ANN401
-    asked = counted(api_gateway, {VALUES["default"]: [[10, 9990], [30, 9960]]})
+def test_keys_are_listed_with_age_and_use(
+    api_gateway: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = counted(monkeypatch, {VALUES["default"]: [[10, 9990], [30, 9960]]})
 
-    found = sorted(read_keys(api_gateway, settings("prod"), NOW), key=lambda key: str(key["name"]))
+    found = sorted(read_keys(Account(settings("prod")), NOW), key=lambda key: str(key["name"]))
 
     assert [tuple(key[name] for name in ("name", "used", "left", "period")) for key in found] == [
         ("basic/default", 40, 9960, "week"),
@@ -70,15 +75,16 @@ def test_keys_are_listed_with_age_and_use(api_gateway: Any) -> None:  # noqa: AN
     ]
     created = api_gateway.get_api_key(apiKey=found[0]["id"])["createdDate"].timestamp()
     assert found[0]["age_days"] == int((NOW - created) // 86_400)
-    assert asked == [{"startDate": "2027-01-10", "endDate": "2027-01-15"}], "since Sunday"
+    assert asked == [("2027-01-10", "2027-01-15")], "since Sunday"
 
 
 def test_a_value_is_printed_only_for_the_key_that_is_asked_for(
     api_gateway: Any,  # noqa: ANN401
     project: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
-    counted(api_gateway, {})
+    counted(monkeypatch, {})
 
     assert main(["keys", "--stack", "prod"]) == 0
     listed = capsys.readouterr().out
@@ -102,13 +108,14 @@ def test_a_value_is_printed_only_for_the_key_that_is_asked_for(
 def test_keys_whose_tags_are_missing_or_hold_markup_are_listed_as_they_are(
     api_gateway: Any,  # noqa: ANN401
     project: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
     (plan,) = api_gateway.get_usage_plans()["items"]
     add(api_gateway, plan["id"], "untagged", "d" * 20, MINE)
     odd = {**MINE, "plan": "[/]", "client": "[red]x\x9b", "key": "first"}
     add(api_gateway, plan["id"], "off", "e" * 20, odd)
-    counted(api_gateway, {})
+    counted(monkeypatch, {})
 
     assert main(["keys", "--stack", "prod"]) == 0
 

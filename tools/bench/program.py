@@ -1,12 +1,9 @@
 """The program: how long `pulumi preview` waits for it, apart from AWS and the engine."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from tools.bench.figures import Figure
+from tools.bench.figures import Figure, result
 
 # From the first import to the last resource, in a fresh interpreter.
 _PROD: Final = """
@@ -40,19 +37,12 @@ def figures() -> Iterator[Figure]:
     yield Figure(
         what="whole evaluation of prod with its imports",
         unit="s",
-        samples=[_run(_PROD) for _ in range(9)],
+        samples=[result(_PROD) for _ in range(9)],
         at_most=2,
     )
     yield Figure(
         what="300 plans with 900 clients, without imports",
         unit="s",
-        samples=[_run(_LARGE) for _ in range(3)],
+        samples=[result(_LARGE) for _ in range(3)],
         at_most=10,
     )
-
-
-def _run(script: str) -> Any:  # noqa: ANN401  JSON
-    done = subprocess.run(  # noqa: S603  our own scripts
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])

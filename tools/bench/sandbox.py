@@ -1,16 +1,13 @@
 """The sandbox: what it refuses and stores per second, how soon, and how long it takes to start."""
 
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tests.tools.sandbox.project import Project, keys_in, project_copy
-from tools.bench.figures import Figure
+from tools.bench.figures import Figure, seconds
 from tools.bench.generator import generate
 
 _RECORD: Final = b'{"id": "12", "title": "Test Movie", "year": "2023"}'
@@ -90,12 +87,5 @@ def _post(key: str, headers: str = "") -> bytes:
 
 def _timed(project: Project, *words: str) -> float:
     """Return the seconds that a command takes."""
-    began = time.perf_counter()
-    subprocess.run(  # noqa: S603  our own command
-        [sys.executable, "-m", "tools", *words],
-        cwd=project.folder,
-        env={**os.environ, "PYTHONPATH": str(project.code)},
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return time.perf_counter() - began
+    command = [sys.executable, "-m", "tools", *words]
+    return seconds(command, project.folder, PYTHONPATH=str(project.code))

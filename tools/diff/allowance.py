@@ -1,11 +1,11 @@
 """The requests that one client may send, and the layer that limits each number."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
-from settings import Settings
-from throttling import Period
+from throttling import Limits, Period
 from throttling.account import REQUESTS_PER_SECOND_PER_CONCURRENCY
+from throttling.review import Expectations
 
 _DAY_SECONDS: Final = 86_400
 
@@ -13,45 +13,42 @@ Bound = tuple[float, str]
 """A number, and the layer that sets it."""
 
 
-class Allowance(NamedTuple):
-    """The requests that one client may send while all others send none."""
+def allowance(
+    limits: Limits, expected: Expectations, plan: str | None, method: str
+) -> dict[str, Bound]:
+    """Return the requests to a method that one client may send while all others send none.
 
-    per_second: Bound
-    """Requests per second over the long run, from many addresses."""
-    at_once: Bound
-    """Requests after a pause."""
-    per_day: Bound
-    per_address: Bound
-    """Requests per second over the long run from one address."""
-
-
-def allowance(settings: Settings, plan: str, method: str) -> Allowance:
-    """Return the requests to a method that one client of a plan may send."""
-    function, bucket = settings.function, settings.usage_plans[plan]
-    quota = bucket.quota
+    Per second, over the long run, from many addresses and from one; at once after a pause; and per
+    day. `plan` is None for a client without an API key.
+    """
+    throttles = {}
+    if plan is not None:
+        throttles["plan"] = limits.usage_plans[plan].throttle
     # A method's throttle replaces the stage's for that method.
-    of_method = settings.throttle.methods.get(method)
-    stage, layer = (of_method, "method") if of_method else (settings.throttle, "stage")
-    rates = {"plan": bucket.rate_limit, layer: stage.rate_limit}
-    bursts = {"plan": bucket.burst_limit, layer: stage.burst_limit}
-    if function.reserved_concurrency is not None:
-        bursts["function"] = function.reserved_concurrency
-        rates["function"] = function.reserved_concurrency * min(
-            1000 / function.expected_duration_ms, REQUESTS_PER_SECOND_PER_CONCURRENCY
+    of_method = limits.methods.get(method)
+    throttles["method" if of_method else "stage"] = of_method or limits.stage
+    rates = {layer: one.rate for layer, one in throttles.items() if one}
+    bursts: dict[str, float] = {layer: one.burst for layer, one in throttles.items() if one}
+    if limits.concurrency is not None:
+        bursts["function"] = limits.concurrency
+        rates["function"] = limits.concurrency * min(
+            1 / expected.duration_seconds, REQUESTS_PER_SECOND_PER_CONCURRENCY
         )
-    if settings.table.max_write_request_units is not None:
-        rates["table"] = settings.table.max_write_request_units
+    if expected.max_write_request_units is not None:
+        rates["table"] = expected.max_write_request_units
     rate, layer = _least(rates)
-    addresses = {layer: rate}
-    if settings.waf.enabled:
-        addresses["web ACL"] = settings.waf.rate_limit / settings.waf.window_seconds
-    quota_name = "quota" if quota.period is Period.DAY else "quota, all in one day"
-    return Allowance(
-        per_second=(rate, layer),
-        at_once=_least(bursts),
-        per_day=_least({layer: rate * _DAY_SECONDS, quota_name: quota.limit}),
-        per_address=_least(addresses),
-    )
+    days, addresses = {layer: rate * _DAY_SECONDS}, {layer: rate}
+    if plan is not None and (quota := limits.usage_plans[plan].quota):
+        name = "quota" if quota.period is Period.DAY else "quota, all in one day"
+        days[name] = quota.limit
+    if limits.waf:
+        addresses["web ACL"] = limits.waf.limit / limits.waf.window_seconds
+    return {
+        "per_second": (rate, layer),
+        "at_once": _least(bursts),
+        "per_day": _least(days),
+        "per_second_from_one_address": _least(addresses),
+    }
 
 
 def _least(values: Mapping[str, float]) -> Bound:

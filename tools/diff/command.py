@@ -1,35 +1,71 @@
 """`python -m tools diff`: what a change does to limits and callers, as Markdown."""
 
+import json
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import click
 
-from settings import Settings, UserError, load_stack, project_root, stack_names
-from tools.cli import code
+from routes import METHODS
+from settings import (
+    Settings,
+    StackConfig,
+    UserError,
+    parse_settings,
+    project_root,
+    read_stack,
+    stack_names,
+)
+from settings.paths import value_of
+from tools.cli import code, print_json
 from tools.diff.reach import ProgramFailed, gone
-from tools.diff.report import stack_diff
+from tools.diff.report import StackDiff, markdown, stack_diff
+
+_BEST_EFFORT: Final = (
+    "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
+)
 
 
 @click.command(epilog="Example: python -m tools diff --base origin/main")
 @click.option("--base", required=True, metavar="REVISION", help="The revision before the change.")
 @click.option("--head", metavar="REVISION", help="The changed revision [default: working tree].")
-def diff(base: str, head: str | None) -> None:
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["markdown", "json"]),
+    default="markdown",
+    show_default=True,
+    help="How to print the result.",
+)
+def diff(base: str, head: str | None, output_format: str) -> None:
     """Show what a change does to limits and callers, as Markdown.
 
     For each stack: limits before and after, findings of the review that appear or go, what one
     client may do, and what cannot be undone.
     """
-    click.echo(report(base, head))
+    stacks, notes = compare(base, head)
+    if output_format == "json":
+        print_json({"base": base, "head": head, "stacks": stacks, "notes": notes})
+        return
+    texts = ["No limits changed."]
+    if stacks:
+        changed = code(head) if head else "the working tree"
+        texts = [f"## What changes in the limits from {code(base)} to {changed}"]
+        texts += [markdown(one) for one in stacks]
+        notes += [_BEST_EFFORT]
+    click.echo("\n\n".join([*texts, *notes]))
 
 
-def report(base: str, head: str | None = None) -> str:
-    """Return what changes between two revisions of the current project, as Markdown.
+def compare(base: str, head: str | None = None) -> tuple[list[StackDiff], list[str]]:
+    """Return what changes in each stack between two revisions of the current project, and notes.
 
     Args:
         base: the revision before the change.
@@ -49,19 +85,11 @@ def report(base: str, head: str | None = None) -> str:
         except ProgramFailed as error:
             lost = {}
             notes = [f"URLs and routes are not compared, because a program fails: {error}"]
-    sections = [
-        section
+    found = [
+        stack_diff(name, before.get(name), after.get(name), lost.get(name, ()))
         for name in sorted({*before, *after})
-        if (section := stack_diff(name, before.get(name), after.get(name), lost.get(name, ())))
     ]
-    if not sections:
-        return "\n\n".join(["No limits changed.", *notes])
-    changed = code(head) if head else "the working tree"
-    title = f"## What changes in the limits from {code(base)} to {changed}"
-    footer = (
-        "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
-    )
-    return "\n\n".join([title, *sections, *notes, footer])
+    return [one for one in found if one], notes
 
 
 def _stacks(revision: str | None, folder: Path) -> dict[str, Settings]:
@@ -73,9 +101,23 @@ def _stacks(revision: str | None, folder: Path) -> dict[str, Settings]:
             f"{where} has no limits to compare: no Pulumi.yaml with a Pulumi.<stack>.yaml there."
         )
     try:
-        return {name: load_stack(name, root=folder) for name in names}
+        return {name: parse_settings(_known(read_stack(name, folder))) for name in names}
     except UserError as error:
         raise UserError(f"In {where}: {error}") from None
+
+
+def _known(config: StackConfig) -> StackConfig:
+    """Return a config without throttles of routes that this revision does not have.
+
+    `gone` reports such routes.
+    """
+    key = f"{config.project}:throttle"
+    throttle = value_of(config.values.get(key, ""))
+    if not isinstance(throttle, dict) or not isinstance(throttle.get("methods"), dict):
+        return config
+    methods = {name: one for name, one in throttle["methods"].items() if name in METHODS}
+    throttle = json.dumps(throttle | {"methods": methods})
+    return replace(config, values={**config.values, key: throttle})
 
 
 @contextmanager
@@ -93,16 +135,15 @@ def _files(revision: str | None) -> Iterator[Path]:
             f"There is no revision {revision} here. If a remote has it, `{fetch}` gets it."
         ) from None
     with TemporaryDirectory() as temporary:
-        archive, folder = Path(temporary) / "archive.tar", Path(temporary) / "files"
+        folder = Path(temporary)
         if _git("ls-tree", revision, "./"):
-            _git("archive", "--format", "tar", "--output", str(archive), revision)
-            with tarfile.open(archive) as files:
+            with tarfile.open(fileobj=BytesIO(_git("archive", revision))) as files:
                 regular = [file for file in files if file.isfile()]  # a link may lead anywhere
                 files.extractall(folder, regular, filter="data")
         yield folder
 
 
-def _git(*words: str) -> str:
+def _git(*words: str) -> bytes:
     git = shutil.which("git")
     if git is None:
         raise UserError("Install git: without it, this command cannot read another revision.")
@@ -111,4 +152,4 @@ def _git(*words: str) -> str:
     )
     if done.returncode:
         raise UserError(f"git: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout

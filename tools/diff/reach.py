@@ -26,10 +26,17 @@ from tools.recorder import program
 program.CODE = pathlib.Path.cwd()
 found = {}
 for name in sys.argv[2:]:
-    run = program.run_program(read_stack(name))
+    try:
+        run = program.run_program(read_stack(name))
+    except program.ProgramError as error:
+        sys.exit(str(error))
     shown = {k: v for k, v in run.resources.exports.items() if k not in run.secret_exports}
-    items = [(one.type, one.name, one.inputs) for one in run.resources.items if one.custom]
-    found[name] = [("", "", shown), *sorted(items, key=lambda item: item[:2])]
+    items = [
+        (one.type, one.name, one.inputs, getattr(one, "aliases", ()))
+        for one in run.resources.items
+        if one.custom
+    ]
+    found[name] = [("", "", shown, ()), *sorted(items, key=lambda item: item[:2])]
 pathlib.Path(sys.argv[1]).write_text(json.dumps(found, default=str))
 """
 _HOST: Final = re.compile(r"(?:https?://)?((?:[\w*-]+\.)+[a-z]{2,})\.?(/\S*)?", re.IGNORECASE)
@@ -46,8 +53,11 @@ class ProgramFailed(Exception):
     """A revision's program did not run; the text says why."""
 
 
-Registered = tuple[str, str, dict[str, Any]]
-"""Type, name and inputs of a resource; the stack's outputs have neither type nor name."""
+Registered = tuple[str, str, dict[str, Any], list[tuple[str, str]]]
+"""Type, name, inputs and aliases of a resource; the stack's outputs have neither type nor name.
+
+An alias is a type and a name that the resource had before.
+"""
 
 
 def gone(before: Path, after: Path, stacks: Sequence[str]) -> dict[str, list[str]]:
@@ -67,7 +77,13 @@ def gone(before: Path, after: Path, stacks: Sequence[str]) -> dict[str, list[str
         old, new = pool.map(_registered, (before, after), (stacks, stacks))
     lost = {}
     for stack in stacks:
-        was, now = dict(_reached(old[stack])), dict(_reached(new[stack]))
+        under_old_names: list[Registered] = [
+            (old_token, old_name, inputs, [])
+            for _, _, inputs, aliases in new[stack]
+            for old_token, old_name in aliases
+        ]
+        was = dict(_reached(old[stack]))
+        now = {thing for thing, _ in _reached([*new[stack], *under_old_names])}
         lost[stack] = [
             sentence
             for (thing, trait), sentence in was.items()
@@ -89,8 +105,8 @@ def _registered(folder: Path, stacks: Sequence[str]) -> dict[str, list[Registere
             capture_output=True,
             check=False,
         )
-        if done.returncode:
-            *_, last = ["no message", *done.stderr.decode(errors="replace").split("\n")[:-1]]
+        if not result.exists():
+            *_, last = ["no message", *done.stderr.decode(errors="replace").splitlines()]
             raise ProgramFailed(code(last))
         found: dict[str, list[Registered]] = json.loads(result.read_bytes())
         return found
@@ -101,7 +117,7 @@ def _reached(resources: list[Registered]) -> Iterator[tuple[tuple[str, str], str
 
     The trait of the thing itself is empty.
     """
-    for token, name, inputs in resources:
+    for token, name, inputs, _ in resources:
         if _BEHIND.fullmatch(token):
             continue
         api = json.loads(inputs.get("body") or "{}")
@@ -121,7 +137,7 @@ def _reached(resources: list[Registered]) -> Iterator[tuple[tuple[str, str], str
                 if not isinstance(operation, dict):
                     continue  # something that all verbs of the path share
                 route = f"{verb.upper()} {path}"
-                yield (route, ""), f"{code(route)} goes: callers get 403"
+                yield (route, ""), f"{code(route)} goes: callers get 404"
                 if not operation.get("security"):
                     yield (route, "open"), f"{code(route)} takes no calls without an API key"
 

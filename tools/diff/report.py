@@ -1,4 +1,4 @@
-"""What changes in one stack, as Markdown for a comment on a pull request.
+"""What changes in one stack, as plain values and as Markdown for a comment on a pull request.
 
 Names and values of the stack file are written as code, which renders no markup, link or mention.
 """
@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from routes import METHODS
 from settings import Settings
-from settings.errors import fix_command
-from throttling.review import LimitFinding, not_among, review
+from throttling.review import not_among, review
 from tools.cli import code
+from tools.cost.bill import bill, read_prices, worst
 from tools.diff.allowance import allowance
+from tools.review import findings_json
 
 # fmt: off
 NOT_FOR_CALLERS: Final = {
@@ -49,14 +50,19 @@ _MOVES: Final = {
 _NOT_LIMITS: Final = ("deletionProtection", *_REPLACES, *_MOVES)
 """Settings that are reported only if their change cannot be undone."""
 
-Values = Mapping[str, object]
-"""The settings of a stack by their key in its config."""
+StackDiff = dict[str, Any]
+"""What changes in a stack, as JSON.
+
+`stack` and `is` (changed, new or removed); `lost` in sentences; `limits`, `new_findings` and
+`gone_findings` of the review; `clients` with `allowance`; `cost` in a sentence, or None. `before`
+and `after` are values.
+"""
 
 
 def stack_diff(
     stack: str, before: Settings | None, after: Settings | None, gone: Sequence[str] = ()
-) -> str | None:
-    """Return what changes in one stack, as Markdown; None when nothing does.
+) -> StackDiff | None:
+    """Return what changes in one stack; None when nothing does.
 
     Args:
         stack: its name.
@@ -67,28 +73,61 @@ def stack_diff(
     old, new = _values(before), _values(after)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]
     lost = [*_lost(before, after, old, new), *gone] if before and after else []
-    if not changed and not lost:
+    moved = _cost(before, after) if after else None
+    if not changed and not lost and not moved:
         return None
-    news = " (new)" if before is None else " (removed)" if after is None else ""
-    lines = [f"### Stack {code(stack)}{news}"]
-    if lost:
-        lines += [
-            "",
-            "Callers lose this, or it cannot be undone:",
-            "",
-            *(f"- {line}." for line in lost),
+    sides = {"before": old, "after": new}
+    old_findings, new_findings = (
+        review(side.limits(), side.expectations()) if side else [] for side in (before, after)
+    )
+    return {
+        "stack": stack,
+        "is": "new" if before is None else "removed" if after is None else "changed",
+        "lost": lost,
+        "limits": [
+            {"limit": key} | {name: side[key] for name, side in sides.items() if key in side}
+            for key in changed
+        ],
+        "new_findings": findings_json(after, not_among(new_findings, old_findings)),
+        "gone_findings": findings_json(before, not_among(old_findings, new_findings)),
+        "clients": [*_clients(before, after)] if changed and after else [],
+        "cost": moved,
+    }
+
+
+def markdown(found: StackDiff) -> str:
+    """Return what changes in one stack as Markdown."""
+    news = "" if found["is"] == "changed" else f" ({found['is']})"
+    blocks = [[f"### Stack {code(found['stack'])}{news}"]]
+    if found["lost"]:
+        blocks += [["Callers lose this, or it cannot be undone:"]]
+        blocks += [[f"- {line}." for line in found["lost"]]]
+    if found["limits"]:
+        blocks += [["| limit | before | after |", "|---|---|---|"]]
+        for one in found["limits"]:
+            cells = (_text(one[side]) if side in one else "" for side in ("before", "after"))
+            blocks[-1].append(_row(code(one["limit"]), *cells))
+    if found["clients"]:
+        blocks += _findings(found)
+    for method in dict.fromkeys(one["method"] for one in found["clients"]):
+        blocks += [
+            [
+                f"Requests to {code(method)} that one client may send while all others send none, "
+                "and the layer that limits them:"
+            ],
+            [
+                "| plan | per second | at once | per day | per second from one address |",
+                "|---|---|---|---|---|",
+                *(_client(one) for one in found["clients"] if one["method"] == method),
+            ],
         ]
-    if changed:
-        lines += ["", "| limit | before | after |", "|---|---|---|"]
-        for key in changed:
-            cells = (_text(side[key]) if key in side else "" for side in (old, new))
-            lines.append(_row(code(key), *cells))
-        if after is not None:
-            lines += ["", *_findings(before, after), *_clients(before, after)]
-    return "\n".join(lines)
+    if found["cost"]:
+        blocks += [[found["cost"]]]
+    return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
-def _values(settings: Settings | None) -> Values:
+def _values(settings: Settings | None) -> Mapping[str, object]:
+    """Return the settings of a stack by their key in its config."""
     if settings is None:
         return {}
     tree = settings.model_dump(by_alias=True, mode="json")
@@ -113,7 +152,9 @@ def _is_limit(key: str) -> bool:
     return not any(f"{key}.".startswith(f"{one}.") for one in hidden)
 
 
-def _lost(before: Settings, after: Settings, old: Values, new: Values) -> Iterator[str]:
+def _lost(
+    before: Settings, after: Settings, old: Mapping[str, object], new: Mapping[str, object]
+) -> Iterator[str]:
     """Yield what a change deletes or replaces of a deployed stack although callers depend on it."""
     refused = ""
     if before.deletion_protection and after.deletion_protection:
@@ -137,48 +178,66 @@ def _lost(before: Settings, after: Settings, old: Values, new: Values) -> Iterat
             )
 
 
-def _findings(before: Settings | None, after: Settings) -> Iterator[str]:
-    old = review(before.limits(), before.expectations()) if before else []
-    new = review(after.limits(), after.expectations())
-    appear, go = not_among(new, old), not_among(old, new)
-    if not appear and not go:
-        yield "The findings of the review do not change."
-        yield ""
-    yield from _listed("New findings of the review:", appear, after)
-    yield from _listed("Findings of the review that go:", go, None)
+def _findings(found: StackDiff) -> Iterator[list[str]]:
+    titles = {
+        "new_findings": "New findings of the review:",
+        "gone_findings": "Findings of the review that go:",
+    }
+    for which, title in titles.items():
+        lines = []
+        for one in found[which]:
+            key = one["key"].partition(":")[2]
+            lines.append(f"- **{one['level']}** {code(key)}: {one['message']}")
+            if which == "new_findings":
+                lines.append(f"  {code(one['command'])}")
+        if lines:
+            yield from ([title], lines)
+    if not any(found[which] for which in titles):
+        yield ["The findings of the review do not change."]
 
 
-def _listed(title: str, findings: Sequence[LimitFinding], fixed: Settings | None) -> Iterator[str]:
-    if findings:
-        yield from (title, "")
-        for finding in findings:
-            yield f"- **{finding.level}** {code(finding.key)}: {finding.message}"
-            if fixed:
-                command = fix_command(fixed.project, fixed.stack, finding.path, finding.fix)
-                yield f"  {code(command)}"
-        yield ""
-
-
-def _clients(before: Settings | None, after: Settings) -> Iterator[str]:
-    """Yield what one client of each plan may do, for each method."""
+def _clients(before: Settings | None, after: Settings) -> Iterator[dict[str, Any]]:
+    """Yield what one client of each plan may send to each method, or anyone to one without key."""
+    limits = [(side.limits(), side.expectations()) if side else None for side in (before, after)]
     for method in METHODS:
-        yield (
-            f"Requests to {code(method)} that one client may send while all others send none, and "
-            "the layer that limits them:"
-        )
-        yield ""
-        yield "| plan | per second | at once | per day | per second from one address |"
-        yield "|---|---|---|---|---|"
-        for plan in after.usage_plans:
-            new = _bounds(after, plan, method)
-            known = before and plan in before.usage_plans
-            old = _bounds(before, plan, method) if before and known else new
-            pairs = zip(old, new, strict=True)
-            yield _row(code(plan), *(b if a == b else f"{a} → **{b}**" for a, b in pairs))
+        keyless = method in after.limits().keyless
+        for plan in [None] if keyless else after.usage_plans:
+            old, new = (
+                allowance(*side, plan, method)
+                if side and (plan is None or plan in side[0].usage_plans)
+                else None
+                for side in limits
+            )
+            yield {"method": method, "plan": plan, "before": old, "after": new}
 
 
-def _bounds(settings: Settings, plan: str, method: str) -> list[str]:
-    return [f"{_text(value)} ({layer})" for value, layer in allowance(settings, plan, method)]
+def _client(one: Mapping[str, Any]) -> str:
+    cells = []
+    for name, bound in one["after"].items():
+        known = one["before"] or one["after"]
+        old, new = (f"{_text(value)} ({layer})" for value, layer in (known[name], bound))
+        cells.append(new if new == old else f"{old} → **{new}**")
+    return _row("no key" if one["plan"] is None else code(one["plan"]), *cells)
+
+
+def _cost(before: Settings | None, after: Settings) -> str | None:
+    """Return how the most that a month can bill changes; None if it does not."""
+    prices = read_prices()
+    old, new = (
+        {what: prices.dollars(what, count) for what, count, _ in bill(one, prices, *worst(one))}
+        if one
+        else {}
+        for one in (before, after)
+    )
+    was, now = (f"${sum(side.values()):,.2f}" for side in (old, new))
+    if was == now:
+        return None
+    most = max({**old, **new}, key=lambda what: abs(new.get(what, 0) - old.get(what, 0)))
+    return (
+        f"A month can bill at most {f'{was} → ' if before else ''}**{now}** (list prices of "
+        f"{prices.region}). The largest change: {most}, ${old.get(most, 0):,.2f} → "
+        f"${new.get(most, 0):,.2f}. `python -m tools cost` says what no limit bounds."
+    )
 
 
 def _row(*cells: str) -> str:

@@ -7,34 +7,28 @@ from typing import Final
 import click
 from rich.text import Text
 
-from settings import Settings, UserError, load_stack
-from tools.aws import LOG_IN, connect, endpoint_option
+from settings import Settings, load_stack
+from tools.aws import Account, CallError, endpoint_option
 from tools.cli import Exit, console, format_option, print_json
-from tools.doctor import edge_checks, stack_checks
-from tools.doctor.account import Account, Answer, CallError
+from tools.doctor import checks
+from tools.doctor.checks import Answer
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
-def _deployed(account: Account) -> Answer:
-    """Count what is there already, which the other checks do not hold against the stack."""
-    count = len(account.ask_own())
-    return Answer("ok", f"Resources of the stack: {count:,}." if count else "Nothing of the stack.")
-
-
 CHECKS: Final[dict[str, Callable[[Account], Answer]]] = {
-    "deployed already": _deployed,
-    "function concurrency": stack_checks.concurrency,
-    "API Gateway throttle": edge_checks.throttle,
-    "usage plans": edge_checks.usage_plans,
-    "API keys": edge_checks.api_keys,
-    "API Gateway logging role": edge_checks.logging_role,
-    "web ACL capacity": edge_checks.web_acl_capacity,
-    "web ACL association": edge_checks.web_acl_association,
-    "VPCs": stack_checks.vpcs,
-    "network overlap": stack_checks.overlap,
-    "Availability Zones": stack_checks.zones,
-    "alarm e-mails": stack_checks.recipients,
+    "deployed already": checks.deployed,
+    "function concurrency": checks.concurrency,
+    "API Gateway throttle": checks.throttle,
+    "usage plans": checks.usage_plans,
+    "API keys": checks.api_keys,
+    "API Gateway logging role": checks.logging_role,
+    "web ACL capacity": checks.web_acl_capacity,
+    "web ACL association": checks.web_acl_association,
+    "VPCs": checks.vpcs,
+    "network overlap": checks.overlap,
+    "Availability Zones": checks.zones,
+    "alarm e-mails": checks.recipients,
 }
 """The checks by their subject, in the order of the report."""
 
@@ -83,18 +77,12 @@ def examine(settings: Settings, endpoint_url: str | None = None) -> Iterator[tup
     Raises:
         UserError: when the account cannot be asked.
     """
-    account = Account(settings=settings, session=connect(settings), endpoint_url=endpoint_url)
-    try:
-        who = account.ask("sts:GetCallerIdentity")
-    except CallError as error:
-        raise UserError(
-            f"AWS refuses the credentials, or cannot be reached: {error}.\n{LOG_IN}"
-        ) from None
-    identity = f"Account {who['Account']}, Region {account.region}, as {who['Arn']}."
-    yield "credentials", Answer("ok", identity)
+    account = Account(settings, endpoint_url)
+    yield "credentials", Answer("ok", account.identity())
     for subject, check in CHECKS.items():
         try:
             yield subject, check(account)
-        except CallError as error:
+        except (CallError, KeyError) as error:
+            why = f"the answer has no {error}" if isinstance(error, KeyError) else error
             action = "Allow it (docs/operate.md has a policy), or look in AWS's console."
-            yield subject, Answer("warning", f"Not checked: {error}.", action)
+            yield subject, Answer("warning", f"Not checked: {why}.", action)

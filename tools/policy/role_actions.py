@@ -6,35 +6,62 @@ Physical names begin with the project's name. Where AWS gives an id instead, the
 the Region limits the actions.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Final
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
+
+_IN_REGIONS: Final = {"aws:RequestedRegion": "{regions}"}
+CONDITIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # Resources named after the project, or without a name.
+    "Named": {"StringEquals": _IN_REGIONS},
+    # Anything, because AWS has no resource for an action, or it has no name and no tag.
+    "Any": {"StringEquals": _IN_REGIONS},
+    "Tagged": {"StringEquals": {**_IN_REGIONS, "aws:ResourceTag/project": "{project}"}},
+    # IAM has no Regions.
+    "Roles": {},
+    "Passed": {
+        "StringEquals": {
+            "iam:PassedToService": [
+                "apigateway.amazonaws.com",
+                "lambda.amazonaws.com",
+                "vpc-flow-logs.amazonaws.com",
+            ]
+        }
+    },
+    # Of AWS's managed policies, the stack attaches only this one.
+    "Managed": {
+        "ArnEquals": {
+            "iam:PolicyARN": "arn:aws:iam::aws:policy/service-role/"
+            "AmazonAPIGatewayPushToCloudWatchLogs"
+        }
+    },
+    # The role that API Gateway creates for itself when a stage is traced.
+    "Linked": {"StringEquals": {"iam:AWSServiceName": "ops.apigateway.amazonaws.com"}},
+}
+"""The statements of a role's policy, each with its condition."""
 
 
-class Limit(Enum):
-    """The resources that a statement allows its actions on."""
+class Grant(NamedTuple):
+    """Actions on resources.
 
-    NAMED = "resources named after the project, or without a name, in the stacks' Regions"
-    ANY = "anything in the stacks' Regions: AWS has no resource, or it has no name and no tag"
-    TAGGED = "resources with the project's tag, in the stacks' Regions"
-    ROLES = "the stack's roles; IAM has no Regions"
-    PASSED = "the stack's roles, passed to the services that assume them"
-    MANAGED = "the stack's roles, and the one managed policy that the stack attaches"
-    LINKED = "the role that API Gateway creates for itself when a stage is traced"
+    `{project}` stands for the project's name, and `{regions}` for those of the stacks.
+    """
 
-
-@dataclass(frozen=True)
-class Grant:
-    """Actions, separated by spaces, on resources."""
-
-    limit: Limit
+    statement: str
     actions: str
+    """`iam:GetRole TagRole`: an action without a service has the one before it."""
     on: tuple[str, ...] = ("*",)
-    """ARNs, in which `{project}` stands for the project's name."""
+    """ARNs."""
+
+    @property
+    def names(self) -> set[str]:
+        """The actions with their services."""
+        words = re.findall(r"(?:(\w+):)?(\w+)", self.actions)
+        in_full = accumulate(words, lambda old, new: (new[0] or old[0], new[1]))
+        return {":".join(word) for word in in_full}
 
 
-_NAMED, _ANY = Limit.NAMED, Limit.ANY
 _API_STAGES: Final = "arn:aws:apigateway:*::/restapis/*/stages/*"
 _WEB_ACLS: Final = "arn:aws:wafv2:*:*:regional/webacl/{project}-*/*"
 _ROLES: Final = ("arn:aws:iam::*:role/{project}-*",)
@@ -48,27 +75,27 @@ _LOG_GROUPS: Final = (
 )
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-and-resource-policy.html
 _LOG_DELIVERY: Final = Grant(
-    _ANY,
-    "logs:CreateLogDelivery logs:DeleteLogDelivery logs:DescribeResourcePolicies "
-    "logs:PutResourcePolicy",
+    "Any", "logs:CreateLogDelivery DeleteLogDelivery DescribeResourcePolicies PutResourcePolicy"
 )
-_PASS_ROLE: Final = Grant(Limit.PASSED, "iam:PassRole", _ROLES)
+_PASS_ROLE: Final = Grant("Passed", "iam:PassRole", _ROLES)
 
 
 def _named(actions: str, *on: str) -> tuple[Grant, ...]:
-    return (Grant(_NAMED, actions, on),)
+    return (Grant("Named", actions, on),)
 
 
 def _api_gateway(*paths: str) -> tuple[Grant, ...]:
     """API Gateway's actions are HTTP methods, and its resources are paths without an account."""
-    verbs = "apigateway:DELETE apigateway:GET apigateway:PATCH apigateway:POST apigateway:PUT"
-    return _named(verbs, *(f"arn:aws:apigateway:*::/{path}" for path in paths))
+    return _named(
+        "apigateway:DELETE GET PATCH POST PUT",
+        *(f"arn:aws:apigateway:*::/{path}" for path in paths),
+    )
 
 
 def _ec2(anything: str, tagged: str = "") -> tuple[Grant, ...]:
     """EC2's ids are random. Existing resources have the project's tag, new ones not yet."""
-    grants = (Grant(_ANY, f"ec2:CreateTags ec2:DeleteTags {anything}"),)
-    return (*grants, Grant(Limit.TAGGED, tagged)) if tagged else grants
+    grants = (Grant("Any", f"ec2:CreateTags DeleteTags {anything}"),)
+    return (*grants, Grant("Tagged", f"ec2:{tagged}")) if tagged else grants
 
 
 ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
@@ -79,151 +106,141 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
     "aws:apigateway/restApi:RestApi": _api_gateway("restapis", "restapis/*", "tags/*"),
     "aws:apigateway/stage:Stage": (
         *_api_gateway("restapis/*", "tags/*"),
-        Grant(Limit.LINKED, "iam:CreateServiceLinkedRole", _LINKED_ROLE),
+        Grant("Linked", "iam:CreateServiceLinkedRole", _LINKED_ROLE),
     ),
     "aws:apigateway/usagePlan:UsagePlan": _api_gateway("usageplans", "usageplans/*", "tags/*"),
     "aws:apigateway/usagePlanKey:UsagePlanKey": _api_gateway("usageplans/*"),
     "aws:cloudwatch/dashboard:Dashboard": _named(
-        "cloudwatch:DeleteDashboards cloudwatch:GetDashboard cloudwatch:PutDashboard",
+        "cloudwatch:DeleteDashboards GetDashboard PutDashboard",
         "arn:aws:cloudwatch::*:dashboard/{project}-*",
     ),
     "aws:cloudwatch/logGroup:LogGroup": (
-        Grant(
-            _NAMED,
-            "logs:CreateLogGroup logs:DeleteLogGroup logs:DeleteRetentionPolicy "
-            "logs:ListTagsForResource logs:PutRetentionPolicy logs:TagResource logs:UntagResource",
-            _LOG_GROUPS,
+        *_named(
+            "logs:CreateLogGroup DeleteLogGroup DeleteRetentionPolicy ListTagsForResource "
+            "PutRetentionPolicy TagResource UntagResource",
+            *_LOG_GROUPS,
         ),
-        Grant(_ANY, "logs:DescribeLogGroups"),
+        Grant("Any", "logs:DescribeLogGroups"),
     ),
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": _named(
-        "logs:DeleteMetricFilter logs:DescribeMetricFilters logs:PutMetricFilter",
-        *_LOG_GROUPS,
+        "logs:DeleteMetricFilter DescribeMetricFilters PutMetricFilter", *_LOG_GROUPS
     ),
     "aws:cloudwatch/metricAlarm:MetricAlarm": (
         Grant(
-            _NAMED,
-            "cloudwatch:DeleteAlarms cloudwatch:ListTagsForResource cloudwatch:PutMetricAlarm "
-            "cloudwatch:TagResource cloudwatch:UntagResource",
+            "Named",
+            "cloudwatch:DeleteAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
             ("arn:aws:cloudwatch:*:*:alarm:{project}-*",),
         ),
         # AWS checks some of its calls against all alarms.
-        Grant(_ANY, "cloudwatch:DescribeAlarms"),
+        Grant("Any", "cloudwatch:DescribeAlarms"),
     ),
     "aws:dynamodb/table:Table": (
         # The provider reads the key that encrypts the table: AWS's own, which has no name.
-        Grant(_ANY, "kms:DescribeKey"),
+        Grant("Any", "kms:DescribeKey"),
         *_named(
-            "dynamodb:CreateTable dynamodb:DeleteTable dynamodb:DescribeContinuousBackups "
-            "dynamodb:DescribeTable dynamodb:DescribeTimeToLive dynamodb:ListTagsOfResource "
-            "dynamodb:TagResource dynamodb:UntagResource dynamodb:UpdateContinuousBackups "
-            "dynamodb:UpdateTable",
+            "dynamodb:CreateTable DeleteTable DescribeContinuousBackups DescribeTable "
+            "DescribeTimeToLive ListTagsOfResource TagResource UntagResource "
+            "UpdateContinuousBackups UpdateTable",
             "arn:aws:dynamodb:*:*:table/{project}-*",
         ),
     ),
     # AWS creates this group, without a tag.
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _ec2(
-        "ec2:DescribeSecurityGroups ec2:RevokeSecurityGroupEgress ec2:RevokeSecurityGroupIngress"
+        "DescribeSecurityGroups RevokeSecurityGroupEgress RevokeSecurityGroupIngress"
     ),
     "aws:ec2/flowLog:FlowLog": (
-        *_ec2("ec2:CreateFlowLogs ec2:DescribeFlowLogs", tagged="ec2:DeleteFlowLogs"),
+        *_ec2("CreateFlowLogs DescribeFlowLogs", tagged="DeleteFlowLogs"),
         _LOG_DELIVERY,
         _PASS_ROLE,
     ),
     "aws:ec2/routeTable:RouteTable": _ec2(
-        "ec2:CreateRouteTable ec2:DescribeRouteTables", tagged="ec2:DeleteRouteTable"
+        "CreateRouteTable DescribeRouteTables", tagged="DeleteRouteTable"
     ),
     "aws:ec2/routeTableAssociation:RouteTableAssociation": _ec2(
-        "ec2:DescribeRouteTables",
-        tagged="ec2:AssociateRouteTable ec2:DisassociateRouteTable",
+        "DescribeRouteTables", tagged="AssociateRouteTable DisassociateRouteTable"
     ),
     # Lambda leaves network interfaces behind, without a tag.
     "aws:ec2/securityGroup:SecurityGroup": _ec2(
-        "ec2:CreateSecurityGroup ec2:DeleteNetworkInterface ec2:DescribeNetworkInterfaces "
-        "ec2:DescribeSecurityGroups ec2:DetachNetworkInterface ec2:RevokeSecurityGroupEgress",
-        tagged="ec2:DeleteSecurityGroup",
+        "CreateSecurityGroup DeleteNetworkInterface DescribeNetworkInterfaces "
+        "DescribeSecurityGroups DetachNetworkInterface RevokeSecurityGroupEgress",
+        tagged="DeleteSecurityGroup",
     ),
     "aws:ec2/subnet:Subnet": _ec2(
-        "ec2:CreateSubnet ec2:DescribeSubnets",
-        tagged="ec2:DeleteSubnet ec2:ModifySubnetAttribute",
+        "CreateSubnet DescribeSubnets", tagged="DeleteSubnet ModifySubnetAttribute"
     ),
     "aws:ec2/vpc:Vpc": _ec2(
-        "ec2:CreateVpc ec2:DescribeNetworkAcls ec2:DescribeRouteTables "
-        "ec2:DescribeSecurityGroups ec2:DescribeVpcAttribute ec2:DescribeVpcs",
-        tagged="ec2:DeleteVpc ec2:ModifyVpcAttribute",
+        "CreateVpc DescribeNetworkAcls DescribeRouteTables "
+        "DescribeSecurityGroups DescribeVpcAttribute DescribeVpcs",
+        tagged="DeleteVpc ModifyVpcAttribute",
     ),
     "aws:ec2/vpcEndpoint:VpcEndpoint": _ec2(
-        "ec2:CreateVpcEndpoint ec2:DescribePrefixLists ec2:DescribeVpcEndpoints",
-        tagged="ec2:DeleteVpcEndpoints ec2:ModifyVpcEndpoint",
+        "CreateVpcEndpoint DescribePrefixLists DescribeVpcEndpoints",
+        tagged="DeleteVpcEndpoints ModifyVpcEndpoint",
     ),
     "aws:iam/role:Role": (
         Grant(
-            Limit.ROLES,
-            "iam:CreateRole iam:DeleteRole iam:GetRole iam:ListAttachedRolePolicies "
-            "iam:ListInstanceProfilesForRole iam:ListRolePolicies iam:TagRole iam:UntagRole "
-            "iam:UpdateAssumeRolePolicy iam:UpdateRole",
+            "Roles",
+            "iam:CreateRole DeleteRole GetRole ListAttachedRolePolicies "
+            "ListInstanceProfilesForRole ListRolePolicies TagRole UntagRole "
+            "UpdateAssumeRolePolicy UpdateRole",
             _ROLES,
         ),
     ),
     "aws:iam/rolePolicy:RolePolicy": (
-        Grant(Limit.ROLES, "iam:DeleteRolePolicy iam:GetRolePolicy iam:PutRolePolicy", _ROLES),
+        Grant("Roles", "iam:DeleteRolePolicy GetRolePolicy PutRolePolicy", _ROLES),
     ),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": (
-        Grant(Limit.ROLES, "iam:ListAttachedRolePolicies", _ROLES),
-        Grant(Limit.MANAGED, "iam:AttachRolePolicy iam:DetachRolePolicy", _ROLES),
+        Grant("Roles", "iam:ListAttachedRolePolicies", _ROLES),
+        Grant("Managed", "iam:AttachRolePolicy DetachRolePolicy", _ROLES),
     ),
     "aws:lambda/alias:Alias": _named(
-        "lambda:CreateAlias lambda:DeleteAlias lambda:GetAlias lambda:UpdateAlias",
-        *_FUNCTIONS,
+        "lambda:CreateAlias DeleteAlias GetAlias UpdateAlias", *_FUNCTIONS
     ),
     "aws:lambda/function:Function": (
         Grant(
-            _NAMED,
-            "lambda:CreateFunction lambda:DeleteFunction lambda:DeleteFunctionConcurrency "
-            "lambda:GetFunction lambda:GetFunctionCodeSigningConfig "
-            "lambda:GetFunctionConfiguration lambda:ListTags lambda:ListVersionsByFunction "
-            "lambda:PublishVersion lambda:PutFunctionConcurrency lambda:TagResource "
-            "lambda:UntagResource lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration",
+            "Named",
+            "lambda:CreateFunction DeleteFunction DeleteFunctionConcurrency GetFunction "
+            "GetFunctionCodeSigningConfig GetFunctionConfiguration ListTags "
+            "ListVersionsByFunction PublishVersion PutFunctionConcurrency TagResource "
+            "UntagResource UpdateFunctionCode UpdateFunctionConfiguration",
             _FUNCTIONS,
         ),
         # Lambda looks up the function's network with the caller's permissions.
-        Grant(_ANY, "ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs"),
+        Grant("Any", "ec2:DescribeSecurityGroups DescribeSubnets DescribeVpcs"),
         _PASS_ROLE,
     ),
     "aws:lambda/permission:Permission": _named(
-        "lambda:AddPermission lambda:GetPolicy lambda:RemovePermission", *_FUNCTIONS
+        "lambda:AddPermission GetPolicy RemovePermission", *_FUNCTIONS
     ),
     "aws:sns/topic:Topic": _named(
-        "sns:CreateTopic sns:DeleteTopic sns:GetTopicAttributes sns:ListTagsForResource "
-        "sns:SetTopicAttributes sns:TagResource sns:UntagResource",
+        "sns:CreateTopic DeleteTopic GetTopicAttributes ListTagsForResource SetTopicAttributes "
+        "TagResource UntagResource",
         *_TOPICS,
     ),
     "aws:sns/topicSubscription:TopicSubscription": (
-        Grant(_NAMED, "sns:Subscribe", _TOPICS),
-        Grant(_ANY, "sns:GetSubscriptionAttributes sns:SetSubscriptionAttributes sns:Unsubscribe"),
+        Grant("Named", "sns:Subscribe", _TOPICS),
+        Grant("Any", "sns:GetSubscriptionAttributes SetSubscriptionAttributes Unsubscribe"),
     ),
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _ec2(
-        "ec2:AuthorizeSecurityGroupEgress ec2:DescribeSecurityGroupRules "
-        "ec2:ModifySecurityGroupRules ec2:RevokeSecurityGroupEgress"
+        "AuthorizeSecurityGroupEgress DescribeSecurityGroupRules "
+        "ModifySecurityGroupRules RevokeSecurityGroupEgress"
     ),
     "aws:wafv2/webAcl:WebAcl": _named(
-        "wafv2:CreateWebACL wafv2:DeleteWebACL wafv2:GetWebACL wafv2:ListTagsForResource "
-        "wafv2:TagResource wafv2:UntagResource wafv2:UpdateWebACL",
+        "wafv2:CreateWebACL DeleteWebACL GetWebACL ListTagsForResource TagResource UntagResource "
+        "UpdateWebACL",
         # A web ACL is checked together with the managed groups in it.
         _WEB_ACLS,
         "arn:aws:wafv2:*:*:regional/managedruleset/*",
     ),
     "aws:wafv2/webAclAssociation:WebAclAssociation": _named(
-        "apigateway:SetWebACL wafv2:AssociateWebACL wafv2:DisassociateWebACL "
-        "wafv2:GetWebACLForResource",
+        "apigateway:SetWebACL wafv2:AssociateWebACL DisassociateWebACL GetWebACLForResource",
         _WEB_ACLS,
         _API_STAGES,
     ),
     "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": (
         Grant(
-            _NAMED,
-            "wafv2:DeleteLoggingConfiguration wafv2:GetLoggingConfiguration "
-            "wafv2:PutLoggingConfiguration",
+            "Named",
+            "wafv2:DeleteLoggingConfiguration GetLoggingConfiguration PutLoggingConfiguration",
             (_WEB_ACLS,),
         ),
         _LOG_DELIVERY,
@@ -233,7 +250,7 @@ ACTIONS: Final[Mapping[str, tuple[Grant, ...]]] = {
 
 LOOKUPS: Final[Mapping[str, tuple[Grant, ...]]] = {
     "aws:index/getAvailabilityZones:getAvailabilityZones": (
-        Grant(_ANY, "ec2:DescribeAvailabilityZones"),
+        Grant("Any", "ec2:DescribeAvailabilityZones"),
     ),
     "aws:index/getCallerIdentity:getCallerIdentity": (),  # needs no permission
     "aws:index/getRegion:getRegion": (),  # the provider knows it

@@ -14,30 +14,19 @@ import click
 from routes import METHODS
 from settings import StackConfig, UserError, project_root, read_stack, stack_names
 from tools.cli import Exit
-from tools.policy.role_actions import ACTIONS, LOOKUPS, Grant, Limit
+from tools.policy.role_actions import ACTIONS, CONDITIONS, LOOKUPS, Grant
 from tools.recorder.program import run_program
 
 Document = dict[str, Any]
 
 _FOLDER: Final = "docs/iam"
-_CONDITIONS: Final[Mapping[Limit, Document]] = {
-    Limit.PASSED: {
-        "StringEquals": {
-            "iam:PassedToService": [
-                "apigateway.amazonaws.com",
-                "lambda.amazonaws.com",
-                "vpc-flow-logs.amazonaws.com",
-            ]
-        }
-    },
-    Limit.MANAGED: {
-        "ArnEquals": {
-            "iam:PolicyARN": "arn:aws:iam::aws:policy/service-role/"
-            "AmazonAPIGatewayPushToCloudWatchLogs"
-        }
-    },
-    Limit.LINKED: {"StringEquals": {"iam:AWSServiceName": "ops.apigateway.amazonaws.com"}},
+_NOT_ITSELF: Final[Document] = {
+    "Sid": "NotItself",
+    "Effect": "Deny",
+    "Action": ["iam:*"],
+    "Resource": ["arn:aws:iam::*:role/ci-{project}-*"],
 }
+"""Keeps the roles of CI from changing themselves and each other."""
 _EVERYTHING_ON: Final[Mapping[str, Any]] = {
     "throttle": {"methods": {METHODS[0]: {"rateLimit": 1, "burstLimit": 1}}},
     "waf": {"enabled": True, "logging": True},
@@ -83,16 +72,16 @@ def documents(stacks: Collection[StackConfig]) -> dict[str, Document]:
     project = next(iter(stacks)).project
     lookups = [grant for grants in LOOKUPS.values() for grant in grants]
     changes = [grant for token in registered_types(stacks) for grant in _grants(token)]
-    return {
-        "preview.json": _policy(lookups, regions, project),
-        "deploy.json": _policy([*lookups, *changes], regions, project, _not_itself(project)),
+    policies = {
+        "preview.json": _statements(lookups),
+        "deploy.json": [*_statements([*lookups, *changes]), _NOT_ITSELF],
     }
-
-
-def _not_itself(project: str) -> Document:
-    """Return the statement that keeps the roles of CI from changing themselves and each other."""
-    role = f"arn:aws:iam::*:role/ci-{project}-*"
-    return {"Sid": "NotItself", "Effect": "Deny", "Action": ["iam:*"], "Resource": [role]}
+    text = json.dumps(
+        {name: {"Version": "2012-10-17", "Statement": one} for name, one in policies.items()}
+    )
+    text = text.replace('"{regions}"', json.dumps(regions)).replace("{project}", project)
+    made: dict[str, Document] = json.loads(text)
+    return made
 
 
 def _region(config: StackConfig) -> str:
@@ -135,42 +124,28 @@ def _grants(token: str) -> tuple[Grant, ...]:
         ) from None
 
 
-def _policy(
-    grants: Collection[Grant], regions: list[str], project: str, *others: Document
-) -> Document:
-    """Return a policy with one statement for each limit of these grants, and other statements."""
+def _statements(grants: Collection[Grant]) -> list[Document]:
+    """Return the statements of these grants."""
     statements: list[Document] = []
-    for limit in Limit:
-        together = [grant for grant in grants if grant.limit is limit]
+    for name, condition in CONDITIONS.items():
+        together = [grant for grant in grants if grant.statement == name]
         if together:
-            resources = {arn.replace("{project}", project) for one in together for arn in one.on}
-            condition = _condition(limit, regions, project)
+            resources = {arn for grant in together for arn in grant.on}
             statements.append(
                 {
-                    "Sid": limit.name.capitalize(),
+                    "Sid": name,
                     "Effect": "Allow",
-                    "Action": sorted({a for grant in together for a in grant.actions.split()}),
-                    "Resource": _without_included(resources),
+                    "Action": sorted({name for grant in together for name in grant.names}),
+                    # An ARN with a wildcard may include others.
+                    "Resource": sorted(
+                        arn
+                        for arn in resources
+                        if not any(
+                            other != arn and other[-1] == "*" and arn.startswith(other[:-1])
+                            for other in resources
+                        )
+                    ),
                     **({"Condition": condition} if condition else {}),
                 }
             )
-    return {"Version": "2012-10-17", "Statement": [*statements, *others]}
-
-
-def _without_included(resources: Collection[str]) -> list[str]:
-    """Return the ARNs that no other ARN includes."""
-    prefixes = [arn[:-1] for arn in resources if arn.endswith("*")]
-    return sorted(
-        arn
-        for arn in resources
-        if not any(arn.startswith(prefix) and arn != f"{prefix}*" for prefix in prefixes)
-    )
-
-
-def _condition(limit: Limit, regions: list[str], project: str) -> Document:
-    equal: Document = {"aws:RequestedRegion": regions}
-    if limit is Limit.TAGGED:
-        equal["aws:ResourceTag/project"] = project
-    if limit in (Limit.NAMED, Limit.ANY, Limit.TAGGED):
-        return {"StringEquals": equal}
-    return _CONDITIONS.get(limit, {})
+    return statements

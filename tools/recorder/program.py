@@ -7,6 +7,7 @@ outputs as AWS gives them; in a preview, they leave every output unknown.
 import asyncio
 import gc
 import logging
+import os
 import runpy
 import sys
 import traceback
@@ -18,7 +19,7 @@ from typing import Any, Final
 import pulumi
 from pulumi.runtime import mocks
 from pulumi.runtime.config import set_all_config
-from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.proto import alias_pb2, resource_pb2
 from pulumi.runtime.settings import SETTINGS, get_root_resource, set_root_resource
 from pulumi.runtime.stack import Stack, run_pulumi_func
 
@@ -68,12 +69,9 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
         warnings.setLevel(logging.WARNING)
         logger = logging.Logger(config.project)
         logger.addHandler(warnings)
-        aws = _Aws(
-            config.stack, config.values.get("aws:region", DEFAULT_REGION), base_url, preview=preview
-        )
-        recorder = _Recorder(aws)
+        recorder = _Recorder(config, base_url, preview=preview)
         mocks.set_mocks(
-            aws,
+            recorder,
             project=config.project,
             stack=config.stack,
             preview=preview,
@@ -91,15 +89,19 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
     # Nearly all objects live until the end of the run. Collecting garbage would take two thirds of
     # a large run's time.
     gc.disable()
+    # os._exit(0) in the program would end the command that runs it, with 0 and without a word.
+    process, end_process = os.getpid(), os._exit
+    os._exit = lambda status: sys.exit(status) if os.getpid() == process else end_process(status)
     try:
         program = asyncio.run(run())
     except pulumi.RunError as error:
         raise ProgramError(str(error)) from None
     except SystemExit as error:
-        raise ProgramError(f"The program ends by sys.exit({error.code!r}).") from None
+        raise ProgramError(f"The program exits with {error.code!r} before its end.") from None
     except Exception as error:  # whatever the program raises
         raise ProgramError(f"The program failed: {_where(error)}") from error
     finally:
+        os._exit = end_process
         gc.enable()
     if not program.resources.items:
         raise ProgramError("The program registers no resources.")
@@ -133,13 +135,33 @@ async def _exports() -> tuple[Properties, set[str]]:
     return exports, secrets
 
 
-class _Recorder(mocks.MockMonitor):
-    """Pulumi's mock monitor, which also records the options of each resource."""
+class _Recorder(mocks.MockMonitor, mocks.Mocks):
+    """Pulumi's mock monitor, which adds to each resource what AWS would, and records it."""
 
-    def __init__(self, aws: "_Aws") -> None:
-        super().__init__(aws)
-        self._aws = aws
+    def __init__(self, config: StackConfig, base_url: str, *, preview: bool) -> None:
+        super().__init__(self)
+        self._stack = config.stack
+        self._region = config.values.get("aws:region", DEFAULT_REGION)
+        self._base_url = base_url
+        self._preview = preview
+        self._inputs: dict[tuple[str, str], Properties] = {}
         self.recorded: list[Resource] = []
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[Properties, list[tuple[str, str]]]:
+        return looked_up(args.token, self._region), []
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, Properties]:
+        self._inputs[args.typ, args.name] = args.inputs
+        if self._preview or not args.custom:
+            return None, dict(args.inputs)
+        return created(
+            args.typ,
+            args.name,
+            dict(args.inputs),
+            region=self._region,
+            stack=self._stack,
+            base_url=self._base_url,
+        )
 
     def RegisterResource(
         self, request: resource_pb2.RegisterResourceRequest
@@ -155,16 +177,27 @@ class _Recorder(mocks.MockMonitor):
                 urn=response.urn,
                 id=registered.id or "",
                 parent=request.parent,
-                inputs=_plain(self._aws.inputs.pop((request.type, request.name))),
+                inputs=_plain(self._inputs.pop((request.type, request.name))),
                 outputs=_plain(registered.state),
                 custom=request.custom,
                 protect=request.protect,
                 retain_on_delete=request.retainOnDelete,
                 depends_on=tuple(request.dependencies),
                 provider=request.provider,
+                aliases=tuple(_alias(one, request) for one in request.aliases),
             )
         )
         return response
+
+
+def _alias(
+    alias: alias_pb2.Alias, request: resource_pb2.RegisterResourceRequest
+) -> tuple[str, str]:
+    """Return the type and the name of an alias; what it does not set is the resource's own."""
+    if alias.urn:
+        *_, types, name = alias.urn.split("::", 3)
+        return types.rpartition("$")[2], name
+    return alias.spec.type or request.type, alias.spec.name or request.name
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
@@ -178,30 +211,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  JSON
     if isinstance(value, pulumi.FileAsset):
         return str(value.path)
     return value
-
-
-class _Aws(mocks.Mocks):
-    """Adds to each resource what AWS would."""
-
-    def __init__(self, stack: str, region: str, base_url: str, *, preview: bool) -> None:
-        self._stack = stack
-        self._region = region
-        self._base_url = base_url
-        self._preview = preview
-        self.inputs: dict[tuple[str, str], Properties] = {}
-
-    def call(self, args: mocks.MockCallArgs) -> tuple[Properties, list[tuple[str, str]]]:
-        return looked_up(args.token, self._region), []
-
-    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, Properties]:
-        self.inputs[args.typ, args.name] = args.inputs
-        if self._preview or not args.custom:
-            return None, dict(args.inputs)
-        return created(
-            args.typ,
-            args.name,
-            dict(args.inputs),
-            region=self._region,
-            stack=self._stack,
-            base_url=self._base_url,
-        )

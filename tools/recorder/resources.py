@@ -29,6 +29,8 @@ class Resource:
     retain_on_delete: bool
     depends_on: tuple[str, ...]
     provider: str
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Types and names that it had before."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@
     not_served.py         names what callers see on AWS and not here
     gateway.py            API Gateway: a request's way through the layers to the function and back
     gateway_responses.py  API Gateway's own answers, as the OpenAPI document changes them
+    access_log.py         the stage's access log
     web_acl.py            the web ACL's rules
     http_server.py        HTTP on a loopback port, with bounds
     lambda_service.py     the function's processes; each runs lambda_runtime.py

@@ -68,11 +68,9 @@ class Sandbox:
         """End the server's processes and free its ports. Then its own process ends."""
         self._ask("POST", "/stop")
 
-    def _ask(
-        self, verb: str, path: str, body: bytes | None = None, seconds: float = _ANSWER_SECONDS
-    ) -> bytes:
+    def _ask(self, verb: str, path: str, body: bytes | None = None, seconds: float = 0) -> bytes:
         # http.client, unlike urllib, uses no proxy from the environment.
-        connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds)
+        connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds or _ANSWER_SECONDS)
         try:
             connection.request(verb, path, body, {"authorization": f"Bearer {self.token}"})
             response = connection.getresponse()

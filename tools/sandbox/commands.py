@@ -234,6 +234,8 @@ def status(stack: str, output_format: str) -> None:
             row["layer"], row["subject"], f"[{colour}]{row['status']}[/]", f"{row['requests']:,}"
         )
     out.print(answers if found["answers"] else "No requests yet.")
+    for rule, count in found["counted"].items():
+        out.print(f"Rule {escape(rule)} of the web ACL only counts: {count:,} requests")
     for row in found["refusedCalls"]:
         out.print(f"[red]{row['calls']:,} calls of DynamoDB refused:[/] {escape(row['reason'])}")
     clients = _table("plan", "client", "quota left")

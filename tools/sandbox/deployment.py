@@ -93,6 +93,8 @@ class Deployment:
     account_id: str
     region: str
     url: str
+    access_log_format: str
+    """Format of a line of the access log; empty without a log."""
     variables: Mapping[str, str]
     """Stage variables."""
     limits: Limits
@@ -103,7 +105,7 @@ class Deployment:
     key_ids: Mapping[str, str]
     """The ID of each API key, by the key's value."""
     web_acl: tuple[Rule, ...]
-    """The rules that block, by priority."""
+    """The rules that block or count, by priority."""
     permissions: Permissions
     """What the function may do with DynamoDB."""
     responses: Mapping[str, GatewayResponse]
@@ -190,10 +192,11 @@ def read_deployment(resources: Resources) -> Deployment:
         account_id=function.arn.split(":")[4],
         region=function.arn.split(":")[3],
         url=stage.outputs["invokeUrl"],
+        access_log_format=(stage.inputs.get("accessLogSettings") or {}).get("format", ""),
         variables=stage.inputs.get("variables") or {},
         limits=Limits(
             # The model has one rate rule.
-            waf=next(iter(rate_limits(rules).values()), None),
+            waf=next(iter(rate_limits([rule for rule in rules if rule.response]).values()), None),
             usage_plans=plans,
             stage=throttles.pop("*/*", None),
             methods={_method(path): throttle for path, throttle in throttles.items()},

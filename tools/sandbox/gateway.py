@@ -12,12 +12,14 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from throttling import Gate, Layer, Refusal
 from throttling.choices import FUNCTION_FAILURE_RESPONSE
 from throttling.gate import order
+from tools.sandbox.access_log import Context, line_writer
 from tools.sandbox.deployment import API_KEY_HEADER, Deployment, Route
 from tools.sandbox.gateway_responses import NO_STAGE, GatewayResponse
 from tools.sandbox.http_server import BodyTooLarge, Request, Response
@@ -52,6 +54,8 @@ _NO_CREDENTIALS: Final = (
     *("principalOrgId", "user", "userArn"),
 )
 """Fields of an event's identity that are set only for callers with AWS credentials."""
+_IDENTIFYING: Final = ("requestId", "extendedRequestId", "requestTime", "requestTimeEpoch")
+"""Fields of a request's context that an event and the access log share."""
 
 
 class Gateway:
@@ -61,6 +65,7 @@ class Gateway:
         deployment: what to serve.
         invoke: runs the function on an event and a request ID; may raise FunctionFailed.
         clock: POSIX seconds.
+        log: takes the lines of the stage's access log.
     """
 
     def __init__(
@@ -68,12 +73,15 @@ class Gateway:
         deployment: Deployment,
         invoke: Callable[[dict[str, Any], str], Awaitable[object]],
         clock: Callable[[], float] = time.time,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.deployment = deployment
         self.gate = Gate(deployment.limits)
-        self._web_acl = WebAcl(deployment.web_acl)
+        self.web_acl = WebAcl(deployment.web_acl)
         self._invoke = invoke
         self._clock = clock
+        self._log = log
+        self._line = line_writer(deployment.access_log_format)
         self._answers: Counter[tuple[str, str, int]] = Counter()
 
     def answers(self) -> list[dict[str, str | int]]:
@@ -99,58 +107,94 @@ class Gateway:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request as the deployed API would."""
+        began = self._clock()
         request_id = str(uuid.uuid4())
+        address = self.web_acl.source_address(request)
+        context = Context(
+            requestId=request_id,
+            extendedRequestId=f"{request_id[-12:]}=",
+            requestTime=_log_time(int(began)),
+            requestTimeEpoch=int(began * 1000),
+            httpMethod=request.verb,
+        )
+        context["identity.sourceIp"] = address
         stage, *segments = [part for part in request.path.split("/") if part] or [""]
         if stage != self.deployment.stage:
-            return self._answer(_ROUTE, NO_STAGE, request_id)
-        address = self._web_acl.source_address(request)
-        if rule := self._web_acl.blocks(self._clock(), request, address):
-            return self._refuse(Refusal(Layer.WAF, rule.name), request_id, rule.response)
+            return self._answer(_ROUTE, NO_STAGE, context)  # no stage logs it
+        response = await self._respond(request, address, segments, context)
+        if self.deployment.access_log_format:
+            context["status"] = response.status
+            context["responseLatency"] = self._milliseconds_since(began)
+            self._log(self._line(context))
+        return response
+
+    async def _respond(
+        self, request: Request, address: str, segments: list[str], context: Context
+    ) -> Response:
+        """Answer a request to the stage, and add to its log's context."""
+        if rule := self.web_acl.blocks(self._clock(), request, address):
+            context["wafResponseCode"] = "WAF_BLOCK"
+            return self._refuse(Refusal(Layer.WAF, rule.name), context, rule.response)
+        if self.deployment.web_acl:
+            context["wafResponseCode"] = "WAF_ALLOW"
         found = self.deployment.route(request.verb, segments)
         if found is None:
-            return self._answer(_ROUTE, "MISSING_AUTHENTICATION_TOKEN", request_id)
+            return self._answer(_ROUTE, "MISSING_AUTHENTICATION_TOKEN", context)
         route, parameters = found
+        context["resourcePath"] = route.path
         key = request.header.get(API_KEY_HEADER, "")
         client = self.deployment.clients.get(key)
-        if route.key_required and client is None:
-            return self._refuse(Refusal(Layer.API_KEY), request_id)
+        if route.key_required:
+            if client is None:
+                return self._refuse(Refusal(Layer.API_KEY), context)
+            context["identity.apiKeyId"] = self.deployment.key_ids[key]
         # Read the body before taking any token, so that a slow caller holds none.
         try:
             body = await request.read_body(MAX_BODY_BYTES)
         except BodyTooLarge:
-            return self._answer(_ROUTE, "REQUEST_TOO_LARGE", request_id)
+            return self._answer(_ROUTE, "REQUEST_TOO_LARGE", context)
         if refusal := self.gate.admit(self._clock(), client, route.method):
-            return self._refuse(refusal, request_id)
+            if refusal.layer == Layer.CONCURRENCY:
+                context["integration.integrationStatus"] = 429  # from Lambda
+            return self._refuse(refusal, context)
+        invoked = self._clock()
         try:
             if not route.may_invoke:
-                return self._answer(_FUNCTION, "API_CONFIGURATION_ERROR", request_id)
+                return self._answer(_FUNCTION, "API_CONFIGURATION_ERROR", context)
             async with asyncio.timeout(route.timeout_seconds):
-                event = self._event(route, parameters, request, body, request_id, address)
-                response = _proxy_response(await self._invoke(event, request_id), request_id)
+                event = self._event(route, parameters, request, body, address, context)
+                answer = await self._invoke(event, str(context["requestId"]))
+            context["integration.integrationStatus"] = 200
+            response = _proxy_response(answer, str(context["requestId"]))
         except TimeoutError:
-            return self._answer(_FUNCTION, "INTEGRATION_TIMEOUT", request_id)
+            return self._answer(_FUNCTION, "INTEGRATION_TIMEOUT", context)
         except FunctionFailed:
-            return self._answer(_FUNCTION, FUNCTION_FAILURE_RESPONSE, request_id)
+            context["integration.integrationStatus"] = 200  # Lambda has run it
+            return self._answer(_FUNCTION, FUNCTION_FAILURE_RESPONSE, context)
         except _MalformedAnswer:
-            return self._answer(_FUNCTION, "DEFAULT_5XX", request_id)
+            return self._answer(_FUNCTION, "DEFAULT_5XX", context)
         finally:
+            context["integrationLatency"] = self._milliseconds_since(invoked)
             self.gate.release()
         self._answers[_FUNCTION, "", response.status] += 1
         return response
 
+    def _milliseconds_since(self, then: float) -> int:
+        return round((self._clock() - then) * 1000)
+
     def _refuse(
-        self, refusal: Refusal, request_id: str, own: GatewayResponse | None = None
+        self, refusal: Refusal, context: Context, own: GatewayResponse | None = None
     ) -> Response:
         """Return a layer's refusal. Unlike AWS, name the layer in a header."""
         response = own or _RESPONSE_OF_LAYER[refusal.layer]
         name = ("x-throttled-by", str(refusal))
-        return self._answer(refusal.layer, response, request_id, refusal.subject, name)
+        return self._answer(refusal.layer, response, context, refusal.subject, name)
 
     def _answer(
         self,
         layer: str,
         response: GatewayResponse | str,
-        request_id: str,
+        context: Context,
         subject: str = "",
         *extra: tuple[str, str],
     ) -> Response:
@@ -158,6 +202,8 @@ class Gateway:
         if isinstance(response, str):
             response = self.deployment.responses[response]
         self._answers[layer, subject, response.status] += 1
+        context["error.responseType"] = response.type
+        request_id = str(context["requestId"])
         headers = [
             ("content-type", response.content_type),
             ("x-amzn-requestid", request_id),
@@ -173,8 +219,8 @@ class Gateway:
         parameters: dict[str, str],
         request: Request,
         body: bytes,
-        request_id: str,
         address: str,
+        context: Context,
     ) -> dict[str, Any]:
         """Return the request as API Gateway hands it to a function.
 
@@ -182,7 +228,6 @@ class Gateway:
         own proxies add, such as X-Forwarded-Port, X-Amzn-Trace-Id and CloudFront-Viewer-Country.
         https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
         """
-        now = self._clock()
         query = _grouped(parse_qsl(request.query, keep_blank_values=True))
         host = request.header.get("host", "")
         key = request.header.get(API_KEY_HEADER) if route.key_required else None
@@ -202,16 +247,13 @@ class Gateway:
                 "deploymentId": self.deployment.id,
                 "domainName": host,
                 "domainPrefix": host.partition(".")[0],
-                "extendedRequestId": f"{request_id[-12:]}=",
                 "httpMethod": route.verb,
                 "identity": dict.fromkeys(_NO_CREDENTIALS)
                 | {"sourceIp": address, "userAgent": request.header.get("user-agent")}
                 | ({"apiKey": key, "apiKeyId": self.deployment.key_ids[key]} if key else {}),
                 "path": request.path,
                 "protocol": "HTTP/1.1",
-                "requestId": request_id,
-                "requestTime": datetime.fromtimestamp(now, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
-                "requestTimeEpoch": int(now * 1000),
+                **{name: context[name] for name in _IDENTIFYING},
                 "resourceId": None,
                 "resourcePath": route.path,
                 "stage": self.deployment.stage,
@@ -220,6 +262,12 @@ class Gateway:
             "body": body.decode("utf-8", "replace") if body else None,
             "isBase64Encoded": False,
         }
+
+
+@lru_cache(maxsize=8)
+def _log_time(seconds: int) -> str:
+    """Return a time as common logs write it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
 
 
 class _MalformedAnswer(Exception):

@@ -132,25 +132,25 @@ class HttpServer(Server):
         """The ASGI application between granian and the handler."""
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
         header = dict(headers)
-        body = _Body(receive, header, self._large_bodies)
-        request = Request(
-            verb=scope["method"],
-            path=scope["raw_path"].decode("latin-1"),
-            query=scope["query_string"].decode("latin-1"),
-            headers=headers,
-            header=header,
-            peer=scope["client"][0],
-            read_body=body.read,
-        )
-        try:
-            response = await self._handle(request)
-        except _BrokenBody as error:
-            response = message(*error.args)
-        except Exception:  # a fault of the sandbox
-            traceback.print_exc()
-            response = message(500, "Internal server error")
-        finally:
-            body.forget()
+        chunked = "transfer-encoding" in header
+        length = None if chunked else int(header.get("content-length", 0))
+        async with contextlib.AsyncExitStack() as until_answered:
+            request = Request(
+                verb=scope["method"],
+                path=scope["raw_path"].decode("latin-1"),
+                query=scope["query_string"].decode("latin-1"),
+                headers=headers,
+                header=header,
+                peer=scope["client"][0],
+                read_body=lambda most: self._read_body(receive, length, most, until_answered),
+            )
+            try:
+                response = await self._handle(request)
+            except _BrokenBody as error:
+                response = message(*error.args)
+            except Exception:  # a fault of the sandbox
+                traceback.print_exc()
+                response = message(500, "Internal server error")
         lines = [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
             for name, value in response.headers
@@ -158,42 +158,33 @@ class HttpServer(Server):
         await send({"type": "http.response.start", "status": response.status, "headers": lines})
         await send({"type": "http.response.body", "body": response.body})
 
-
-class _Body:
-    """The body of one request. A large one takes one of a few places from `read` to `forget`."""
-
-    __slots__ = ("_header", "_large", "_places", "_receive")
-
-    def __init__(
-        self, receive: _Receive, header: dict[str, str], places: asyncio.Semaphore
-    ) -> None:
-        self._receive = receive
-        self._header = header
-        self._places = places
-        self._large = False
-
-    async def read(self, most: int) -> bytes:
-        """Read the whole body.
+    async def _read_body(
+        self,
+        receive: _Receive,
+        length: int | None,
+        most: int,
+        until_answered: contextlib.AsyncExitStack,
+    ) -> bytes:
+        """Read the whole body. A large one takes one of a few places until it is answered.
 
         Raises:
             BodyTooLarge: it has more bytes than `most`.
             _BrokenBody: it did not arrive in time, whole and well-formed.
         """
-        chunked = "transfer-encoding" in self._header
-        length = -1 if chunked else int(self._header.get("content-length", 0))
         parts: list[bytes] = []
         size = 0
         more = length != 0
+        large = False
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while more:
-                    event = await self._receive()
+                    event = await receive()
                     if event["type"] == "http.disconnect":
                         raise _BrokenBody(400, "Bad Request")
                     size += len(event["body"])
-                    if size > _LARGE_BODY_BYTES and not self._large:
-                        await self._places.acquire()
-                        self._large = True
+                    if size > _LARGE_BODY_BYTES and not large:
+                        large = True
+                        await until_answered.enter_async_context(self._large_bodies)
                     if size > most:
                         parts.clear()  # read the rest, so that the caller reads the answer
                     else:
@@ -207,11 +198,6 @@ class _Body:
         if size > most:
             raise BodyTooLarge
         return b"".join(parts)
-
-    def forget(self) -> None:
-        """Make room for another large body."""
-        if self._large:
-            self._places.release()
 
 
 def message(status: int, text: str) -> Response:

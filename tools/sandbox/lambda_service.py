@@ -32,51 +32,6 @@ class FunctionFailed(Exception):
     """The function raised, crashed or timed out."""
 
 
-class _Environment:
-    """One process, which answers each line of its standard input with a line of output."""
-
-    def __init__(self, process: Process) -> None:
-        assert process.stdin and process.stdout  # noqa: S101, PT018  pipes were asked for
-        self._process = process
-        self._input = process.stdin
-        self._output = process.stdout
-
-    @property
-    def ended(self) -> bool:
-        """Whether the process has ended and left nothing to read."""
-        return self._output.at_eof()
-
-    async def call(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Send one line, and read the answer.
-
-        Raises:
-            FunctionFailed: the process ended without an answer.
-        """
-        self._input.write(json.dumps(message).encode() + b"\n")
-        return await self.read()
-
-    async def read(self) -> dict[str, Any]:
-        """Read one line.
-
-        Raises:
-            FunctionFailed: the process ended before, or the line is too long.
-        """
-        try:
-            line = await self._output.readline()
-        except ValueError as error:
-            raise FunctionFailed("the answer is too long") from error
-        if not line.endswith(b"\n"):
-            raise FunctionFailed("the execution environment ended")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    async def end(self) -> None:
-        """End the process, whatever it is doing."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
-
-
 class LambdaService:
     """The execution environments of one function.
 
@@ -124,11 +79,10 @@ class LambdaService:
             **environment,
         }
         self._limit = min(function.concurrency or MAX_ENVIRONMENTS, MAX_ENVIRONMENTS)
-        self._all: set[_Environment] = set()
-        self._idle: asyncio.LifoQueue[_Environment | FunctionFailed] = asyncio.LifoQueue()
-        """Environments without work. A failure to start one goes to an invocation that waits."""
+        """How many environments there may be; 0 when the service has stopped."""
+        self._all: list[_Environment] = []
+        self._idle: asyncio.LifoQueue[_Environment] = asyncio.LifoQueue()
         self._waiting = 0
-        self._scaling: asyncio.Task[None] | None = None
 
     async def start(self, environments: int = 1) -> None:
         """Unpack the function, and start its first environments.
@@ -143,23 +97,27 @@ class LambdaService:
                 shutil.copyfile(source, target)
             except OSError as error:
                 raise UserError(f"The function's file {name} cannot be deployed: {error}") from None
-        first = min(environments, self._limit)
-        await asyncio.gather(*(self._start_environment() for _ in range(first)))
+        self._all = [_Environment() for _ in range(min(environments, self._limit))]
+        try:
+            await asyncio.gather(*map(self._start, self._all))
+        except FunctionFailed as error:
+            raise UserError(
+                f"The function {self._function.handler} cannot be imported: {error}"
+            ) from None
+        for environment in self._all:
+            self._idle.put_nowait(environment)
 
     async def stop(self) -> None:
         """End all environments, and remove the function's files."""
         self._limit = 0
-        if self._scaling:
-            self._scaling.cancel()
-            await asyncio.gather(self._scaling, return_exceptions=True)
-        await asyncio.gather(*map(self._end, list(self._all)))
+        await asyncio.gather(*(environment.end() for environment in self._all))
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def invoke(self, event: dict[str, Any], request_id: str) -> object:
         """Run the function on one event, and return what it returned.
 
         Raises:
-            FunctionFailed: it raised, crashed or timed out.
+            FunctionFailed: it raised, crashed, timed out, or cannot be imported any more.
         """
         seconds = self._function.timeout_seconds
         invocation = {
@@ -170,91 +128,131 @@ class LambdaService:
         }
         environment = await self._acquire()
         try:
+            if environment.ended:
+                await self._start(environment)
             async with asyncio.timeout(seconds):
                 answer = await environment.call(invocation)
         except TimeoutError:
-            await self._end(environment)
+            await environment.end()
             with contextlib.suppress(OSError):  # a full disk
                 self._log.write(
                     f"{request_id} Task timed out after {seconds}.00 seconds\n".encode()
                 )
             raise FunctionFailed("timed out") from None
         except BaseException:  # it crashed, or API Gateway stopped waiting
-            await self._end(environment)
+            await environment.end()
             raise
-        self._idle.put_nowait(environment)
+        finally:
+            # Even if it has ended: then an invocation that waits starts it again.
+            self._idle.put_nowait(environment)
         if "result" not in answer:
             raise FunctionFailed(answer["error"])
         return answer["result"]
 
-    async def _acquire(self) -> _Environment:
-        """Wait for an idle environment. If that takes long, start others."""
+    async def _acquire(self) -> "_Environment":
+        """Wait for an idle environment. If that takes long, another one is added."""
         self._waiting += 1
+        growing = asyncio.get_running_loop().call_later(_SCALE_AFTER_SECONDS, self._grow)
         try:
-            while True:
-                self._scale_if_needed()
-                environment = await self._idle.get()
-                if isinstance(environment, FunctionFailed):
-                    raise environment
-                if not environment.ended:
-                    return environment
-                await self._end(environment)
+            return await self._idle.get()
         finally:
             self._waiting -= 1
+            growing.cancel()
 
-    async def _end(self, environment: _Environment) -> None:
-        self._all.discard(environment)
-        self._scale_if_needed()
-        await environment.end()
+    def _grow(self) -> None:
+        """Add an environment if an invocation waits and the function may have more."""
+        starting = sum(one.ended for one in self._all)
+        room = min(self._limit - len(self._all), (os.cpu_count() or 1) - starting)
+        if self._waiting > self._idle.qsize() and room > 0:
+            self._all.append(environment := _Environment())
+            environment.starting = asyncio.create_task(self._add(environment))
 
-    @property
-    def _missing(self) -> int:
-        """How many environments to start now."""
-        missing = self._waiting - self._idle.qsize()
-        return min(missing, self._limit - len(self._all), os.cpu_count() or 1)
+    async def _add(self, environment: "_Environment") -> None:
+        try:
+            await self._start(environment)
+        except FunctionFailed:  # the invocation that takes it tries again, and reports it
+            await environment.end()
+        self._idle.put_nowait(environment)
+        asyncio.get_running_loop().call_later(_SCALE_AFTER_SECONDS, self._grow)
 
-    def _scale_if_needed(self) -> None:
-        if self._missing > 0 and (self._scaling is None or self._scaling.done()):
-            self._scaling = asyncio.create_task(self._scale())
-
-    async def _scale(self) -> None:
-        """Start environments while invocations wait and the function may have more."""
-        while self._missing > 0:
-            if self._all:
-                await asyncio.sleep(_SCALE_AFTER_SECONDS)
-            starting = (self._start_environment() for _ in range(self._missing))
-            for failure in await asyncio.gather(*starting, return_exceptions=True):
-                if failure and self._missing > 0:
-                    self._idle.put_nowait(FunctionFailed(f"the function did not start: {failure}"))
-
-    async def _start_environment(self) -> None:
-        """Start one process, and put it among the idle ones.
+    async def _start(self, environment: "_Environment") -> None:
+        """Start an environment's process.
 
         Raises:
-            UserError: it cannot import the function.
+            FunctionFailed: it cannot import the function.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # keeps the folder of lambda_runtime.py off the function's path
-            str(Path(__file__).with_name("lambda_runtime.py")),
-            self._function.handler,
-            cwd=self._folder,
-            env=self._variables,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=self._log,
-            limit=_LONGEST_LINE,
-        )
-        environment = _Environment(process)
-        self._all.add(environment)
         try:
+            environment.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # keeps the folder of lambda_runtime.py off the function's path
+                str(Path(__file__).with_name("lambda_runtime.py")),
+                self._function.handler,
+                cwd=self._folder,
+                env=self._variables,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=self._log,
+                limit=_LONGEST_LINE,
+            )
             async with asyncio.timeout(_INIT_SECONDS):
                 said = await environment.read()
-        except (FunctionFailed, TimeoutError) as error:
-            said = {"error": str(error) or f"took longer than {_INIT_SECONDS:.0f} s"}
-        if "ready" not in said:
-            await self._end(environment)
-            raise UserError(
-                f"The function {self._function.handler} cannot be imported: {said['error']}"
-            )
-        self._idle.put_nowait(environment)
+        except TimeoutError:
+            raise FunctionFailed(f"took longer than {_INIT_SECONDS:.0f} s") from None
+        except OSError as error:
+            raise FunctionFailed(str(error)) from None
+        if not self._limit or "ready" not in said:
+            raise FunctionFailed(said.get("error", "the function was stopped"))
+        environment.ready = True
+
+
+class _Environment:
+    """One process, which answers each line of its standard input with a line of output."""
+
+    process: Process | None = None
+    starting: asyncio.Task[None] | None = None
+    """Keeps the task that started it alive."""
+    ready = False
+    """Whether the process has imported the function."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process must be started, for the first time or again."""
+        return not self.ready or self._output.at_eof()
+
+    @property
+    def _output(self) -> asyncio.StreamReader:
+        assert self.process and self.process.stdout  # noqa: S101, PT018  it was started so
+        return self.process.stdout
+
+    async def call(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Send one line, and read the answer.
+
+        Raises:
+            FunctionFailed: the process ended without an answer, or it is too long.
+        """
+        assert self.process and self.process.stdin  # noqa: S101, PT018  it was started so
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        return await self.read()
+
+    async def read(self) -> dict[str, Any]:
+        """Read one line.
+
+        Raises:
+            FunctionFailed: the process ended before, or the line is too long.
+        """
+        try:
+            line = await self._output.readline()
+        except ValueError:
+            raise FunctionFailed("the answer is too long") from None
+        if not line.endswith(b"\n"):
+            raise FunctionFailed("the execution environment ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def end(self) -> None:
+        """End the process, whatever it is doing."""
+        self.ready = False
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()

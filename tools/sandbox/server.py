@@ -23,6 +23,7 @@ import uvloop
 
 from settings import UserError
 from tools.recorder.resources import Resources
+from tools.sandbox.access_log import AccessLog
 from tools.sandbox.client import ADDRESS_FILE, KEEP
 from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway import Gateway
@@ -48,7 +49,9 @@ class Release:
         UserError: the resources cannot be served.
     """
 
-    def __init__(self, resources: Resources, folder: Path, dynamodb: str) -> None:
+    def __init__(
+        self, resources: Resources, folder: Path, dynamodb: str, access_log: AccessLog
+    ) -> None:
         self.resources = resources
         self.dynamodb = dynamodb
         self.deployment = read_deployment(resources)
@@ -63,10 +66,8 @@ class Release:
             environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "AWS_ACCESS_KEY_ID": files.name},
             region=self.deployment.region,
         )
-        self.gateway = Gateway(self.deployment, self._function.invoke)
+        self.gateway = Gateway(self.deployment, self._function.invoke, log=access_log.add)
         self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def start(self) -> None:
         """Start the function and create the tables.
@@ -86,19 +87,17 @@ class Release:
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
         self._under_way += 1
-        self._idle.clear()
         try:
             return await self.gateway.handle(request)
         finally:
             self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
 
     async def stop(self, seconds: float) -> None:
         """End the function when no request is under way, at the latest after that many seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._idle.wait()
+                while self._under_way:
+                    await asyncio.sleep(0.1)
         await self._function.stop()
         self.log.close()
 
@@ -117,9 +116,8 @@ class SandboxServer:
         self._api: HttpServer | None = None
         self._releases: list[Release] = []
         """The last one is current; earlier ones finish their requests."""
-        self._table = TableProcess(
-            folder / "table.journal", folder / "table.log", self._log_refusal
-        )
+        self._table = TableProcess(folder / "table.sqlite", folder / "table.log", self._log_refusal)
+        self._access_log = AccessLog(folder / "access.jsonl")
         self._refusals: Counter[str] = Counter()
         """Calls of DynamoDB that the function's permissions refuse, by reason."""
         self._table_keeper: asyncio.Task[None] | None = None
@@ -140,6 +138,7 @@ class SandboxServer:
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._admin.serve())
             self._tasks.create_task(self._rotate_logs())
+            logging = self._tasks.create_task(self._access_log.keep())
             self._tasks.create_task(self._await_launcher())
             if own_table:
                 self._tasks.create_task(self._start_table_early())
@@ -151,6 +150,7 @@ class SandboxServer:
             if self._api:
                 await self._api.finish(_STOP_SECONDS)
             await asyncio.gather(*(release.stop(0) for release in self._releases))
+            logging.cancel()
             if self._table_keeper:
                 self._table_keeper.cancel()
             await self._table.stop()
@@ -244,7 +244,7 @@ class SandboxServer:
         endpoint = dynamodb or await self._own_dynamodb()
         # In a thread: with many keys, reading takes long enough for callers to notice.
         release = await asyncio.to_thread(
-            lambda: Release(Resources.from_json(body), self._folder, endpoint)
+            lambda: Release(Resources.from_json(body), self._folder, endpoint, self._access_log)
         )
         await release.start()
         for live in self._releases[-1:]:
@@ -291,6 +291,7 @@ class SandboxServer:
             "dynamodb": release.dynamodb,
             "tables": [table.name for table in release.deployment.tables],
             "answers": gateway.answers(),
+            "counted": gateway.web_acl.counted,
             "clients": gateway.quotas_left(),
             "refusedCalls": [
                 {"reason": reason, "calls": calls} for reason, calls in self._refusals.most_common()

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import sys
 import threading
 from collections import deque
@@ -44,6 +45,7 @@ _ITEM_WRITES: Final = frozenset(
     }
 )
 """The operations that change only items."""
+_INSERT: Final = "INSERT INTO calls VALUES (?, ?, ?)"
 _LONGEST_REFUSAL: Final = 2000
 _SCALARS: Final = frozenset({"S", "N"})
 _MAX_BODY_BYTES: Final = 16 * 2**20
@@ -65,80 +67,25 @@ class Call(NamedTuple):
         """Name of the operation: PutItem."""
         return self.target.rpartition(".")[2]
 
-    def line(self) -> bytes:
-        """The call as a line of the journal."""
-        return json.dumps(self._asdict()).encode() + b"\n"
-
-
-class Journal:
-    """A file with the calls that changed a table, one JSON line each, in order."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.open("ab", buffering=0)
-        self._kept = self._file.tell()
-
-    def lines(self) -> Iterator[bytes]:
-        """Read the whole lines. `append` overwrites what follows the last of them.
-
-        A process that is killed while it writes leaves part of a line. It has not acknowledged
-        this call.
-        """
-        self._kept = 0
-        with self._path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    self._kept += len(line)
-                    yield line
-
-    def append(self, call: Call) -> None:
-        """Write a call after the kept ones, over one that was not kept.
-
-        Raises:
-            OSError: there is no room for it.
-        """
-        self._file.truncate(self._kept)
-        line = call.line()
-        while line:
-            line = line[self._file.write(line) :]
-
-    def keep(self) -> None:
-        """Keep the call that was written last."""
-        self._kept = self._file.tell()
-
-    def undo(self) -> None:
-        """Remove the call that was written last."""
-        with contextlib.suppress(OSError):  # the next `append` tries again
-            self._file.truncate(self._kept)
-
-    def replace(self, calls: Iterable[Call]) -> None:
-        """Put other calls in place of all these.
-
-        Raises:
-            OSError: there is no room for them. Then the file is as before.
-        """
-        new = self._path.with_suffix(".new")
-        try:
-            with new.open("wb") as file:
-                file.writelines(call.line() for call in calls)
-            new.replace(self._path)
-        finally:
-            new.unlink(missing_ok=True)
-        self._file.close()
-        self._file = self._path.open("ab", buffering=0)
-        self.keep()
-
 
 class Database:
-    """The tables of all Regions, in memory and in a journal.
+    """The tables of all Regions, in memory, and a journal of the calls that changed them.
 
     A call that may change a table is written to the journal before it is carried out, and removed
     if it fails. So the journal holds every acknowledged call, and a call that does not fit on the
     disk changes nothing.
+
+    Args:
+        journal: a file of SQLite, which writes a call wholly or not at all.
     """
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Path) -> None:
+        self._journal = sqlite3.connect(journal)
+        # The system writes the file to the disk some time, even if this process is killed.
+        self._journal.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;"
+            "CREATE TABLE IF NOT EXISTS calls (region TEXT, target TEXT, body TEXT);"
+        )
         # moto lists every model that it makes, so that none would ever be freed.
         for model in model_data["dynamodb"].values():
             model.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]
@@ -151,12 +98,13 @@ class Database:
         """
         count = skipped = 0
         about_tables: list[Call] = []
-        for count, line in enumerate(self._journal.lines(), start=1):
+        for row in self._journal.execute("SELECT * FROM calls ORDER BY rowid"):
+            call = Call(*row)
+            count += 1
             try:
-                call = Call(**json.loads(line))
                 _repeat(call)
             except Exception as error:
-                _log.warning("Skipped line %d of the journal: %r", count, error)
+                _log.warning("Skipped call %d of the journal: %r", count, error)
                 skipped += 1
                 continue
             if call.operation not in _ITEM_WRITES:
@@ -164,24 +112,26 @@ class Database:
         items = sum(len(table) for _, table in _tables())
         if not skipped and count > len(about_tables) + items:
             try:
-                self._journal.replace(itertools.chain(about_tables, _puts()))
-            except OSError as error:
+                with self._journal:
+                    self._journal.execute("DELETE FROM calls")
+                    self._journal.executemany(_INSERT, itertools.chain(about_tables, _puts()))
+                self._journal.executescript("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
+            except sqlite3.Error as error:
                 _log.warning("The journal could not be shortened: %s", error)
 
     def answer(self, call: Call) -> tuple[int, str]:
         """Carry out one call; return the HTTP status and the body of the answer."""
-        reads = call.operation.startswith(_READS)
+        if call.operation.startswith(_READS):
+            return _carry_out(call)
         try:
-            if not reads:
-                self._journal.append(call)
-            status, body = _carry_out(call)
-        except OSError as error:
+            with self._journal:
+                row = self._journal.execute(_INSERT, call).lastrowid
+        except sqlite3.Error as error:
             return 503, _error("ServiceUnavailable", f"The journal cannot be written: {error}")
-        except Exception:
-            _log.exception("moto failed at %s", call.target)
-            status, body = 500, _error("InternalServerError", "moto failed; see the table's log")
-        if not reads:
-            self._journal.keep() if status < 400 else self._journal.undo()
+        status, body = _carry_out(call)
+        if status >= 400:
+            with contextlib.suppress(sqlite3.Error), self._journal:  # a replay would skip it
+                self._journal.execute("DELETE FROM calls WHERE rowid = ?", [row])
         return status, body
 
 
@@ -216,7 +166,11 @@ def _carry_out(call: Call) -> tuple[int, str]:
         "authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
     }
     request = MotoRequest.from_primitives("POST", f"http://{LOOPBACK}/", headers, call.body)
-    status, _, body = DynamoHandler.dispatch(request)
+    try:
+        status, _, body = DynamoHandler.dispatch(request)
+    except Exception:
+        _log.exception("moto failed at %s", call.target)
+        return 500, _error("InternalServerError", "moto failed; see the table's log")
     return status, body
 
 
@@ -224,24 +178,21 @@ def _error(code: str, message: str) -> str:
     return json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message})
 
 
-def _tables() -> Iterator[tuple[tuple[str, str], Table]]:
-    """All tables, each with its Region and name."""
+def _tables() -> Iterator[tuple[str, Table]]:
+    """All tables, each with its Region."""
     for region, backend in dynamodb_backends[DEFAULT_ACCOUNT_ID].items():
-        for name, table in backend.tables.items():
-            yield (region, name), table
-
-
-def _items(table: Table) -> Iterator[Any]:
-    for found in table.items.values():
-        yield from found.values() if table.has_range_key else (found,)
+        for table in backend.tables.values():
+            yield region, table
 
 
 def _puts() -> Iterator[Call]:
     """Calls that write each item of each table."""
-    for (region, name), table in _tables():
-        for item in _items(table):
-            body = dynamo_json_dump({"TableName": name, "Item": item.attrs})
-            yield Call(region, "DynamoDB_20120810.PutItem", body)
+    for region, table in _tables():
+        for found in table.items.values():
+            items: Iterable[Any] = found.values() if table.has_range_key else [found]
+            for item in items:
+                body = dynamo_json_dump({"TableName": table.name, "Item": item.attrs})
+                yield Call(region, "DynamoDB_20120810.PutItem", body)
 
 
 async def serve(database: Database, port: int, folder: Path) -> None:
@@ -288,7 +239,7 @@ def main(journal: Path, port: int) -> None:
     fcntl.flock(os.open(journal.parent, os.O_RDONLY), fcntl.LOCK_EX)
     # A replay makes no garbage. Do not look for any, during the replay or in its objects later.
     gc.disable()
-    database = Database(Journal(journal))
+    database = Database(journal)
     gc.freeze()
     gc.enable()
     uvloop.run(serve(database, port, journal.parent))

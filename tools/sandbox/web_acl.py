@@ -17,11 +17,12 @@ _FORWARDED_FOR: Final = "x-forwarded-for"
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A rule that blocks the requests that its statement matches."""
+    """A rule that blocks the requests that its statement matches, or only counts them."""
 
     name: str
     statement: Properties
-    response: GatewayResponse
+    response: GatewayResponse | None
+    """None for a rule that only counts."""
 
 
 def is_understood(statement: Properties) -> bool:
@@ -41,7 +42,7 @@ def is_understood(statement: Properties) -> bool:
 def read_web_acl(
     resources: Resources, stage: Resource, forbidden: GatewayResponse
 ) -> tuple[tuple[Rule, ...], list[str]]:
-    """Return the blocking rules of a stage's web ACL by priority, and names of the other rules.
+    """Return the rules of a stage's web ACL by priority, and names of those not understood.
 
     Args:
         resources: all of the stack.
@@ -60,12 +61,13 @@ def read_web_acl(
         (acl,) = found
         bodies = {body["key"]: body for body in acl.inputs.get("customResponseBodies", [])}
         for rule in sorted(acl.inputs.get("rules", []), key=lambda rule: int(rule["priority"])):
-            block = rule.get("action", {}).get("block")
-            if block is None or not is_understood(rule["statement"]):
+            action = rule.get("action", {})
+            if not action.keys() & {"block", "count"} or not is_understood(rule["statement"]):
                 others.append(f"web ACL rule {rule['name']}")
                 continue
-            own = block.get("customResponse")
-            response = _response(own, bodies) if own else forbidden
+            own = action.get("block", {}).get("customResponse")
+            blocked = _response(own, bodies) if own else forbidden
+            response = blocked if "block" in action else None
             rules.append(Rule(name=rule["name"], statement=rule["statement"], response=response))
     return tuple(rules), others
 
@@ -97,7 +99,7 @@ def rate_limits(rules: Sequence[Rule]) -> dict[str, WafRateLimit]:
 
 
 class WebAcl:
-    """The rules with their counts. The first one that matches ends a request.
+    """The rules with their counts. The first one that matches and blocks ends a request.
 
     Args:
         rules: in the order of their priorities.
@@ -105,6 +107,8 @@ class WebAcl:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
+        self.counted = {rule.name: 0 for rule in rules if not rule.response}
+        """Requests that matched a rule that only counts, by its name."""
         self._rates = {
             name: WafRateRule(rate.limit, rate.window_seconds)
             for name, rate in rate_limits(rules).items()
@@ -128,7 +132,9 @@ class WebAcl:
         """Return the rule that blocks a request; None if none does."""
         for rule in self._rules:
             if self._matches(rule.name, rule.statement, now, request, source):
-                return rule
+                if rule.response:
+                    return rule
+                self.counted[rule.name] += 1
         return None
 
     def _matches(

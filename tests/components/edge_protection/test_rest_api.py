@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from components.edge_protection.openapi import openapi
+from routes import ROUTES
 from tests.stacks import PROJECT, STACKS, deploy
-from tests.stacks.resources import API, FUNCTION, document, only
+from tests.stacks.resources import API, FUNCTION, document, find, only
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -27,18 +28,23 @@ def test_the_api_is_one_document(stack: str) -> None:
 
 def test_only_the_route_of_this_stage_may_invoke_the_function() -> None:
     program = deploy(stageName="v2")
-    assert only(program, "lambda/permission:Permission").inputs == {
-        "action": "lambda:InvokeFunction",
-        "function": only(program, FUNCTION).outputs["name"],
-        "principal": "apigateway.amazonaws.com",
-        "sourceArn": f"{only(program, API).outputs['executionArn']}/v2/POST/data",
+    arn = only(program, API).outputs["executionArn"]
+    permissions = find(program, "lambda/permission:Permission")
+    assert {one.inputs["sourceArn"]: one.inputs for one in permissions} == {
+        (source := f"{arn}/v2/{route.verb}{route.path_pattern}"): {
+            "action": "lambda:InvokeFunction",
+            "function": only(program, FUNCTION).outputs["name"],
+            "principal": "apigateway.amazonaws.com",
+            "sourceArn": source,
+        }
+        for route in ROUTES
     }
 
 
 @pytest.mark.parametrize("snap_start", [False, True])
 def test_no_document_is_deployed_whose_function_the_api_may_not_invoke(snap_start: bool) -> None:
     program = deploy(function={"snapStart": snap_start})
-    permission = only(program, "lambda/permission:Permission")
+    permission = find(program, "lambda/permission:Permission")[0]
     assert permission.urn in only(program, "apigateway/deployment:Deployment").depends_on
 
 

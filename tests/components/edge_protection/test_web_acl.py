@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.stacks import PROJECT, deploy
+from tests.stacks import PROJECT, deploy, settings
 from tests.stacks.resources import LOG_GROUP, STAGE, WEB_ACL, only
 
 LABEL = f"{PROJECT}-dev"
@@ -107,6 +107,26 @@ def test_behind_a_cdn_no_request_passes_uncounted() -> None:
     coarse = rate_rule(60, name="source", limit=20_000, aggregateKeyType="IP")
     assert source == coarse | {"priority": 2}
     assert managed["priority"] == 3
+
+
+def test_a_shadow_limit_counts_before_the_rule_that_blocks_and_takes_2_wcu() -> None:
+    def shadow(priority: int, **statement: Any) -> dict[str, Any]:  # noqa: ANN401
+        rule = rate_rule(600, limit=700, **statement)
+        own = {"name": "shadow-rate-per-address", "priority": priority, "action": {"count": {}}}
+        return rule | own | {"visibilityConfig": metrics("-shadow-rate-per-address")}
+
+    given = {"shadow": {"rateLimit": 700, "windowSeconds": 600}}
+    by_address = {"aggregateKeyType": "IP"}
+    assert rules(**given) == [
+        shadow(0, **by_address),
+        rate_rule(60, limit=1500, **by_address) | {"priority": 1},
+    ]
+    without, counted, address, _ = rules(**given, aggregateBy="FORWARDED_IP")
+    forwarded = {"headerName": "True-Client-IP", "fallbackBehavior": "MATCH"}
+    by_header = {"aggregateKeyType": "FORWARDED_IP", "forwardedIpConfig": forwarded}
+    assert counted == shadow(1, **by_header)
+    assert (without["priority"], address["priority"]) == (0, 2)
+    assert settings(waf=given).waf.wcu == settings().waf.wcu + 2
 
 
 def test_managed_groups_follow_the_rate_rule_in_the_order_of_the_config() -> None:

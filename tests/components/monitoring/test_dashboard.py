@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from components.monitoring.alarms import Names
 from components.monitoring.dashboard import dashboard
-from components.monitoring.log_metrics import log_metrics
+from components.monitoring.log_metrics import LOG_METRICS
 from policy.rules.aws_metrics import METRICS
 from tests.stacks import PROJECT, deploy, settings
 from tests.stacks.resources import ALARM, FUNCTION, TABLE, document, find, only
@@ -67,20 +66,28 @@ def test_a_limit_that_is_not_set_is_not_drawn(title: str) -> None:
     assert graph["annotations"]["horizontal"] == []
 
 
+def test_a_shadow_limit_is_shown_beside_what_is_refused() -> None:
+    before = body()["widgets"]
+    after = body(waf={"shadow": {"rateLimit": 1000, "windowSeconds": 60}})["widgets"]
+    ((old_text, new_text), (old, new)) = [
+        (old["properties"], new["properties"])
+        for old, new in zip(before, after, strict=True)
+        if old != new
+    ]
+    line = "\nshadow limit, each address, only counted | 1,000 per 60 s | | "
+    assert new_text["markdown"].replace(line, "") == old_text["markdown"]
+    acl = ["WebACL", "acl-metric", "Region", "eu-central-1"]
+    rule = ["Rule", "acl-metric-shadow-rate-per-address"]
+    label = {"label": "shadow limit, only counted"}
+    counted = ["AWS/WAFV2", "CountedRequests", *acl, *rule, label]
+    assert new["metrics"] == [*old["metrics"], counted]
+    assert new["title"] == "Refused a minute, by reason"
+
+
 def test_without_a_web_acl_the_dashboard_does_not_mention_one() -> None:
     text = json.dumps(body(NO_WEB_ACL, waf={"enabled": False}))
     assert "WAF" not in text
     assert "web ACL" not in text
-
-
-def test_of_many_plans_the_first_ten_are_written_out() -> None:
-    plan = {"rateLimit": 1.5, "burstLimit": 2, "quota": {"limit": 1000, "period": "MONTH"}}
-    shown = body(usagePlans=json.dumps({f"p{i}": plan for i in range(12)}))
-    lines = shown["widgets"][0]["properties"]["markdown"].splitlines()
-    assert lines[5:16] == [
-        *(f"plan p{i}, each client | 1.5/s | 2 | 1,000 a month" for i in range(10)),
-        "and 2 more plans | | | ",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -99,20 +106,9 @@ def test_a_rate_is_shown_as_it_was_configured(rate: float, text: str) -> None:
     assert described["description"] == f"slow: {text} requests per second for each client"
 
 
-@pytest.mark.parametrize("names", [NAMES, NO_WEB_ACL])
-def test_no_widget_covers_another_or_leaves_the_page(names: Names) -> None:
-    widgets = body(names)["widgets"]
-    for one in widgets:
-        assert 0 <= one["x"] <= one["x"] + one["width"] <= 24
-    for one, other in combinations(widgets, 2):
-        beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
-        below = one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
-        assert beside or below
-
-
 def metrics_shown() -> Iterator[tuple[str, str, list[str]]]:
     """Yield namespace, metric and names of dimensions of every line on the dashboard."""
-    for widget in body()["widgets"]:
+    for widget in body(waf={"shadow": {"rateLimit": 10}})["widgets"]:
         for metric in widget["properties"].get("metrics", []):
             if isinstance(metric[0], dict):
                 search = re.fullmatch(
@@ -130,7 +126,7 @@ def metrics_shown() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def test_every_line_on_the_dashboard_is_of_a_metric_that_exists() -> None:
-    own = {metric.metric: sorted(metric.dimensions) for metric in log_metrics()}
+    own = {metric.metric: sorted(metric.dimensions or ()) for metric in LOG_METRICS}
     shown = list(metrics_shown())
     assert len(shown) > 10
     for namespace, metric, dimensions in shown:

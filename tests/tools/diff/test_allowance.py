@@ -23,10 +23,10 @@ ONLY_TABLE: dict[str, Any] = {
     [
         ({}, "100 plan, 100 function, 10000 quota, 6.67 web ACL"),
         ({"throttle": METHOD}, "60 method, 90 method, 10000 quota, 6.67 web ACL"),
-        # 4 executions of 100 ms
+        # 4 executions of 200 ms
         (
-            {"function": {"reservedConcurrency": 4}},
-            "40 function, 4 function, 10000 quota, 6.67 web ACL",
+            {"function": {"reservedConcurrency": 4, "expectedDurationMs": 200}},
+            "20 function, 4 function, 10000 quota, 6.67 web ACL",
         ),
         # Lambda's own cap of ten requests per second and execution, however short they are
         (
@@ -42,6 +42,9 @@ ONLY_TABLE: dict[str, Any] = {
     ],
 )
 def test_the_least_of_all_limits_bounds_a_client(changes: dict[str, Any], bounds: str) -> None:
-    allowed = allowance(settings("prod", **changes), "basic", METHODS[0])
+    stack = settings("prod", **changes)
+    allowed = allowance(stack.limits(), stack.expectations(), "basic", METHODS[0])
 
-    assert ", ".join(f"{round(value, 2):.7g} {layer}" for value, layer in allowed) == bounds
+    assert (
+        ", ".join(f"{round(value, 2):.7g} {layer}" for value, layer in allowed.values()) == bounds
+    )

@@ -1,15 +1,17 @@
 """`python -m tools diff`: two revisions of a repository are compared."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from settings import UserError
 from tests.edits import edit
 from tests.stacks import PROJECT
 from tools.__main__ import main
-from tools.diff.command import report
+from tools.diff.command import diff
 
 
 def git(folder: Path, *words: str) -> None:
@@ -25,6 +27,11 @@ def commit(folder: Path, tag: str) -> None:
     git(folder, "add", "--all", ".")
     git(folder, "commit", "--quiet", "--allow-empty", "--message", tag)
     git(folder, "tag", tag)
+
+
+def report(base: str, *words: str) -> str:
+    """Return what the command prints; raise its errors."""
+    return CliRunner().invoke(diff, ["--base", base, *words], catch_exceptions=False).output
 
 
 @pytest.fixture
@@ -46,7 +53,7 @@ def repository(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_nothing_changed_is_said_in_three_words(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit(repository / "Pulumi.prod.yaml", "dashboard: true", "dashboard: false")
+    edit(repository / "Pulumi.prod.yaml", "wafBlockedRequests: 100", "wafBlockedRequests: 99")
 
     assert main(["diff", "--base", "base"]) == 0
     assert capsys.readouterr().out == "No limits changed.\n"
@@ -82,7 +89,12 @@ limits them:
 | 6.667 (web ACL) |
 | `premium` | 500 (plan) | 100 (function) | 100,000 (quota) | 6.667 (web ACL) |
 
-AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."""
+A month can bill at most $580.08 → **$4,579.73** (list prices of us-east-1). The largest change: \
+GB-seconds of the function, arm64, $454.67 → $3,571.22. `python -m tools cost` says what no limit \
+bounds.
+
+AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings.
+"""
     )
 
 
@@ -92,7 +104,7 @@ def test_two_revisions_are_compared_whatever_is_in_the_working_tree(repository: 
     commit(repository, "head")
     file.unlink()
 
-    text = report("base", "head")
+    text = report("base", "--head", "head")
 
     assert "from `base` to `head`" in text
     assert "| `function.reservedConcurrency` | 25 | 30 |" in text
@@ -114,10 +126,11 @@ import json, pulumi
 print("A program may print.")
 
 class Any(pulumi.CustomResource):
-    def __init__(self, token, name, **inputs):
-        super().__init__(token, name, inputs)
+    def __init__(self, token, name, aliases=(), **inputs):
+        super().__init__(token, name, inputs, pulumi.ResourceOptions(aliases=[*aliases]))
 
-body = {"paths": {"/data": {"post": {"security": [{"apiKey": []}]}, "get": {"security": []}}}}
+key = {"security": [{"apiKey": []}]}
+body = {"paths": {"/data": {"post": key, "get": {"security": []}}, "/old": {"get": key}}}
 Any("aws:apigateway/restApi:RestApi", "api", body=json.dumps(body))
 Any("aws:apigateway/domainName:DomainName", "domain", domainName="api.example.com")
 Any(
@@ -125,7 +138,10 @@ Any(
     "mapping", domainName="api.example.com", basePath="v1",
 )
 Any("aws:apigateway/domainName:DomainName", "other", domainName="b.co", securityPolicy="TLS_1_0")
+Any("aws:apigateway/domainName:DomainName", "third", domainName="c.co")
 Any("aws:dynamodb/table:Table", "table")
+Any("aws:s3/bucket:Bucket", "bucket")
+Any("aws:sqs/queue:Queue", "queue")
 Any("aws:cloudwatch/dashboard:Dashboard", "board")
 pulumi.export("docs", "https://docs.example.com/api/")
 pulumi.export("console", "https://eu-central-1.console.aws.amazon.com/x")
@@ -140,15 +156,19 @@ def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository:
     for old, new in (
         ('"domain", domainName="api.', '"domain", domainName="new.'),
         ('"mapping", domainName="api.example.com", basePath="v1"', '"mapping"'),
+        ('Any("aws:apigateway/domainName:DomainName", "third", domainName="c.co")', ""),
         ('"api", body', '"api2", body'),
         ('"table"', '"items"'),
         ('"post"', '"put"'),
         ('"get": {"security": []}', '"get": {"security": [{"apiKey": []}]}'),
+        ('"/old"', '"/new"'),
         ("docs.", "www."),
         ("TLS_1_0", "TLS_1_2"),
-        # What callers do not reach:
+        # What callers do not reach, and what only has another name:
         ('"board"', '"dashboard"'),
         ("console.aws", "signin.aws"),
+        ('"bucket"', '"store", [pulumi.Alias(name="bucket")]'),
+        ('"queue"', f'"jobs", ["urn:pulumi:dev::{PROJECT}::a:b:C$aws:sqs/queue:Queue::queue"]'),
     ):
         edit(program, old, new)
 
@@ -162,12 +182,40 @@ def test_what_a_change_of_the_program_takes_from_callers_is_reported(repository:
             f"`https://api.example.com/v1` {url}",
             f"`https://api.example.com` {url}",
             "`https://b.co` loses the TLS policy `TLS_1_0`: clients may need it.",
+            f"`https://c.co` {url}",
             f"`aws:apigateway/restApi:RestApi api` is deleted, {alias}",
-            "`POST /data` goes: callers get 403.",
+            "`POST /data` goes: callers get 404.",
             "`GET /data` takes no calls without an API key.",
+            "`GET /old` goes: callers get 404.",
             f"`aws:dynamodb/table:Table table` is deleted, {alias}",
         ]
     assert len(sections) == 2
+
+
+def test_a_throttle_of_a_route_that_another_revision_has_is_no_error(repository: Path) -> None:
+    file = repository / "Pulumi.dev.yaml"
+    edit(file, "burstLimit: 100\n", "burstLimit: 100\n    methods: {GET /old: {rateLimit: 1}}\n")
+    commit(repository, "old")
+    git(repository, "checkout", "--quiet", "base", "--", ".")
+
+    assert report("old") == "No limits changed.\n"
+
+
+def test_the_report_as_json_has_the_same_numbers(repository: Path) -> None:
+    edit(repository / "Pulumi.dev.yaml", "rateLimit: 50\n", "rateLimit: 4\n")
+    edit(repository / "Pulumi.dev.yaml", "rateLimit: 5\n", "rateLimit: 3\n")
+    edit(repository / "Pulumi.dev.yaml", "rateLimit: 20\n", "rateLimit: 4\n")
+
+    found = json.loads(report("base", "--format", "json"))
+
+    (stack,) = found["stacks"]
+    assert (found["base"], found["head"], found["notes"]) == ("base", None, [])
+    assert (stack["stack"], stack["is"], stack["lost"]) == ("dev", "changed", [])
+    assert {"limit": "throttle.rateLimit", "before": 50, "after": 4} in stack["limits"]
+    (basic, _) = stack["clients"]
+    assert (basic["method"], basic["plan"]) == ("POST /data", "basic")
+    assert basic["before"]["per_second"] == [5, "plan"]
+    assert basic["after"]["per_second"] == [3, "plan"]
 
 
 def test_another_project_is_one_line_and_its_program_is_not_compared(repository: Path) -> None:
@@ -188,8 +236,7 @@ def test_a_program_that_fails_is_a_note(repository: Path) -> None:
 
     assert report("HEAD") == (
         "No limits changed.\n\nURLs and routes are not compared, because a program fails: "
-        "`tools.recorder.program.ProgramError: The program failed: ZeroDivisionError: division by "
-        "zero (__main__.py:1)`"
+        "`The program failed: ZeroDivisionError: division by zero (__main__.py:1)`\n"
     )
 
 

@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 
+from routes import ROUTES
 from settings import Settings
 from settings.json_schema import Node, at, json_schema, section
 from settings.schema import Config, Provider
 from tests.stacks import settings
-from tools.diff.report import NOT_FOR_CALLERS, stack_diff
+from tools.diff.report import NOT_FOR_CALLERS, markdown, stack_diff
 
 EVERYTHING: dict[str, Any] = {
     "throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}}},
     "usagePlans": {"basic": {"keys": {"default": [1, 2]}}},
-    "waf": {"managedRuleGroups": ["AWSManagedRulesAnonymousIpList"]},
+    "waf": {
+        "managedRuleGroups": ["AWSManagedRulesAnonymousIpList"],
+        "shadow": {"rateLimit": 1000},
+    },
     "aws": {"defaultTags": '{"tags": {"team": "web"}}'},
 }
 """Settings without which some keys are not there."""
@@ -38,6 +42,12 @@ OTHER_VALUES: dict[str, object] = {
     "cidr": "10.9.0.0/16",
     "alarmEmails": ["a@b.co"],
 }
+
+
+def text_of(stack: str, before: Settings | None, after: Settings | None) -> str:
+    found = stack_diff(stack, before, after)
+    assert found
+    return markdown(found)
 
 
 NAMED = ("usagePlans", "throttle.methods", "usagePlans.*.keys", "aws.defaultTags.tags")
@@ -85,8 +95,9 @@ def test_every_setting_is_reported_when_it_changes_unless_no_caller_notices() ->
     for key, other in changed.items():
         aws = other.pop("aws")
         rest = {"stack": "prod", "region": aws["region"], "profile": aws["profile"]}
-        after = Settings.model_validate(other | rest | {"provider": aws})
-        if stack_diff("prod", before, after) is None:
+        after = Settings.model_validate(other | rest | {"aws:": aws})
+        found = stack_diff("prod", before, after)
+        if found is None or not (found["limits"] or found["lost"]):
             silent.add(key.replace("aws.", "aws:"))
 
     known = {f".{key}" for key in changed}
@@ -101,7 +112,7 @@ def test_every_setting_is_reported_when_it_changes_unless_no_caller_notices() ->
 
 def lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return the lines about what cannot be undone in prod."""
-    text = str(stack_diff("prod", settings("prod", **before), settings("prod", **after)))
+    text = text_of("prod", settings("prod", **before), settings("prod", **after))
     return (
         text.partition("Callers lose this, or it cannot be undone:\n\n")[2]
         .partition("\n\n")[0]
@@ -166,21 +177,37 @@ def test_a_removed_plan_takes_its_keys_and_added_clients_and_keys_take_nothing()
     del plans["premium"]
     without = before.model_copy(update={"usage_plans": plans})
 
-    text = str(stack_diff("prod", before, without))
+    text = text_of("prod", before, without)
 
     assert "- `usagePlans.premium`: the API keys of `default` are deleted" in text
     assert "| `usagePlans.premium.rateLimit` | 500 |  |" in text
     more = {"usagePlans": {"basic": {"clients": ["acme", "default"], "keys": {"default": [1, 2]}}}}
     assert lost({}, more) == []
-    assert "| `usagePlans.basic.clients` | `default` | `acme`, `default` |" in str(
-        stack_diff("prod", before, settings("prod", **more))
+    assert "| `usagePlans.basic.clients` | `default` | `acme`, `default` |" in text_of(
+        "prod", before, settings("prod", **more)
+    )
+
+
+def test_a_route_without_a_key_is_bound_by_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    health = ROUTES[0]._replace(verb="GET", path="/health", needs_key=False)
+    monkeypatch.setattr("settings.schema.ROUTES", (*ROUTES, health))
+    monkeypatch.setattr("tools.diff.report.METHODS", ("POST /data", "GET /health"))
+
+    text = text_of("prod", settings("prod"), settings("prod", throttle={"rateLimit": 900}))
+
+    assert "\n\nRequests to `GET /health` that" in text, (
+        "Markdown makes it a row of the table before"
+    )
+    assert text.splitlines()[-1] == (
+        "| no key | 1,000 (stage) → **900 (stage)** | 100 (function) | 86,400,000 (stage) → "
+        "**77,760,000 (stage)** | 6.667 (web ACL) |"
     )
 
 
 def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_finding() -> None:
     before, after = settings("dev"), settings("dev", waf={"rateLimit": 60})
 
-    text = str(stack_diff("dev", before, after))
+    text = text_of("dev", before, after)
 
     assert "New findings of the review:\n\n- **warning** `waf.rateLimit`: 60 requests per" in text
     assert "\n  `pulumi config set --path fixture-api:waf.rateLimit 300 --stack dev`\n" in text
@@ -189,15 +216,27 @@ def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_
         "| `basic` | 5 (plan) | 10 (plan) | 20,000 (quota) | 5 (plan) → **1 (web ACL)** |" in text
     )
     quota = {"usagePlans": {"basic": {"quota": {"limit": 20_000}}}}
-    text = str(stack_diff("prod", settings("prod"), settings("prod", **quota)))
+    text = text_of("prod", settings("prod"), settings("prod", **quota))
     assert "The findings of the review do not change.\n" in text
+
+
+def test_what_a_month_can_bill_moves_with_settings_that_no_caller_notices() -> None:
+    before, after = settings("prod"), settings("prod", function={"memoryMb": 2048})
+
+    assert text_of("prod", before, after) == (
+        "### Stack `prod`\n\nA month can bill at most $580.08 → **$1,034.75** (list prices of "
+        "us-east-1). The largest change: GB-seconds of the function, arm64, $454.67 → $909.34. "
+        "`python -m tools cost` says what no limit bounds."
+    )
+    assert "\nA month can bill at most **$580.08** (" in text_of("prod", None, before)
+    assert "A month can bill" not in text_of("prod", before, None)
 
 
 def test_names_and_values_of_the_stack_file_cannot_be_markup() -> None:
     group = {"name": "G", "vendorName": "@team <img> | `x`", "wcu": 5}
     after = settings("prod", waf={"managedRuleGroups": [group]})
 
-    lines = str(stack_diff("p\n## x @team", settings("prod"), after)).splitlines()
+    lines = text_of("p\n## x @team", settings("prod"), after).splitlines()
 
     assert lines[0] == r"### Stack `p\n## x @team`"
     assert "| `waf.managedRuleGroups` | none | `G` `` @team <img> \\| `x` `` 5 |" in lines

@@ -1,4 +1,4 @@
-"""An AWS account of moto's for all tests of the doctor, with the two calls that moto lacks."""
+"""An AWS account of moto's for all tests of the doctor, with the call that moto lacks."""
 
 import json
 from collections.abc import Iterator
@@ -13,10 +13,8 @@ import pytest
 from botocore.loaders import create_loader
 from moto.awslambda import urls as lambda_urls
 from moto.server import ThreadedMotoServer
-from moto.wafv2.responses import WAFV2Response
 
 REGION = "eu-central-1"
-_WCU = {"NotStatement": 1, "RateBasedStatement": 2, "ManagedRuleGroupStatement": 700}
 
 
 @dataclass
@@ -68,14 +66,8 @@ def server(patch: pytest.MonkeyPatch) -> Iterator[MotoAccount]:
         }
         return 200, {}, json.dumps({"AccountLimit": limit, "AccountUsage": {}})
 
-    def check_capacity(self: WAFV2Response) -> tuple[int, dict[str, str], str]:
-        rules = json.loads(self.body)["Rules"]
-        used = sum(_WCU[next(iter(rule["Statement"]))] for rule in rules)
-        return 200, {}, json.dumps({"Capacity": used})
-
     path = r"{0}/2016-08-19/account-settings/?$"
     patch.setitem(lambda_urls.url_paths, path, account_settings)
-    patch.setattr(WAFV2Response, "check_capacity", check_capacity, raising=False)
     # Each of boto3's sessions reads the descriptions of services again, which takes long.
     patch.setattr(botocore.session, "create_loader", cache(create_loader))
     server = ThreadedMotoServer(port=0, verbose=False)

@@ -3,20 +3,19 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import Stubber
 
+from routes import METHODS
 from settings import Settings
 from tests.stacks import PROJECT, settings
 from tests.tools.doctor.conftest import REGION, MotoAccount
-from tools.doctor import edge_checks, stack_checks
-from tools.doctor.account import Account, Answer
-from tools.doctor.command import examine
+from tools.aws import Account, CallError
+from tools.doctor import checks
+from tools.doctor.checks import Answer
+from tools.doctor.command import CHECKS
 
 ROOT = Path(__file__).parents[3]
 PROD = settings("prod")
@@ -26,31 +25,31 @@ WEB_ACL = f"arn:aws:wafv2:{REGION}:123456789012:regional/webacl/mine/1"
 
 
 def answer(account: MotoAccount, subject: str, stack: Settings = PROD) -> Answer:
-    return dict(examine(stack, account.url))[subject]
+    return CHECKS[subject](Account(stack, account.url))
 
 
 def checked(
     check: Callable[[Account], Answer],
-    *answers: tuple[str, str, object],
+    answers: dict[str, Any],
     own: tuple[str, ...] = (),
     stack: Settings = PROD,
 ) -> Answer:
-    """Return a check's answer when AWS gives these prepared answers: service, method, answer."""
+    """Return a check's answer when AWS gives these prepared answers, by call."""
     tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": "prod"}]
     deleted = {"ResourceARN": f"{FUNCTION}-deleted", "Tags": []}  # AWS lists it for a while
-    mine = {
-        "ResourceTagMappingList": [deleted, *({"ResourceARN": arn, "Tags": tags} for arn in own)]
-    }
-    account = Account(settings=stack, session=boto3.Session(region_name=REGION))
-    clients: dict[str, Any] = {}
-    tagged = ("resourcegroupstaggingapi", "get_resources", mine)
-    for service, method, prepared in (tagged, *answers):
-        if service not in clients:
-            clients[service] = Stubber(boto3.client(service, region_name=REGION))
-            clients[service].activate()
-        clients[service].add_response(method, prepared)
-    clients["tag"] = clients.pop("resourcegroupstaggingapi")
-    return check(replace(account, _clients={name: one.client for name, one in clients.items()}))
+    tagged = [deleted, *({"ResourceARN": arn, "Tags": tags} for arn in own)]
+
+    class Prepared(Account):
+        def ask(self, call: str, **_: object) -> Any:  # noqa: ANN401  JSON
+            answer = answers[call]
+            if isinstance(answer, CallError):
+                raise answer
+            return answer
+
+        def ask_all(self, call: str, key: str, **_: object) -> Any:  # noqa: ANN401  JSON
+            return tagged if call == "tag:GetResources" else answers[call]
+
+    return check(Prepared(stack))
 
 
 def set_command(key: str, value: object) -> str:
@@ -99,15 +98,13 @@ def test_without_a_reservation_a_small_account_is_a_warning(account: MotoAccount
 
 def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
     limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
+    answers = {
+        "lambda:GetAccountSettings": {"AccountLimit": limit},
+        "lambda:GetFunctionConcurrency": {"ReservedConcurrentExecutions": 100},
+    }
 
-    found = checked(
-        stack_checks.concurrency,
-        ("lambda", "get_account_settings", {"AccountLimit": limit}),
-        ("lambda", "get_function_concurrency", {"ReservedConcurrentExecutions": 100}),
-        own=(FUNCTION,),
-    )
-
-    assert found.severity == "ok"
+    assert checked(checks.concurrency, answers, own=(FUNCTION,)).severity == "ok"
+    assert checked(checks.concurrency, answers).severity == "problem"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +115,12 @@ def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
             "API Gateway throttle",
             "warning",
             set_command("throttle.burstLimit", 5000),
+        ),
+        (
+            {"throttle": {"methods": {METHODS[0]: {"rateLimit": 20_000, "burstLimit": 5000}}}},
+            "API Gateway throttle",
+            "warning",
+            f'throttle.methods["{METHODS[0]}"].rateLimit\' 10000 --stack prod',
         ),
         (
             {"network": {"availabilityZones": 6}},
@@ -141,6 +144,7 @@ def test_the_stacks_settings_are_compared_with_the_account(
 
     assert found.severity == severity
     assert words in found.meaning + found.action
+    assert found.action.count("pulumi config") <= 1, "what fits needs no command"
 
 
 def test_plans_and_keys_of_others_take_room(
@@ -154,8 +158,8 @@ def test_plans_and_keys_of_others_take_room(
 
     assert answer(account, "usage plans").meaning.startswith("2 needed; others have ")
     assert answer(account, "API keys").meaning == "2 needed; others have 3 of 10,000."
-    monkeypatch.setattr(edge_checks, "MAX_USAGE_PLANS", 4)
-    monkeypatch.setattr(edge_checks, "MAX_API_KEYS", 4)
+    monkeypatch.setattr(checks, "MAX_USAGE_PLANS", 4)
+    monkeypatch.setattr(checks, "MAX_API_KEYS", 4)
     assert answer(account, "usage plans").severity == "problem"
     assert answer(account, "API keys").severity == "problem"
     assert "AWS does not raise this limit" in answer(account, "API keys").action
@@ -176,23 +180,18 @@ def test_plans_and_keys_of_others_take_room(
     ],
 )
 def test_the_accounts_logging_role_is_not_taken_from_the_stack_that_manages_it(
-    account: MotoAccount, owner: str | None, manage: bool, severity: str, words: str
+    owner: str | None, manage: bool, severity: str, words: str
 ) -> None:
-    if owner:
-        tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": owner}]
-        iam = account.client("iam")
-        arn = iam.create_role(
-            RoleName="the-role",
-            AssumeRolePolicyDocument="{}",
-            Tags=tags if owner != "other" else [],
-        )["Role"]["Arn"]
-        if owner == "deleted":
-            iam.delete_role(RoleName="the-role")
-        operation = {"op": "replace", "path": "/cloudwatchRoleArn", "value": arn}
-        account.client("apigateway").update_account(patchOperations=[operation])
+    tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": owner}]
+    arn = {"cloudwatchRoleArn": "arn:aws:iam::1:role/the-role"} if owner else {}
+    role = {"Role": {"Tags": tags}} if owner != "other" else {"Role": {}}
+    answers = {
+        "apigateway:GetAccount": arn,
+        "iam:GetRole": CallError("NoSuchEntity: no") if owner == "deleted" else role,
+    }
 
     stack = settings("prod", manageApiGatewayLogging=manage)
-    found = answer(account, "API Gateway logging role", stack)
+    found = checked(checks.logging_role, answers, stack=stack)
 
     assert found.severity == severity
     assert words in found.meaning
@@ -235,21 +234,12 @@ def test_the_stacks_own_vpc_does_not_count_against_it(account: MotoAccount) -> N
 
 @pytest.mark.parametrize(("own", "severity"), [((), "warning"), ((WEB_ACL,), "ok")])
 def test_another_web_acl_on_the_stage_is_a_warning(own: tuple[str, ...], severity: str) -> None:
-    visibility = {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True}
-    acl = {
-        "Name": "FMManagedWebACL",
-        "Id": "1",
-        "ARN": WEB_ACL,
-        "DefaultAction": {"Allow": {}},
-        "VisibilityConfig": visibility | {"MetricName": "m"},
+    answers = {
+        "apigateway:GetRestApis": [{"id": "api1", "name": PROD.label}],
+        "wafv2:GetWebACLForResource": {"WebACL": {"Name": "FMManagedWebACL", "ARN": WEB_ACL}},
     }
 
-    found = checked(
-        edge_checks.web_acl_association,
-        ("apigateway", "get_rest_apis", {"items": [{"id": "api1", "name": PROD.label}]}),
-        ("wafv2", "get_web_acl_for_resource", {"WebACL": acl}),
-        own=own,
-    )
+    found = checked(checks.web_acl_association, answers, own=own)
 
     assert found.severity == severity
     if severity == "warning":
@@ -257,23 +247,32 @@ def test_another_web_acl_on_the_stage_is_a_warning(own: tuple[str, ...], severit
         assert set_command("waf.enabled", "false") in found.action
 
 
+GROUPS = {"managedRuleGroups": ["AWSManagedRulesCommonRuleSet", {"name": "Bots", "wcu": 9}]}
+
+
 @pytest.mark.parametrize(
-    ("capacity", "severity"), [(2, "ok"), (1500, "ok"), (1501, "warning"), (5001, "problem")]
+    ("capacity", "severity"), [(700, "ok"), (749, "ok"), (750, "warning"), (2500, "problem")]
 )
-def test_the_web_acls_capacity_is_what_aws_counts(capacity: int, severity: str) -> None:
-    counted = ("wafv2", "check_capacity", {"Capacity": capacity})
+def test_the_capacity_of_managed_rule_groups_is_what_aws_counts(
+    capacity: int, severity: str
+) -> None:
+    stack = settings("prod", waf=GROUPS)
+    answers = {"wafv2:DescribeManagedRuleGroup": {"Capacity": capacity}}
 
-    assert checked(edge_checks.web_acl_capacity, counted).severity == severity
+    found = checked(checks.web_acl_capacity, answers, stack=stack)
+
+    assert (found.severity, PROD.waf.wcu) == (severity, 2)
+    assert f"Its rules use {2 + 2 * capacity:,} " in found.meaning
 
 
-def test_the_rules_that_are_counted_are_the_stacks(account: MotoAccount) -> None:
-    group = "AWSManagedRulesCommonRuleSet"
-    stack = settings("prod", waf={"managedRuleGroups": [group], "aggregateBy": "FORWARDED_IP"})
+def test_a_managed_rule_group_that_aws_does_not_know_is_a_problem() -> None:
+    answers = {"wafv2:DescribeManagedRuleGroup": CallError("WAFNonexistentItemException: no")}
 
-    # botocore compares the rules with WAF's own model before it sends them.
-    found = answer(account, "web ACL capacity", stack)
+    found = checked(checks.web_acl_capacity, answers, stack=settings("prod", waf=GROUPS))
 
-    assert found.meaning == f"Its rules use {stack.waf.wcu} of 5,000 capacity units."
+    assert found.severity == "problem"
+    assert "managed rule group AWSManagedRulesCommonRuleSet of AWS" in found.meaning
+    assert "pulumi config rm --path 'fixture-api:waf.managedRuleGroups[0]'" in found.action
 
 
 ARN = "arn:aws:sns:eu:1:t:s"
@@ -298,8 +297,8 @@ def test_addresses_for_alarms_must_be_confirmed(
     ]
 
     found = checked(
-        stack_checks.recipients,
-        ("sns", "list_subscriptions_by_topic", {"Subscriptions": subscriptions}),
+        checks.recipients,
+        {"sns:ListSubscriptionsByTopic": subscriptions},
         own=(topic,),
         stack=settings("prod", monitoring={"alarmEmails": wanted}),
     )
@@ -310,7 +309,7 @@ def test_addresses_for_alarms_must_be_confirmed(
 
 CALLS = {
     call
-    for file in (ROOT / "tools" / "doctor").glob("*.py")
+    for file in (ROOT / "tools/aws.py", ROOT / "tools/doctor/checks.py")
     for call in re.findall(r'"([a-z0-9-]+:[A-Z][a-z]\w+)"', file.read_text("utf-8"))
 }
 
@@ -318,7 +317,7 @@ CALLS = {
 def test_every_call_only_reads() -> None:
     verbs = {re.split("(?<=[a-z])(?=[A-Z])", call.partition(":")[2])[0] for call in CALLS}
 
-    assert verbs == {"Get", "List", "Describe", "Check"}
+    assert verbs == {"Get", "List", "Describe"}
 
 
 def test_the_documented_policy_permits_exactly_the_calls() -> None:

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
@@ -76,7 +78,7 @@ def test_each_missing_permission_is_a_warning_that_names_it(
 
     denied = {subject: one for subject, one in found.items() if one.severity == "warning"}
     named = {subject: one.meaning.rpartition(" ")[2] for subject, one in denied.items()}
-    del named["alarm e-mails"]  # without topics, nothing is asked
+    del named["alarm e-mails"]  # without topics and groups, nothing is asked
     assert named == {
         "deployed already": "tag:GetResources.",
         "function concurrency": "lambda:GetAccountSettings.",
@@ -84,7 +86,6 @@ def test_each_missing_permission_is_a_warning_that_names_it(
         "usage plans": "apigateway:GET.",
         "API keys": "apigateway:GET.",
         "API Gateway logging role": "apigateway:GET.",
-        "web ACL capacity": "wafv2:CheckCapacity.",
         "web ACL association": "apigateway:GET.",
         "VPCs": "ec2:DescribeVpcs.",
         "network overlap": "ec2:DescribeVpcs.",
@@ -105,6 +106,19 @@ def test_without_one_permission_the_rest_is_still_checked(
     assert "Not checked" in found["deployed already"].meaning
     assert "may have 5 (AWS's default; the quota was not read" in found["VPCs"].meaning
     assert found["function concurrency"].severity == "problem"
+
+
+def test_an_answer_without_what_it_must_have_stops_no_other_check(
+    account: MotoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = BaseClient._make_api_call
+    nothing = lambda *words: {} if words[1] == "GetAccountSettings" else real(*words)  # noqa: E731
+    monkeypatch.setattr(BaseClient, "_make_api_call", nothing)
+
+    found = dict(examine(PROD, account.url))
+
+    assert found["function concurrency"].meaning == "Not checked: the answer has no 'AccountLimit'."
+    assert found["VPCs"].severity == "ok"
 
 
 @pytest.mark.parametrize("command", ["doctor", "keys"])
@@ -147,7 +161,7 @@ def test_an_account_that_cannot_be_asked_is_one_error_and_status_2(
 ) -> None:
     (project / "broken").write_text("[profile")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr("tools.doctor.account._CONFIG", None)
+    monkeypatch.setattr("tools.aws._CONFIG", None)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     changes = {name: environment[name] for name in environment if name in ("region", "profile")}
     for name, value in environment.items():
@@ -181,3 +195,24 @@ def test_bad_input_is_one_error_and_status_2(
 ) -> None:
     assert main([command, *arguments]) == 2
     assert error in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b"<html><body>ok</body></html>"])
+@pytest.mark.parametrize("command", ["doctor", "keys"])
+def test_an_endpoint_that_is_not_aws_is_one_error_and_status_2(
+    account: MotoAccount,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    command: str,
+    body: bytes,
+) -> None:
+    answer = AWSResponse("http://h", 200, {}, SimpleNamespace(stream=lambda: [body]))
+    monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", lambda *_: answer)
+
+    assert main([command, "--format", "json"]) == 2
+
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("error: AWS refuses the credentials, or cannot be reached: ")
+    assert "check that it answers as AWS does" in error

@@ -41,7 +41,7 @@ EDITS = {
     ),
     "log-groups-have-retention": (
         "components/compute.py",
-        "retention_in_days=args.log_retention_days, ",
+        "retention_in_days=settings.monitoring.log_retention_days,",
         "",
     ),
     "no-wildcard-actions": (

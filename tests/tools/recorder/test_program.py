@@ -1,5 +1,6 @@
 """Programs that fail, and what a run leaves for the next."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from tools.recorder.program import run_program
     ("code", "reason"),
     [
         ("", "The program registers no resources."),
-        ("import sys\nsys.exit(0)", "The program ends by sys.exit(0)."),
-        ("import sys\nsys.exit('why')", "The program ends by sys.exit('why')."),
+        ("import os\nos._exit(0)", "The program exits with 0 before its end."),
+        ("import sys\nsys.exit('why')", "The program exits with 'why' before its end."),
         ("import pulumi\nraise pulumi.RunError('why')", "why"),
         (
             "\n1 / 0",
@@ -38,6 +39,7 @@ def test_a_program_that_fails_is_one_clear_error_and_the_next_run_is_clean(
     whole = run_program(config()).resources
     (tmp_path / "__main__.py").write_text(code)
     monkeypatch.setattr(program, "CODE", tmp_path)
+    monkeypatch.setattr(os, "_exit", pytest.fail)
 
     with pytest.raises(UserError) as raised:
         run_program(config())

@@ -9,10 +9,9 @@ import pytest
 
 from settings import UserError
 from tests.stacks import deploy
-from throttling import Client, Period, Quota, Throttle, WafRateLimit
+from throttling import Client, Throttle, WafRateLimit
 from tools.recorder.resources import Properties, Resource, Resources
 from tools.sandbox.deployment import Deployment, read_deployment
-from tools.sandbox.gateway_responses import read_gateway_responses
 
 STAGE = "aws:apigateway/stage:Stage"
 API = "aws:apigateway/restApi:RestApi"
@@ -44,17 +43,6 @@ def rewritten(resources: Resources, edit: Callable[[Properties], object]) -> Res
     document = json.loads(api.inputs["body"])
     edit(document)
     return changed(resources, API, body=json.dumps(document))
-
-
-def test_the_limits_are_those_of_the_stack(resources: Resources) -> None:
-    limits = read_deployment(resources).limits
-
-    assert limits.stage == Throttle(rate=50, burst=100)
-    assert limits.usage_plans["basic"].throttle == Throttle(rate=5, burst=10)
-    assert limits.usage_plans["basic"].quota == Quota(limit=20_000, period=Period.DAY)
-    assert limits.concurrency == 25
-    assert limits.waf
-    assert (limits.waf.limit, limits.waf.window_seconds) == (1500, 60)
 
 
 def test_resources_survive_being_sent_as_json(resources: Resources) -> None:
@@ -118,16 +106,6 @@ def test_what_the_program_forgets_is_missing_here_too(
     assert read(read_deployment(edit(resources))) == expected
 
 
-def test_a_rate_rule_that_only_counts_is_named_and_not_served(resources: Resources) -> None:
-    (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
-    rule = acl.inputs["rules"][0] | {"action": {"count": {}}}
-
-    deployment = read_deployment(changed(resources, acl.type, rules=[rule]))
-
-    assert deployment.limits.waf is None
-    assert deployment.not_enforced == ("web ACL rule rate-per-address",)
-
-
 def test_a_rate_rule_without_a_window_has_aws_default(resources: Resources) -> None:
     (acl,) = resources.of_type("aws:wafv2/webAcl:WebAcl")
     rule = acl.inputs["rules"][0] | {"statement": {"rateBasedStatement": {"limit": 10}}}
@@ -154,7 +132,18 @@ def test_behind_a_cdn_every_rule_of_the_web_acl_is_enforced() -> None:
 
     names = ["no-address", "rate-per-address", "rate-per-source"]
     assert [rule.name for rule in deployment.web_acl] == names
-    assert [rule.response.status for rule in deployment.web_acl] == [403, 429, 429]
+    statuses = [rule.response.status for rule in deployment.web_acl if rule.response]
+    assert statuses == [403, 429, 429]
+    assert deployment.not_enforced == ()
+
+
+def test_a_shadow_limit_is_served_and_is_no_limit() -> None:
+    deployment = read_deployment(deploy(waf={"shadow": {"rateLimit": 10}}).resources)
+
+    counting, blocking = deployment.web_acl
+    assert (counting.name, counting.response) == ("shadow-rate-per-address", None)
+    assert blocking.name == "rate-per-address"
+    assert deployment.limits.waf == WafRateLimit(limit=1500, window_seconds=60)
     assert deployment.not_enforced == ()
 
 
@@ -169,24 +158,6 @@ def test_throttles_of_single_methods_within_a_plan_count(resources: Resources) -
     plans = read_deployment(changed(resources, PLAN, apiStages=[served])).limits.usage_plans
 
     assert plans["basic"].methods == {"POST /data": Throttle(rate=2, burst=3)}
-
-
-def test_gateway_responses_that_the_document_leaves_alone_are_those_of_aws() -> None:
-    responses = read_gateway_responses({})
-
-    assert {name: (r.status, r.body("id"), dict(r.headers)) for name, r in responses.items()} == {
-        "MISSING_AUTHENTICATION_TOKEN": (403, b'{"message":"Missing Authentication Token"}', {}),
-        "INVALID_API_KEY": (403, b'{"message":"Forbidden"}', {}),
-        "WAF_FILTERED": (403, b'{"message":"Forbidden"}', {}),
-        "REQUEST_TOO_LARGE": (413, b'{"message":"Request Too Long"}', {}),
-        "THROTTLED": (429, b'{"message":"Too Many Requests"}', {}),
-        "QUOTA_EXCEEDED": (429, b'{"message":"Limit Exceeded"}', {}),
-        "INTEGRATION_FAILURE": (502, b'{"message":"Internal server error"}', {}),
-        "INTEGRATION_FAILURE:concurrency": (500, b'{"message":"Internal server error"}', {}),
-        "API_CONFIGURATION_ERROR": (500, b'{"message":"Internal server error"}', {}),
-        "DEFAULT_5XX": (502, b'{"message":"Internal server error"}', {}),
-        "INTEGRATION_TIMEOUT": (504, b'{"message":"Endpoint request timed out"}', {}),
-    }
 
 
 def test_a_template_knows_the_error_and_the_request(resources: Resources) -> None:

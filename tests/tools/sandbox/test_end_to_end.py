@@ -12,6 +12,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from settings import UserError
 from tests.tools.sandbox.project import Project, curl_in, items_in, keys_in
 
 
@@ -27,7 +28,7 @@ def keys(output: str) -> dict[str, str]:
     return keys_in(output)
 
 
-def test_the_printed_curl_stores_a_record(output: str) -> None:
+def test_the_printed_curl_stores_a_record_and_is_logged(project: Project, output: str) -> None:
     url, headers, body = curl_in(output)
 
     answer = httpx.post(url, headers=headers, content=body)
@@ -39,13 +40,23 @@ def test_the_printed_curl_stores_a_record(output: str) -> None:
     ]
     refused = httpx.post(url, headers=headers, content='{"id": "1", "title": "T"}')
     assert (refused.status_code, refused.json()) == (400, {"message": "year: is missing"})
+    log = project.state / "access.jsonl"
+    deadline = time.monotonic() + 30
+    while not log.exists() or len(log.read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline, "nothing was logged"
+        time.sleep(0.01)
+    lines = map(json.loads, log.read_text().splitlines())
+    assert [(line["status"], line["wafResponseCode"]) for line in lines] == [
+        ("200", "WAF_ALLOW"),
+        ("400", "WAF_ALLOW"),
+    ]
 
 
 def test_300_fast_requests_pass_as_burst_and_rate_allow(
     project: Project, keys: dict[str, str]
 ) -> None:
     rate, burst = 5, 10  # plan basic
-    project.up()
+    project.refill()
     record = {"id": "1", "title": "T", "year": 2023}
     with httpx.Client(headers={"x-api-key": keys["basic"]}) as client:
         began = time.monotonic()
@@ -65,7 +76,6 @@ def test_300_fast_requests_pass_as_burst_and_rate_allow(
 def test_a_call_without_permission_is_refused_logged_and_shown(
     project: Project, keys: dict[str, str]
 ) -> None:
-    project.up()
     sandbox = project.sandbox
     resources = sandbox.resources()
     policies = ("aws:iam/rolePolicy:RolePolicy", "aws:iam/role:Role")
@@ -83,8 +93,11 @@ def test_a_call_without_permission_is_refused_logged_and_shown(
     assert "is not authorized to perform: dynamodb:PutItem on resource: arn:" in refused["reason"]
     assert refused["calls"] == 1
     assert refused["reason"] in (project.state / "function.log").read_text()
-    assert "1 calls of DynamoDB refused: User: arn:aws:sts::" in project.run("status").stdout
-    project.up()
+    shown = project.run("status").stdout
+    assert "1 calls of DynamoDB refused: User: arn:aws:sts::" in shown
+    assert "function         500     1" in shown
+    assert '{"id": {"S": "12"}, "title": {"S": "Test Movie"}, "year": {"N": "2023"}}' in shown
+    sandbox.deploy(resources, port=project.port, dynamodb=None)
     assert project.post(keys["premium"]).status_code == 200
     assert sandbox.status()["refusedCalls"] == []
 
@@ -92,7 +105,7 @@ def test_a_call_without_permission_is_refused_logged_and_shown(
 def test_an_edit_of_the_config_changes_the_limits_and_keeps_the_items(
     project: Project, keys: dict[str, str]
 ) -> None:
-    project.up()
+    project.refill()
     project.post(keys["basic"], {"id": "kept", "title": "T", "year": 1})
     project.edit("usagePlans.basic.burstLimit", 1)
     project.edit("usagePlans.basic.rateLimit", "0.01")
@@ -127,46 +140,62 @@ def test_a_port_that_is_taken_or_other_than_before_is_one_clear_line(
         f"error: Port {port} cannot be used: address already in use. "
         f"Choose another with make up PORT={port + 1}.\n"
     )
-    assert project.refused("up", "--port", str(port + 1)) == (
-        f"error: The sandbox of stack dev serves port {port}. Use make up STACK=dev PORT={port}. "
-        "To change the port, stop it first with make down STACK=dev, which deletes its items.\n"
+    sandbox = project.sandbox
+    with pytest.raises(UserError) as refused:
+        sandbox.deploy(sandbox.resources(), port=port + 1, dynamodb=None)
+    assert str(refused.value) == (
+        f"The sandbox of stack dev serves port {port}. Use make up STACK=dev PORT={port}. "
+        "To change the port, stop it first with make down STACK=dev, which deletes its items."
     )
     assert project.post(keys["premium"]).status_code == 200
 
 
 def test_another_dynamodb_is_used_as_it_is(project: Project, keys: dict[str, str]) -> None:
-    project.up()
     url = project.sandbox.status()["dynamodb"]
 
     output = project.up("--dynamodb-endpoint", url.replace("127.0.0.1", "localhost"))
 
     assert "not enforced here: the function's permissions" in output
     assert project.post(keys["premium"], {"id": "x", "title": "T", "year": 1}).status_code == 200
-    assert {"S": "x"} in [item["id"] for item in items_in(project.up())]
+    assert {"S": "x"} in [item["id"] for item in items_in(output)]
 
 
-def test_status_counts_answers_by_layer_and_shows_the_items(
+def test_status_counts_answers_by_layer_and_used_quota_stays_used(
     project: Project, keys: dict[str, str]
 ) -> None:
-    project.up()
+    project.refill()
     before = quota_left(project)
     for _ in range(3):
         project.post(keys["basic"])
     project.post("wrong")
+    httpx.get(project.data_url)
 
     found = json.loads(project.run("status", "--format", "json").stdout)
-    shown = project.run("status").stdout
 
     assert found["answers"] == [
+        {"layer": "route", "subject": "", "status": 404, "requests": 1},
         {"layer": "api-key", "subject": "", "status": 403, "requests": 1},
         {"layer": "usage-plan", "subject": "basic", "status": 429, "requests": 2},
         {"layer": "function", "subject": "", "status": 200, "requests": 1},
     ]
+    (table,) = found["items"].values()
+    assert (table["count"], {"S": "kept"} in [item["id"] for item in table["sample"]]) == (4, True)
     assert quota_left(project) == before - 1
+    project.refill()
+    assert quota_left(project) == before - 1
+
+
+def test_status_shows_what_a_shadow_limit_would_block(
+    project: Project, keys: dict[str, str]
+) -> None:
+    project.edit("waf", {"shadow": {"rateLimit": 10, "windowSeconds": 60}})
     project.up()
-    assert quota_left(project) == before - 1, "used quota stays used"
-    assert '{"id": {"S": "12"}, "title": {"S": "Test Movie"}, "year": {"N": "2023"}}' in shown
-    assert "usage-plan   basic  429     2" in shown
+
+    statuses = [project.post("wrong").status_code for _ in range(13)]
+
+    assert statuses == [403] * 13, "it blocks none"
+    line = "Rule shadow-rate-per-address of the web ACL only counts: 3 requests"
+    assert line in project.run("status").stdout
 
 
 def test_all_ports_are_on_the_loopback_address_alone(project: Project, output: str) -> None:
@@ -206,8 +235,6 @@ def test_down_leaves_no_process_no_port_and_no_items(project: Project) -> None:
         process.wait(30)
     assert not _listens(project.port)
     assert not list((project.folder / ".sandbox").iterdir())
-    assert project.run("down").stdout == "No sandbox is running.\n"
-    assert items_in(project.up()) == []
 
 
 def quota_left(project: Project) -> int:

@@ -3,12 +3,15 @@
 import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.edge_protection.access_log import access_log_format
 from throttling import Client, Gate, Period, Quota, Throttle, UsagePlan
 from tools.recorder.resources import Resource, Resources
+from tools.sandbox import access_log
 from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway import MAX_BODY_BYTES, Gateway
 from tools.sandbox.gateway_responses import read_gateway_responses
@@ -35,11 +38,13 @@ class Api:
         deployment = read_deployment(resources)
         (rule,) = deployment.web_acl
         rules = (replace(rule, statement=waf or rule.statement),)
-        ((place, only),) = deployment.routes.items()
+        place = ("POST", "/data")
+        only = deployment.routes[place]
         self.key = next(k for k, client in deployment.clients.items() if client.plan == "basic")
         self.now = 1_800_000_000.0
         self.answer: object = {"statusCode": 200}
         self.events: list[dict[str, Any]] = []
+        self.log: list[str] = []
         self.gateway = Gateway(
             replace(
                 deployment,
@@ -49,6 +54,7 @@ class Api:
             ),
             self._invoke,
             lambda: self.now,
+            self.log.append,
         )
 
     async def _invoke(self, event: dict[str, Any], request_id: str) -> object:
@@ -306,12 +312,6 @@ def test_more_in_flight_than_the_concurrency_is_unavailable(resources: Resources
     assert api.gateway.gate.in_flight == 0, "a caller that went away gives its place back"
 
 
-def test_tokens_come_back_with_time(api: Api) -> None:
-    assert api.statuses(*[api.good] * 11) == [200] * 10 + [429]
-    api.now += 0.2  # one token at 5 a second
-    assert api.statuses(*[api.good] * 2) == [200, 429]
-
-
 def test_a_body_larger_than_api_gateway_takes_is_refused_without_a_token(api: Api) -> None:
     (refused,) = api.send(api.good | {"body": BodyTooLarge()})
 
@@ -455,16 +455,95 @@ def test_a_route_without_key_counts_toward_the_stage_only(resources: Resources) 
     assert api.statuses(*[{}] * 21) == [200] * 20 + [429]
 
 
-def test_answers_and_quotas_are_counted(api: Api) -> None:
-    api.send({}, {"verb": "GET"}, *[api.good] * 11)
+def test_the_access_log_has_the_fields_and_the_form_that_the_program_registers(api: Api) -> None:
+    api.now += 0.25
+    api.send(api.good | {"x-forwarded-for": "192.0.2.1"})
 
-    assert api.gateway.answers() == [
-        {"layer": "route", "subject": "", "status": 404, "requests": 1},
-        {"layer": "api-key", "subject": "", "status": 403, "requests": 1},
-        {"layer": "usage-plan", "subject": "basic", "status": 429, "requests": 1},
-        {"layer": "function", "subject": "", "status": 200, "requests": 10},
-    ]
-    assert api.gateway.quotas_left() == [
-        {"plan": "basic", "client": "default", "quotaLeft": 20_000 - 10},
-        {"plan": "premium", "client": "default", "quotaLeft": 100_000},
-    ]
+    (line,) = map(json.loads, api.log)
+
+    request_id = line["requestId"]
+    assert json.loads(access_log_format()).keys() == line.keys()
+    assert line == {
+        "requestId": request_id,
+        "extendedRequestId": f"{request_id[-12:]}=",
+        "requestTime": "15/Jan/2027:08:00:00 +0000",
+        "requestTimeEpoch": "1800000000250",
+        "sourceIp": "192.0.2.1",
+        "apiKeyId": api.gateway.deployment.key_ids[api.key],
+        "method": "POST",
+        "path": "/data",
+        "status": "200",
+        "responseType": "-",
+        "wafStatus": "-",
+        "wafResponseCode": "WAF_ALLOW",
+        "integrationStatus": "200",
+        "integrationLatencyMs": "0",
+        "responseLatencyMs": "0",
+        "xrayTraceId": "-",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer", "limits", "expected"),
+    [
+        ({}, None, {}, "403 INVALID_API_KEY WAF_ALLOW /data - -"),
+        ({"path": "/dev/other"}, None, {}, "404 MISSING_AUTHENTICATION_TOKEN WAF_ALLOW - - -"),
+        ("key", None, {"stage": Throttle(rate=1, burst=0)}, "429 THROTTLED WAF_ALLOW /data KEY -"),
+        ("key", None, {"concurrency": 0}, "503 INTEGRATION_FAILURE WAF_ALLOW /data KEY 429"),
+        ("key", FunctionFailed("x"), {}, "503 INTEGRATION_FAILURE WAF_ALLOW /data KEY 200"),
+        ("key", {"statusCode": 400}, {}, "400 - WAF_ALLOW /data KEY 200"),
+        ("key", "malformed", {}, "502 DEFAULT_5XX WAF_ALLOW /data KEY 200"),
+        ("blocked", None, {}, "429 WAF_FILTERED WAF_BLOCK - - -"),
+    ],
+)
+def test_the_access_log_says_who_was_answered_how_and_why(
+    resources: Resources, sent: Sending | str, answer: object, limits: Sending, expected: str
+) -> None:
+    api = Api(resources, waf=ONE_A_MINUTE, **limits)
+    api.answer = answer
+    headers = api.good if sent == "key" else sent if isinstance(sent, dict) else {}
+    api.send(*[headers] * (2 if sent == "blocked" else 1))
+
+    line = json.loads(api.log[-1])
+
+    fields = ("status", "responseType", "wafResponseCode", "path", "apiKeyId", "integrationStatus")
+    key_id = api.gateway.deployment.key_ids[api.key]
+    assert " ".join(line[field] for field in fields).replace(key_id, "KEY") == expected
+
+
+def test_requests_to_another_stage_or_one_without_a_log_are_not_logged(api: Api) -> None:
+    api.send({"path": "/other/data"}, {"path": "/"})
+    api.gateway.deployment = replace(api.gateway.deployment, access_log_format="")
+    api.send(api.good)
+
+    assert api.log == []
+
+
+def test_the_format_of_a_line_may_be_any_text() -> None:
+    write = access_log.line_writer('100 % $context.status."$context.nosuch" $input')
+
+    assert write(access_log.Context(status=200)) == '100 % 200."-" $input\n'
+
+
+def test_lines_are_written_in_batches_and_a_full_file_becomes_the_older_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_log, "_FLUSH_SECONDS", 0)
+    monkeypatch.setattr(access_log, "_MAX_BYTES", 7)
+    file, old = tmp_path / "access.jsonl", tmp_path / "access.old.jsonl"
+
+    async def write() -> None:
+        log = access_log.AccessLog(file)
+        keeping = asyncio.create_task(log.keep())
+        for batch in ("ab", "cd", "e"):
+            for letter in batch:
+                log.add(letter * 3 + "\n")
+            while not file.exists() or batch[-1] * 3 not in file.read_text():
+                if old.exists() and batch[-1] * 3 in old.read_text():
+                    break
+                await asyncio.sleep(0.001)
+        keeping.cancel()
+
+    asyncio.run(write())
+
+    assert (old.read_text(), file.read_text()) == ("ccc\nddd\n", "eee\n")

@@ -135,7 +135,7 @@ def test_a_request_in_work_is_waited_for() -> None:
     async def test(server: Served) -> None:
         server.may_answer.clear()
         caller = await server.send(post())
-        await asyncio.sleep(2 * http_server.PATIENCE_SECONDS)
+        await asyncio.sleep(1.5 * http_server.PATIENCE_SECONDS)
         server.may_answer.set()
         assert b"200 OK" in await caller.rest()
 
@@ -147,7 +147,7 @@ def test_a_caller_that_does_not_read_its_answer_is_dropped() -> None:
     async def test(server: Served) -> None:
         server.answer = b"x" * 50_000_000
         caller = await server.send(post())
-        await asyncio.sleep(3 * http_server.PATIENCE_SECONDS)
+        await asyncio.sleep(2.5 * http_server.PATIENCE_SECONDS)
         assert len(await caller.rest()) < 50_000_000
 
     served(test)
@@ -232,15 +232,6 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused() -> None:
         answers = await asyncio.gather(*(server.statuses(sent + post()) for sent in AMBIGUOUS))
         assert answers == [[400]] * len(AMBIGUOUS)
         assert not server.bodies
-
-    served(test)
-
-
-def test_with_two_lengths_the_chunks_count_and_the_connection_ends() -> None:
-    async def test(server: Served) -> None:
-        sent = post(GOOD_CHUNKS, Content_Length="5", Transfer_Encoding="chunked")
-        assert await server.statuses(sent + post()) == [200]
-        assert server.bodies == [RECORD]
 
     served(test)
 

@@ -13,19 +13,19 @@ from tests.tools.sandbox.project import Project, keys_in
 from throttling import Client, Layer
 from throttling.simulation.engine import OUTCOMES, Engine
 
-REQUESTS = 1500
+REQUESTS = 500
 
 
 def test_sandbox_and_simulator_give_the_same_verdicts(project: Project) -> None:
     # No token comes back, and no window ends, while the test runs: the verdicts depend on the order
     # of the requests alone, however busy this machine is.
     slow = {"rateLimit": 0.001, "clients": ["default"]}
-    quota = {"limit": 25, "period": "MONTH"}
-    project.edit("usagePlans.basic", {**slow, "burstLimit": 40, "quota": quota | {"limit": 500}})
-    project.edit("usagePlans.premium", {**slow, "burstLimit": 90, "quota": quota})
-    project.edit("usagePlans.trial", {**slow, "burstLimit": 90, "quota": quota | {"limit": 500}})
-    project.edit("throttle", {"rateLimit": 0.001, "burstLimit": 90})
-    project.edit("waf", {"rateLimit": 300, "windowSeconds": 600})
+    quota = {"limit": 8, "period": "MONTH"}
+    project.edit("usagePlans.basic", {**slow, "burstLimit": 12, "quota": quota | {"limit": 500}})
+    project.edit("usagePlans.premium", {**slow, "burstLimit": 30, "quota": quota})
+    project.edit("usagePlans.trial", {**slow, "burstLimit": 30, "quota": quota | {"limit": 500}})
+    project.edit("throttle", {"rateLimit": 0.001, "burstLimit": 30})
+    project.edit("waf", {"rateLimit": 100, "windowSeconds": 600})
     project.edit("function.reservedConcurrency", "none")
     keys = keys_in(project.up())
     clients = [*(Client(plan, "default") for plan in keys), None]

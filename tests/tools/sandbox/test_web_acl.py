@@ -30,14 +30,16 @@ def missing(header: str) -> dict[str, Any]:
 class Acl:
     """A web ACL whose rules are named by their numbers."""
 
-    def __init__(self, *statements: dict[str, Any]) -> None:
+    def __init__(self, *statements: dict[str, Any], counting: str = "") -> None:
         assert all(map(is_understood, statements))
+        rules = {str(number): statement for number, statement in enumerate(statements)}
         self._acl = WebAcl(
             [
-                Rule(name=str(number), statement=statement, response=RESPONSE)
-                for number, statement in enumerate(statements)
+                Rule(name=name, statement=one, response=None if name == counting else RESPONSE)
+                for name, one in rules.items()
             ]
         )
+        self.counted = self._acl.counted
 
     def blocked_by(self, *headers: tuple[str, str], now: float = 0.0) -> str | None:
         """The rule that blocks a request from 127.0.0.1."""
@@ -113,6 +115,13 @@ def test_rules_are_asked_in_turn_and_the_first_that_matches_ends_the_request() -
         *(None, None, "1", None, None, "2")
     ]
     assert acl.blocked_by(client("192.0.2.9"), now=400.0) is None, "the window is over"
+
+
+def test_a_rule_that_only_counts_ends_no_request() -> None:
+    acl = Acl(rate(2), rate(4), counting="0")
+
+    assert [acl.blocked_by() for _ in range(6)] == [None] * 4 + ["1"] * 2
+    assert acl.counted == {"0": 4}
 
 
 def test_x_forwarded_for_stands_for_the_source_unless_a_rule_reads_it() -> None:

@@ -1,0 +1,283 @@
+"""The access log of a stage, read into arrays: millions of lines in seconds.
+
+It takes what CloudWatch gives: JSON lines, the results of a query in Logs Insights, and what
+`aws logs filter-log-events` prints; each as it is or compressed with gzip.
+"""
+
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BufferedReader
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, cast
+
+import msgspec
+import numpy as np
+
+from settings import UserError
+from settings.paths import printable
+from throttling import Layer
+from throttling.simulation.engine import CODES
+from throttling.simulation.loops import Codes
+from throttling.simulation.traffic import Floats, Ints
+
+NONE: Final = "-"
+"""Stands in a line for an absent value."""
+MAX_SECONDS: Final = 366 * 86_400
+_CHUNK_BYTES: Final = 1 << 20
+_EXAMPLES: Final = 3
+_DOCUMENT: Final = re.compile(
+    rb"\s*(\[|\{\s*(\n|\"(events|results|searchedLogStreams|nextToken|queryLanguage|statistics)\"))"
+)
+"""How a file begins that is one JSON document, not a line for each request."""
+_STAMP: Final = re.compile(rb"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z ", re.MULTILINE)
+"""What CloudWatch's export to S3 writes before each line."""
+_LAYERS: Final = {
+    "WAF_FILTERED": Layer.WAF,
+    "INVALID_API_KEY": Layer.API_KEY,
+    "MISSING_AUTHENTICATION_TOKEN": Layer.API_KEY,
+    "QUOTA_EXCEEDED": Layer.QUOTA,
+    # A log does not say which throttle it was.
+    "THROTTLED": Layer.USAGE_PLAN,
+}
+"""The layer that refuses a request, by the type of API Gateway's response."""
+_CODES: Final = {kind: CODES[layer] for kind, layer in _LAYERS.items()}
+
+
+class Line(msgspec.Struct, rename="camel", gc=False):
+    """The fields of a line that decide how its request is replayed."""
+
+    # In milliseconds, in the years 2000 to 2099.
+    request_time_epoch: Annotated[int, msgspec.Meta(ge=946_684_800_000, lt=4_102_444_800_000)]
+    source_ip: str
+    api_key_id: str
+    method: str
+    path: str
+    response_type: str
+    waf_response_code: str
+    integration_status: str
+    integration_latency_ms: Annotated[int, msgspec.Meta(ge=0)] | Literal["-"]
+
+    @property
+    def code(self) -> int:
+        """What happened to the request, as a code of `engine.OUTCOMES`."""
+        if self.waf_response_code == "WAF_BLOCK":
+            return CODES[Layer.WAF]
+        # Lambda's own status: it had no free concurrency.
+        if self.integration_status == "429":
+            return CODES[Layer.CONCURRENCY]
+        return _CODES.get(self.response_type, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccessLog:
+    """The requests of a log in the order of their times. All arrays have equal lengths."""
+
+    start: datetime
+    """When the first request came (UTC)."""
+    times: Floats
+    """Seconds after the start."""
+    senders: Sequence[tuple[str, str]]
+    """Key ID and method of the requests, for `sender` to refer to."""
+    sender: Ints
+    addresses: Sequence[str]
+    """For `address` to refer to."""
+    address: Ints
+    latency: Floats
+    """Seconds that the function took; NaN for requests that it did not get."""
+    logged: Codes
+    """What happened, as codes of `engine.OUTCOMES`; the usage plan stands for every throttle."""
+    notes: Sequence[str]
+    """What the reader of the log should know about it."""
+
+
+def read_log(
+    paths: Sequence[Path], progress: Callable[[int, int], None] = lambda *_: None
+) -> AccessLog:
+    """Read files, and the files in folders, as one log.
+
+    Args:
+        paths: of the files and folders.
+        progress: called now and then with the bytes that are read, and all bytes.
+
+    Raises:
+        UserError: when a file cannot be read, no line can be, or the times cannot be right.
+    """
+    files = [file for path in paths for file in _files(path)]
+    reader, done, total = _Reader(), 0, sum(file.stat().st_size for file in files)
+    for file in files:
+        reader.begin(file)
+        try:
+            with file.open("rb") as raw:
+                for chunk in _chunks(raw):
+                    reader.add(chunk)
+                    progress(done + raw.tell(), total)
+        except EOFError:
+            raise UserError(
+                f"{file} is cut off: its gzip stream has no end. Fetch it again."
+            ) from None
+        except (OSError, zlib.error, msgspec.DecodeError) as error:
+            raise UserError(f"{file} cannot be read: {error}.") from None
+        done += file.stat().st_size
+    return reader.log(", ".join(map(str, paths)))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file or folder.")
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def _chunks(raw: BufferedReader) -> Iterator[bytes]:
+    """Yield the lines of a file, many at a time."""
+    file = raw
+    if raw.peek(2)[:2] == b"\x1f\x8b":
+        file = cast(BufferedReader, gzip.GzipFile(fileobj=raw))
+    rest = file.read(_CHUNK_BYTES)
+    if _DOCUMENT.match(rest):
+        yield b"\n".join(_messages(msgspec.json.decode(rest + file.read())))
+        return
+    while piece := file.read(_CHUNK_BYTES):
+        lines, newline, tail = piece.rpartition(b"\n")
+        if newline:
+            yield rest + lines
+            rest = tail
+        else:
+            rest += piece
+    yield rest
+
+
+def _messages(document: Any) -> Iterator[bytes]:  # noqa: ANN401  JSON
+    """Yield the lines in the events of a log group, or in the rows of a query's results."""
+    if isinstance(document, dict):
+        document = document.get("events", document.get("results", [document]))
+    for item in document if isinstance(document, list) else [document]:
+        if isinstance(item, list):
+            item = {cell.get("field"): cell.get("value") for cell in item if isinstance(cell, dict)}
+        if isinstance(item, dict):
+            item = item.get("message", item.get("@message", item))
+        text = item.encode() if isinstance(item, str) else msgspec.json.encode(item)
+        yield text.replace(b"\n", b" ")
+
+
+class _Reader:
+    """Collects the lines of all files."""
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(Line, strict=False)
+        self._parts: list[tuple[Ints, Ints, Ints, Floats, Codes]] = []
+        self._senders: dict[tuple[str, str, str], int] = {}
+        self._addresses: dict[str, int] = {}
+        self._read = self._unread = 0
+        self._examples: list[str] = []
+        self._file, self._number = Path(), 0
+
+    def begin(self, file: Path) -> None:
+        """Begin a file."""
+        self._file, self._number = file, 0
+
+    def add(self, chunk: bytes) -> None:
+        """Add lines of the file."""
+        if chunk[:1].isdigit():
+            chunk = _STAMP.sub(b"", chunk)
+        try:
+            lines = self._decoder.decode_lines(chunk)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            lines = list(self._one_by_one(chunk))
+        self._number += chunk.count(b"\n") + 1
+        if not lines:
+            return
+        senders, addresses = self._senders, self._addresses
+        self._read += len(lines)
+        self._parts.append(
+            (
+                np.array([line.request_time_epoch for line in lines], np.int64),
+                np.array(
+                    [
+                        senders.setdefault((x.api_key_id, x.method, x.path), len(senders))
+                        for x in lines
+                    ],
+                    np.int32,
+                ),
+                np.array(
+                    [addresses.setdefault(x.source_ip, len(addresses)) for x in lines], np.int32
+                ),
+                np.array(
+                    [
+                        np.nan if x.integration_latency_ms == NONE else x.integration_latency_ms
+                        for x in lines
+                    ],
+                    np.float32,
+                ),
+                np.array([line.code for line in lines], np.uint8),
+            )
+        )
+
+    def _one_by_one(self, chunk: bytes) -> Iterator[Line]:
+        """Yield the lines that can be read, and count the others."""
+        for number, line in enumerate(chunk.split(b"\n"), self._number + 1):
+            if not line.strip():
+                continue
+            try:
+                yield self._decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self._unread += 1
+                if len(self._examples) < _EXAMPLES:
+                    shown = printable(line[:60].decode(errors="replace"))
+                    self._examples.append(f"{self._file} line {number}: {error}: {shown}")
+
+    def log(self, name: str) -> AccessLog:
+        """Return what was read.
+
+        Raises:
+            UserError: when that is nothing, or the times cannot be right.
+        """
+        if self._unread and not self._read:
+            raise UserError(
+                f"None of the {self._unread:,} lines is one of the stage's access log. "
+                f"{self._examples[0]}"
+            )
+        if not self._read:
+            raise UserError(f"{name}: there is no line of an access log.")
+        times, sender, address, latency, logged = map(
+            np.concatenate, zip(*self._parts, strict=True)
+        )
+        self._parts.clear()
+        notes = []
+        if self._unread:
+            notes.append(
+                f"{self._unread:,} of {self._read + self._unread:,} lines cannot be read, such as:"
+            )
+            notes += self._examples
+        late = np.maximum.accumulate(times) - times
+        if late.any():
+            notes.append(
+                f"The clock goes backwards at {np.count_nonzero(late):,} lines, by up to "
+                f"{late.max() / 1000:,.1f} s, because a line is written when its request ends. The "
+                "lines are sorted by time."
+            )
+            order = np.argsort(times, kind="stable")
+            times, sender, address, latency, logged = (
+                column[order] for column in (times, sender, address, latency, logged)
+            )
+        start, end = (datetime.fromtimestamp(time / 1000, UTC) for time in times[[0, -1]].tolist())
+        if (end - start).total_seconds() > MAX_SECONDS:
+            raise UserError(
+                f"{name}: the log goes from {start:%Y-%m-%d} to {end:%Y-%m-%d}. Allowed are "
+                f"{MAX_SECONDS // 86_400} days: is a clock wrong?"
+            )
+        latency[logged > 0] = np.nan
+        return AccessLog(
+            start=start,
+            times=(times - times[0]) / 1000,
+            senders=[(key, f"{verb} {path}") for key, verb, path in self._senders],
+            sender=sender,
+            addresses=[*self._addresses],
+            address=address,
+            latency=latency / 1000,
+            logged=logged,
+            notes=notes,
+        )
