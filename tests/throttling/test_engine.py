@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import accumulate
 from types import FunctionType
@@ -168,12 +169,12 @@ def test_gate_and_engine_follow_each_choice(
         (gap, int(rng.integers(4)), int(rng.integers(3)), 0.2)
         for gap in rng.exponential(0.05, 2000).tolist()
     ]
-    quota = Quota(limit=120, period=Period.DAY)
+    quota = Quota(limit=50, period=Period.DAY)
     plan = UsagePlan(clients=("one", "two"), throttle=Throttle(rate=4, burst=5), quota=quota)
     limits = Limits(
         waf=WafRateLimit(limit=60, window_seconds=10),
-        usage_plans={"basic": plan, "premium": plan},
-        stage=Throttle(rate=6, burst=8),
+        usage_plans={"basic": plan, "premium": replace(plan, quota=None)},
+        stage=Throttle(rate=1, burst=2),
         methods={METHOD: Throttle(rate=5, burst=8)},
         concurrency=2,
     )

@@ -37,7 +37,8 @@ def blocks(traffic: Traffic) -> Iterator[Block]:
         columns = []
         for index, phase, before in parts:
             number_of_addresses = traffic.sources[index].addresses
-            low, high = _sum_until(phase, begin), _sum_until(phase, end)
+            low = _sum_until(phase, begin)
+            high = max(low, _sum_until(phase, end))
             if traffic.arrivals is Arrivals.POISSON:
                 # Independent places in order: sums of exponential steps, scaled to where they end.
                 sums = random.standard_exponential(1 + random.poisson(high - low)).cumsum()

@@ -107,9 +107,17 @@ def test_a_wrong_quota_is_off(limit: int | None) -> None:
     assert ("basic/default", Layer.QUOTA) in off(verdict_on(quota(80), quota(limit), requests))
 
 
-def test_the_tolerance_decides_what_is_off() -> None:
-    requests = requests_of("burst")
-    samples = answers(with_plan(DEV, "premium", rate=20, burst=44), requests)
+@pytest.mark.parametrize(
+    ("profile", "real"),
+    [
+        ("burst", with_plan(DEV, "premium", rate=20, burst=44)),
+        # The error of the first limit shows again behind it: more requests have no valid key.
+        ("waf", replace(DEV, waf=WafRateLimit(limit=1580, window_seconds=60))),
+    ],
+)
+def test_the_tolerance_decides_what_is_off(profile: str, real: Limits) -> None:
+    requests = requests_of(profile)
+    samples = answers(real, requests)
 
     for tolerance, verdict in ((0.05, OFF), (0.15, AGREES)):
         assert judge(DEV, requests, samples, START, tolerance=tolerance).verdict is verdict

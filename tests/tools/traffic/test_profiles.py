@@ -190,7 +190,7 @@ def test_every_route_with_a_bucket_of_its_own_is_tested(monkeypatch: pytest.Monk
     post, get, health, other = "POST /data", "GET /data/{id}", "GET /health", "GET /other"
     monkeypatch.setattr("tools.traffic.derived.METHODS", (post, get, health, other))
     slow = Throttle(rate=2, burst=3)
-    basic = replace(DEV.usage_plans["basic"], methods={get: slow})
+    basic = replace(DEV.usage_plans["basic"], methods={get: Throttle(rate=1, burst=4)})
     limits = replace(
         DEV,
         waf=None,
@@ -213,6 +213,8 @@ def test_every_route_with_a_bucket_of_its_own_is_tested(monkeypatch: pytest.Monk
     # One route stands for those that share the stage's bucket.
     of_stage = [(BASIC, post), (PREMIUM, post), (BASIC, get), (PREMIUM, get), (None, health)]
     assert tested["stage"] == (of_stage, {Layer.METHOD})
+    assert result.clients[-1].refused, "also of the route without a key"
+    assert pause_seconds(limits) == 4.5
     assert {
         one.method for name in ("sizes", "seed") for one in derive(name, limits, 0.0).sources
     } == {post}
