@@ -96,7 +96,7 @@ load: .venv/ready ## Test the limits of what runs, over HTTP (STACK=dev ARGS="--
 	@$(tools) load $(if $(filter command environment,$(firstword $(origin STACK))),--stack $(STACK)) $(ARGS)
 
 .PHONY: bench
-bench: .venv/ready ## Measure what should be fast (ARGS="handler sandbox"; all takes 9 minutes)
+bench: .venv/ready ## Measure what should be fast (ARGS="handler sandbox"; all takes 10 minutes)
 	@$(tools) bench $(ARGS)
 
 .PHONY: format
