@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -145,7 +145,12 @@ def api_key_holder(client: str, number: int) -> str:
     return client if number == 1 else f"{client}.{number}"
 
 
-WindowSeconds = Annotated[Literal[60, 120, 300, 600], WHOLE]
+# https://docs.aws.amazon.com/waf/latest/APIReference/API_RateBasedStatement.html
+LEAST_WAF_RATE: Final = 10
+_Window = Literal[60, 120, 300, 600]
+WAF_WINDOWS: Final[tuple[int, ...]] = get_args(_Window)
+"""Seconds of the windows that a rate rule can have."""
+WindowSeconds = Annotated[_Window, WHOLE]
 
 
 class ManagedRuleGroupSettings(_Section):
@@ -180,7 +185,7 @@ RuleGroup = Annotated[
 class ShadowSettings(_Section):
     """A rate limit that only counts, to watch before it blocks."""
 
-    rate_limit: Whole = Field(ge=10, le=2_000_000_000, examples=[1000])
+    rate_limit: Whole = Field(ge=LEAST_WAF_RATE, le=2_000_000_000, examples=[1000])
     """With a second rate limit, which only counts: requests from one address in a window."""
     window_seconds: WindowSeconds = 300
     """Length of that window in seconds."""
@@ -195,8 +200,7 @@ class WafSettings(_Section):
 
     enabled: Switch = True
     """Whether there is a web ACL."""
-    # https://docs.aws.amazon.com/waf/latest/APIReference/API_RateBasedStatement.html
-    rate_limit: Whole = Field(2000, ge=10, le=2_000_000_000)
+    rate_limit: Whole = Field(2000, ge=LEAST_WAF_RATE, le=2_000_000_000)
     """Requests from one address in a window."""
     window_seconds: WindowSeconds = 300
     """Length of the window in seconds."""
@@ -210,7 +214,7 @@ class WafSettings(_Section):
     ] = "True-Client-IP"
     """With FORWARDED_IP, the header with the caller's address. Requests without it are blocked. The
     CDN must overwrite it: X-Forwarded-For begins with whatever the caller wrote there."""
-    source_rate_limit: Whole = Field(20_000, ge=10, le=2_000_000_000)
+    source_rate_limit: Whole = Field(20_000, ge=LEAST_WAF_RATE, le=2_000_000_000)
     """With FORWARDED_IP, requests from one source address, such as a server of the CDN, in a
     window."""
     managed_rule_groups: list[RuleGroup] = []

@@ -27,6 +27,12 @@ SMALL_REGIONS: Final = frozenset(
     }
 )
 
+
+def default_throttle(region: str | None) -> Throttle:
+    """Return the default throttle of an account in a Region; of a large one if it is not known."""
+    return SMALL_REGION_THROTTLE if region in SMALL_REGIONS else ACCOUNT_THROTTLE
+
+
 MAX_USAGE_PLANS: Final = 300
 """Per account and Region. AWS raises it on request."""
 MAX_API_KEYS: Final = 10_000

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from throttling.account import (
-    ACCOUNT_THROTTLE,
     MAX_QUOTA,
     REQUESTS_PER_SECOND_PER_CONCURRENCY,
     SMALL_REGION_THROTTLE,
     SMALL_REGIONS,
     WCU_BEFORE_EXTRA_COST,
+    default_throttle,
 )
 from throttling.limits import Limits, Period, Throttle, WafRateLimit
 
@@ -188,9 +188,7 @@ def _of_stage(limits: Limits, expected: Expectations) -> Iterator[LimitFinding]:
             ),
             fix=repr(total).removesuffix(".0"),
         )
-    in_small_region = expected.region in SMALL_REGIONS
-    account = SMALL_REGION_THROTTLE if in_small_region else ACCOUNT_THROTTLE
-    small = SMALL_REGION_THROTTLE
+    account, small = default_throttle(expected.region), SMALL_REGION_THROTTLE
     for setting, value, allowed, small_allowed, unit in (
         (path, rate, account.rate, small.rate, "requests per second"),
         (burst_path, burst, account.burst, small.burst, "requests"),

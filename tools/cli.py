@@ -3,9 +3,9 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -14,6 +14,7 @@ from rich.segment import Segment
 
 from settings.paths import printable
 
+_Command = TypeVar("_Command", bound=Callable[..., object])
 _PIPED_WIDTH: Final = 400
 """Columns of a table that goes to a pipe: wide enough that no row wraps."""
 
@@ -30,14 +31,24 @@ class Exit(IntEnum):
     """Ctrl-C ended the command."""
 
 
-format_option = click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print the result.",
+BEST_EFFORT: Final = (
+    "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
 )
+
+
+def output_option(people: str) -> Callable[[_Command], _Command]:
+    """Return the option --format: in a form for people, or JSON."""
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice([people, "json"]),
+        default=people,
+        show_default=True,
+        help="How to print the result.",
+    )
+
+
+format_option = output_option("table")
 
 
 class _Console(Console):

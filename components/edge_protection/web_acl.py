@@ -44,11 +44,7 @@ def create_web_acl(
             }
         ],
         rules=rules(settings.waf, settings.label),
-        visibility_config={
-            "cloudwatch_metrics_enabled": True,
-            "metric_name": settings.label,
-            "sampled_requests_enabled": True,
-        },
+        visibility_config=_visibility(settings.label),
         # AWS WAF also samples requests. The log's redaction does not apply to those.
         data_protection_config={
             "data_protections": [
@@ -153,11 +149,15 @@ def _rule(
         "name": name,
         "priority": priority,
         "statement": statement,
-        "visibility_config": {
-            "cloudwatch_metrics_enabled": True,
-            "metric_name": metric_name(metric_prefix, metric),
-            "sampled_requests_enabled": True,
-        },
+        "visibility_config": _visibility(metric_name(metric_prefix, metric)),
+    }
+
+
+def _visibility(metric: str) -> Any:  # noqa: ANN401  for the web ACL's arguments and a rule's
+    return {
+        "cloudwatch_metrics_enabled": True,
+        "metric_name": metric,
+        "sampled_requests_enabled": True,
     }
 
 

@@ -21,6 +21,7 @@ from settings import Settings, UserError
 from settings.schema import ThrottleSettings
 from throttling import Period
 from throttling.account import REQUESTS_PER_SECOND_PER_CONCURRENCY, WCU_BEFORE_EXTRA_COST
+from tools.cli import BEST_EFFORT
 from tools.traffic.profiles import checked
 
 PRICES: Final = Path(__file__).with_name("prices.yaml")
@@ -197,7 +198,7 @@ def not_bounded(settings: Settings, prices: Prices) -> Iterator[str]:
         more[log] = prices.dollars(f"GB of {log}", prices.sizes[f"{log} bytes"][0] / 1000)
     costs = ", ".join(f"${dollars:,.2f} for the {what}" for what, dollars in more.items())
     yield f"No limit bounds how many requests arrive. Each million more costs about {costs}."
-    yield "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
+    yield BEST_EFFORT
     yield "The table keeps the items of all months before, and their backups."
     yield "AWS's list of requests that are free does not have those to unknown routes."
     for group in waf.managed_rule_groups:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 import click
 
@@ -25,26 +24,15 @@ from settings import (
     stack_names,
 )
 from settings.paths import value_of
-from tools.cli import code, print_json
+from tools.cli import BEST_EFFORT, code, output_option, print_json
 from tools.diff.reach import ProgramFailed, gone
 from tools.diff.report import StackDiff, markdown, stack_diff
-
-_BEST_EFFORT: Final = (
-    "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings."
-)
 
 
 @click.command(epilog="Example: python -m tools diff --base origin/main")
 @click.option("--base", required=True, metavar="REVISION", help="The revision before the change.")
 @click.option("--head", metavar="REVISION", help="The changed revision [default: working tree].")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["markdown", "json"]),
-    default="markdown",
-    show_default=True,
-    help="How to print the result.",
-)
+@output_option("markdown")
 def diff(base: str, head: str | None, output_format: str) -> None:
     """Show what a change does to limits and callers, as Markdown.
 
@@ -60,7 +48,7 @@ def diff(base: str, head: str | None, output_format: str) -> None:
         changed = code(head) if head else "the working tree"
         texts = [f"## What changes in the limits from {code(base)} to {changed}"]
         texts += [markdown(one) for one in stacks]
-        notes += [_BEST_EFFORT]
+        notes += [BEST_EFFORT]
     click.echo("\n\n".join([*texts, *notes]))
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-_VARIABLE: Final = re.compile(r"\$context\.([A-Za-z.]+[A-Za-z])")
+from tools.sandbox.gateway_responses import CONTEXT_VARIABLE
+
 _FLUSH_SECONDS: Final = 0.2
 _MAX_BYTES: Final = 100_000_000
 """Of a file: about 200,000 lines, so that it holds a run of `make load` whole."""
@@ -26,7 +26,7 @@ def line_writer(log_format: str) -> Callable[[Context], str]:
     As on AWS, values are not escaped
     (https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-logging.html).
     """
-    template = _VARIABLE.sub(r"%(\1)s", log_format.replace("%", "%%")) + "\n"
+    template = CONTEXT_VARIABLE.sub(r"%(\1)s", log_format.replace("%", "%%")) + "\n"
     return lambda context: template % context
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from settings import UserError
 
-_VARIABLE: Final = re.compile(r"\$context\.([A-Za-z.]+[A-Za-z])")
+CONTEXT_VARIABLE: Final = re.compile(r"\$context\.([A-Za-z.]+[A-Za-z])")
 _FAILURE: Final = "InternalServerErrorException"
 _AWS_RESPONSES: Final = {
     "MISSING_AUTHENTICATION_TOKEN": (
@@ -68,7 +68,7 @@ class GatewayResponse:
             # API Gateway replaces an unknown variable with nothing.
             return context.get(found[1], "")
 
-        return _VARIABLE.sub(value, self.template).encode()
+        return CONTEXT_VARIABLE.sub(value, self.template).encode()
 
 
 NO_STAGE: Final = GatewayResponse(

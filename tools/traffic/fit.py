@@ -17,8 +17,9 @@ from routes import METHODS
 from settings import Settings, UserError, load_stack
 from settings.errors import fix_command, written
 from settings.paths import Path, config_key
+from settings.schema import LEAST_WAF_RATE, WAF_WINDOWS
 from throttling import Client, Limits, Period, Throttle, WafRateLimit
-from throttling.account import ACCOUNT_THROTTLE, SMALL_REGION_THROTTLE, SMALL_REGIONS
+from throttling.account import default_throttle
 from throttling.limiters import period_end, period_start
 from throttling.simulation.engine import Engine
 from throttling.simulation.loops import Codes
@@ -33,10 +34,6 @@ CANNOT_TELL: Final = (
     "The limits fit the demand of this log, not of a busier time: use the log of a usual week, and "
     "let the web ACL count a new limit before it blocks (waf.shadow)."
 )
-WINDOWS: Final = (60, 120, 300, 600)
-"""Seconds of the windows that a rate rule can have."""
-_LEAST_WAF: Final = 10
-"""https://docs.aws.amazon.com/waf/latest/APIReference/API_RateBasedStatement.html"""
 _LEAST_RATE: Final = 0.001
 _LONGEST_PEAK_SECONDS: Final = 60.0
 """What lasts longer is a matter of rate, what is shorter of burst."""
@@ -316,13 +313,13 @@ class _Fitter:
             self.notes.append("No limit of a web ACL is fitted, because none can be replayed.")
             return
         demand, path = self.demand.from_clients(), ("waf", "rateLimit")
-        for window in WINDOWS:
+        for window in WAF_WINDOWS:
 
             def only(limit: int, window: int = window) -> Limits:
                 return replace(self._open, waf=WafRateLimit(limit=limit, window_seconds=window))
 
             now = waf.limit if window == waf.window_seconds else None
-            found = self._number(path, now, demand, only, _LEAST_WAF, detail="address")
+            found = self._number(path, now, demand, only, LEAST_WAF_RATE, detail="address")
             found = replace(found, label=f"waf.rateLimit in {window} s")
             yield found if self._log.times[-1] >= window else found.not_lowered()
 
@@ -379,9 +376,7 @@ class _Fitter:
 
         seconds = float(demand.times[-1] - demand.times[0]) if shared else demand.longest_seconds()
         horizon = min(_LONGEST_PEAK_SECONDS, max(1.0, seconds / 4))
-        account = (
-            SMALL_REGION_THROTTLE if self._settings.region in SMALL_REGIONS else ACCOUNT_THROTTLE
-        )
+        account = default_throttle(self._settings.region)
 
         def cost(log_rate: float) -> float:
             rate = _short(math.exp(log_rate))

@@ -1,12 +1,13 @@
 """Options that commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from routes import METHODS
+from settings import UserError
 from throttling.simulation.traffic import Arrivals
 from tools.traffic.derived import PROFILES
 from tools.traffic.profiles import parse_client, parse_duration
@@ -58,6 +59,14 @@ set_option = click.option(
 compare_option = click.option(
     "--compare", is_flag=True, help="Show the run without --set beside it."
 )
+
+
+def check_compare(compare: bool, changes: Sequence[str]) -> None:
+    """Raise a UserError if --compare comes without --set."""
+    if compare and not changes:
+        raise UserError("--compare has nothing to compare; give a change with --set.")
+
+
 waf_lag_option = click.option(
     "--waf-lag",
     "waf_lag_seconds",

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from settings import UserError, load_stack
+from settings import load_stack
 from throttling import Layer, choices
 from throttling.simulation.engine import CODES, Engine
 from throttling.simulation.loops import Codes
@@ -16,7 +16,13 @@ from throttling.simulation.simulator import Result
 from throttling.simulation.traffic import Floats, Ints
 from tools.cli import console, print_json
 from tools.traffic.logged import limits_of, log_options, read_logged
-from tools.traffic.options import chart_option, compare_option, set_option, waf_lag_option
+from tools.traffic.options import (
+    chart_option,
+    check_compare,
+    compare_option,
+    set_option,
+    waf_lag_option,
+)
 from tools.traffic.report import (
     BEST_EFFORT,
     Key,
@@ -26,8 +32,10 @@ from tools.traffic.report import (
     gains,
     headline,
     moment,
+    peak_words,
     report,
     result_json,
+    stack_title,
     timeline_json,
 )
 
@@ -78,8 +86,7 @@ def replay(
 
     Each takes as long as it took in the log. docs/replay.md describes the logs and the result.
     """
-    if compare and not changes:
-        raise UserError("--compare has nothing to compare; give a change with --set.")
+    check_compare(compare, changes)
     settings, changed = load_stack(stack), load_stack(stack, changes)
     lag = choices.WAF_LAG_SECONDS if waf_lag_seconds is None else waf_lag_seconds
     logged = read_logged(settings, **log_options)
@@ -92,11 +99,11 @@ def replay(
     result = logged.run(limits_of(changed), lag) if changes else in_force
     different = int(np.abs(before.timeline - in_force.timeline).sum()) // 2
     agreement = 1 - different / result.total.sent
-    title = f"{stack} with {', '.join(changes)}" if changes else stack
     about = [
         headline(result),
-        f"Stack {title}: {result.total.sent:,} requests in {moment(result.seconds)} from "
-        f"{len(logged.log.addresses):,} addresses, from {result.start:%A %Y-%m-%d %H:%M:%S} UTC.",
+        f"Stack {stack_title(stack, changes)}: {result.total.sent:,} requests in "
+        f"{moment(result.seconds)} from {len(logged.log.addresses):,} addresses, from "
+        f"{result.start:%A %Y-%m-%d %H:%M:%S} UTC.",
         f"The limits in force decide {100 * agreement:.4g} % of them as the log says. The rest "
         "differs when limits have changed, or AWS did not apply them exactly.",
         *([f"In force: {headline(in_force)}"] if compare else []),
@@ -104,14 +111,12 @@ def replay(
         f"{gains(in_force if compare else before, result)}",
         *logged.notes,
     ]
-    reserved = result.limits.concurrency
     notes = [
         "A log does not say which throttle refused a request. It counts for the one that refuses "
         "it under the limits in force, or else for the usage plan's.",
         *HIDDEN,
-        f"Peak concurrency {result.peak_concurrency:,} of "
-        f"{'no limit' if reserved is None else f'{reserved:,} reserved'}, at the logged latency "
-        f"(mean {logged.duration_seconds * 1000:,.3g} ms).",
+        f"{peak_words(result)}, at the logged latency (mean "
+        f"{logged.duration_seconds * 1000:,.3g} ms).",
         BEST_EFFORT,
     ]
     if chart:

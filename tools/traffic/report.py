@@ -35,6 +35,18 @@ Key = tuple[str, Layer | None]
 """A row of the table: name of the client, or `ALL_CLIENTS`, and outcome."""
 
 
+def stack_title(stack: str, changes: Sequence[str]) -> str:
+    """Return a stack's name with the changes that are tried."""
+    return f"{stack} with {', '.join(changes)}" if changes else stack
+
+
+def peak_words(result: Result) -> str:
+    """Return how many requests the function worked on at once, beside what is reserved."""
+    reserved = result.limits.concurrency
+    most = "no limit" if reserved is None else f"{reserved:,} reserved"
+    return f"Peak concurrency {result.peak_concurrency:,} of {most}"
+
+
 def report(
     result: Result,
     about: Sequence[str],

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from settings import Settings, UserError, load_stack
+from settings import Settings, load_stack
 from throttling import choices
 from throttling.review import LimitFinding, not_among, review
 from throttling.simulation.simulator import Result
@@ -15,7 +15,13 @@ from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
 from tools.cli import console, format_option, print_json
 from tools.review import findings_json
-from tools.traffic.options import compare_option, parsed, set_option, traffic_options
+from tools.traffic.options import (
+    check_compare,
+    compare_option,
+    parsed,
+    set_option,
+    traffic_options,
+)
 from tools.traffic.profiles import parse_start, read_profile
 from tools.traffic.report import (
     BEST_EFFORT,
@@ -24,8 +30,10 @@ from tools.traffic.report import (
     gains,
     headline,
     moment,
+    peak_words,
     report,
     result_json,
+    stack_title,
     timeline_json,
 )
 
@@ -59,16 +67,14 @@ def simulate(
 
     docs/simulate.md describes the form of a profile, and what the result is worth.
     """
-    if compare and not changes:
-        raise UserError("--compare has nothing to compare; give a change with --set.")
+    check_compare(compare, changes)
     stacks = [load_stack(stack)] if compare else []
     stacks.append(load_stack(stack, changes))
-    lag = waf_lag_seconds or choices.WAF_LAG_SECONDS
+    lag = choices.WAF_LAG_SECONDS if waf_lag_seconds is None else waf_lag_seconds
     traffic = read_profile(profile, stacks[0], waf_lag_seconds=lag, **traffic_options).traffic
     results = [_simulated(one, traffic, lag) for one in stacks]
     before, result = results[0], results[-1]
-    title = f"{stack} with {', '.join(changes)}" if changes else stack
-    about = [headline(result), _traffic_words(title, traffic, result)]
+    about = [headline(result), _traffic_words(stack_title(stack, changes), traffic, result)]
     notes = _notes(result)
     reviews = [review(one.limits(), one.expectations()) for one in stacks]
     if compare:
@@ -114,11 +120,8 @@ def _traffic_words(title: str, traffic: Traffic, result: Result) -> str:
 
 
 def _notes(result: Result) -> list[str]:
-    reserved = result.limits.concurrency
     return [
-        f"Peak concurrency {result.peak_concurrency:,} of "
-        f"{'no limit' if reserved is None else f'{reserved:,} reserved'}, at "
-        f"{result.duration_seconds * 1000:,.10g} ms a request.",
+        f"{peak_words(result)}, at {result.duration_seconds * 1000:,.10g} ms a request.",
         BEST_EFFORT,
         "The WAF estimates rates about every 10 s and usually blocks within 30 s, sometimes "
         f"minutes. In this run its view is {result.waf_lag_seconds:,.10g} s behind (--waf-lag).",
