@@ -79,7 +79,7 @@ check: .venv/ready ## Check format, lint, types, imports, workflows, policies, r
 	part workflows $(jsonschema) vendor.github-actions .github/actions/*/action.yml; \
 	part workflows $(jsonschema) vendor.dependabot .github/dependabot.yml; \
 	part policy $(tools) policy; \
-	part roles $(tools) roles --check; \
+	part roles $(tools) roles; \
 	part limits $(tools) review; \
 	[ $$status = 0 ] || { printf "\nFailed:\n$$failed"; exit $$status; }
 

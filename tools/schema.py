@@ -9,7 +9,6 @@ import click
 
 from settings import project_root
 from settings.errors import written
-from settings.files import project_name
 from settings.json_schema import Node, allowed, json_schema, section
 from settings.schema import Config, Provider
 from settings.values import DECIMAL, DIGITS
@@ -21,8 +20,8 @@ _TEXT_FORMS: Final = {"integer": DIGITS, "number": DECIMAL, "boolean": "true|fal
 _INTRODUCTION: Final = """\
 # Settings
 
-The settings of a stack, in its file `Pulumi.STACK.yaml` under the namespace of the project, such as
-`{project}:waf`. `pulumi config set --path waf.rateLimit 3000 --stack dev` changes one. `<name>`
+The settings of a stack, in its file `Pulumi.STACK.yaml` under the name of the project:
+`PROJECT:waf`. `pulumi config set --path waf.rateLimit 3000 --stack dev` changes one. `<name>`
 stands for a name, and `[]` for each item of a list. `python -m tools schema` writes this page, and
 [settings.schema.json](settings.schema.json) for editors.
 
@@ -35,33 +34,32 @@ stands for a name, and `[]` for each item of a list. `python -m tools schema` wr
 def schema() -> None:
     """Write docs/settings.schema.json and docs/settings.md from the settings' models."""
     root = project_root()
-    project = project_name(root)
     (root / SCHEMA).parent.mkdir(exist_ok=True)
-    (root / SCHEMA).write_text(stack_file_schema(project))
-    (root / TABLE).write_text(settings_table(project))
+    (root / SCHEMA).write_text(stack_file_schema())
+    (root / TABLE).write_text(settings_table())
     click.echo(f"Wrote {SCHEMA} and {TABLE}.")
 
 
-def stack_file_schema(project: str) -> str:
+def stack_file_schema() -> str:
     """Return the JSON Schema of a stack's file, for editors.
 
     It accepts both written forms of a value. Bounds hold for numbers that are written as numbers.
+    It holds for a project of any name, so that renaming the project does not change it.
     """
     settings = {
-        f"{namespace}:{name}": _both_forms(node)
-        for namespace, model in ((project, Config), ("aws", Provider))
+        f"^{namespace}:{name}$": _both_forms(node)
+        for namespace, model in (("(?!aws:)[^:]+", Config), ("aws", Provider))
         for name, node in json_schema(model)["properties"].items()
     }
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"A stack's file of the project {project}",
+        "title": "A stack's file",
         "type": "object",
         "properties": {
             "config": {
                 "type": ["object", "null"],
-                "properties": settings,
-                # Keys of other namespaces are not the project's.
-                "patternProperties": {f"^(?!({project.replace('.', '[.]')}|aws):)[^:]+:": {}},
+                # Pulumi's own settings. Add the namespace of another provider here.
+                "patternProperties": settings | {"^(pulumi):": {}},
                 "additionalProperties": False,
             }
         },
@@ -91,7 +89,7 @@ def _both_forms(node: Any) -> Any:  # noqa: ANN401  JSON
     return node
 
 
-def settings_table(project: str) -> str:
+def settings_table() -> str:
     """Return the page with the table of settings."""
     rows = [
         row
@@ -99,7 +97,7 @@ def settings_table(project: str) -> str:
         for name, node in json_schema(model)["properties"].items()
         for row in _rows(namespace + name, node)
     ]
-    return _INTRODUCTION.format(project=project) + "".join(rows)
+    return _INTRODUCTION + "".join(rows)
 
 
 def _rows(name: str, node: Node, *, required: bool = False) -> Iterator[str]:

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settings import SettingsError, parse_settings
-from settings.files import project_name
 from settings.json_schema import json_schema
 from settings.schema import Config
 from tests.fuzzing import examples
@@ -24,7 +23,7 @@ from tests.settings.test_fixes import broken_configs
 from tools.schema import SCHEMA, TABLE, schema, settings_table, stack_file_schema
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = json.loads(stack_file_schema(PROJECT))
+DOCUMENT = json.loads(stack_file_schema())
 VALIDATOR = jsonschema.Draft202012Validator(DOCUMENT)
 
 
@@ -46,8 +45,7 @@ def leaves(node: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:  # no
 
 
 def test_the_files_of_this_project_are_current() -> None:
-    project = project_name(ROOT)
-    for path, current in ((SCHEMA, stack_file_schema(project)), (TABLE, settings_table(project))):
+    for path, current in ((SCHEMA, stack_file_schema()), (TABLE, settings_table())):
         assert (ROOT / path).read_text() == current, "run `python -m tools schema`"
 
 
@@ -57,8 +55,8 @@ def test_the_command_writes_both_files_for_the_project_in_the_current_folder(
     shutil.copy(FIXTURES / "Pulumi.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(schema).exit_code == 0
-    assert (tmp_path / SCHEMA).read_text() == stack_file_schema(PROJECT)
-    assert (tmp_path / TABLE).read_text() == settings_table(PROJECT)
+    assert (tmp_path / SCHEMA).read_text() == stack_file_schema()
+    assert (tmp_path / TABLE).read_text() == settings_table()
 
 
 def test_the_schema_is_valid_against_the_current_draft() -> None:
@@ -68,9 +66,8 @@ def test_the_schema_is_valid_against_the_current_draft() -> None:
 
 @pytest.mark.parametrize("root", [ROOT, FIXTURES], ids=["shipped", "fixtures"])
 def test_the_stack_files_name_the_schema_and_fit_it(root: Path) -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(stack_file_schema(project_name(root))))
     for path in root.glob("Pulumi.*.yaml"):
-        validator.validate(yaml.safe_load(path.read_text()))
+        VALIDATOR.validate(yaml.safe_load(path.read_text()))
         first = path.read_text().split("\n")[0]
         assert root == FIXTURES or first == f"# yaml-language-server: $schema={SCHEMA}"
 
@@ -95,8 +92,9 @@ def test_what_the_program_refuses_does_not_fit(key: str, value: object) -> None:
     assert not fits(tree)
 
 
-def test_keys_of_other_namespaces_fit_and_unknown_ones_of_the_project_do_not() -> None:
-    assert VALIDATOR.is_valid({"config": {"aws:region": "eu-south-1", "gcp:zone": {"a": 1}}})
+def test_settings_of_any_project_and_of_pulumi_fit_and_unknown_ones_do_not() -> None:
+    config = {"aws:region": "eu-south-1", "pulumi:tags": {"a": 1}, "any.name:stageName": "live"}
+    assert VALIDATOR.is_valid({"config": config})
     assert VALIDATOR.is_valid({"config": None, "encryptionsalt": "v1:abc"})
     for key in (f"{PROJECT}:wav", "waf", "aws:region", "aws:accessKey"):
         assert not VALIDATOR.is_valid({"config": {key: "x"}})
@@ -122,7 +120,7 @@ UNITS = re.compile("request|second|MB|KB|WCU|percent|zone|days|numbers|writes|re
 
 
 def test_the_table_describes_every_setting_with_its_unit() -> None:
-    rows = re.findall(r"^\| `([^`]+)` \| (.+) \| (.+) \| (.*) \|$", settings_table(PROJECT), re.M)
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \| (.+) \| (.*) \|$", settings_table(), re.M)
     names = [name for name, *_ in rows]
     assert len(names) == len(set(names))
     found = {re.sub(r"\.<name>", "[]", name) for name in names}

@@ -1,4 +1,4 @@
-"""`python -m tools roles`: the IAM policies of the roles that CI assumes, in docs/iam/.
+"""`python -m tools roles`: the IAM policies of the roles that CI assumes.
 
 One role may preview a pull request, the other may deploy. Their policies hold what the types of
 resources that the program registers need, and what it looks up, and nothing else.
@@ -7,19 +7,19 @@ resources that the program registers need, and what it looks up, and nothing els
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import click
 
 from routes import METHODS
-from settings import StackConfig, UserError, project_root, read_stack, stack_names
-from tools.cli import Exit
+from settings import StackConfig, UserError, read_stack, stack_names
+from tools.cli import print_json
 from tools.policy.role_actions import ACTIONS, CONDITIONS, LOOKUPS, Grant
 from tools.recorder.program import run_program
 
 Document = dict[str, Any]
+Role = Literal["deploy", "preview"]
 
-_FOLDER: Final = "docs/iam"
 _NOT_ITSELF: Final[Document] = {
     "Sid": "NotItself",
     "Effect": "Deny",
@@ -38,29 +38,22 @@ _EVERYTHING_ON: Final[Mapping[str, Any]] = {
 """Settings without which some types of resources are not there."""
 
 
-@click.command(epilog="Example: python -m tools roles --check")
-@click.option("--check", is_flag=True, help="Compare the files with the program, write nothing.")
-def roles(check: bool) -> Exit:
-    """Write the IAM policies of the roles that CI assumes, into docs/iam/.
+@click.command(epilog="Example: python -m tools roles deploy")
+@click.argument("role", type=click.Choice(get_args(Role)), required=False)
+def roles(role: Role | None) -> None:
+    """Print the IAM policy of a role that CI assumes.
 
-    Exit status with --check: 1 when a file is missing or out of date.
+    Without a role, check that both policies cover what the program registers.
     """
-    folder = project_root() / _FOLDER
-    stale = False
-    for name, document in documents([read_stack(stack) for stack in stack_names()]).items():
-        file, text = folder / name, json.dumps(document, indent=2) + "\n"
-        if not check:
-            folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, "utf-8")
-            click.echo(f"{_FOLDER}/{name}")
-        elif not file.is_file() or file.read_text("utf-8") != text:
-            click.echo(f"{_FOLDER}/{name} is out of date. Write it: python -m tools roles")
-            stale = True
-    return Exit.FINDINGS if stale else Exit.OK
+    made = documents([read_stack(stack) for stack in stack_names()])
+    if role:
+        print_json(made[role])
+    else:
+        click.echo("The roles of CI may do what the program needs.")
 
 
-def documents(stacks: Collection[StackConfig]) -> dict[str, Document]:
-    """Return the policies by file name.
+def documents(stacks: Collection[StackConfig]) -> dict[Role, Document]:
+    """Return the policies by role.
 
     Raises:
         UserError: when no stack is given, a stack has no Region, or the program registers a type
@@ -71,16 +64,15 @@ def documents(stacks: Collection[StackConfig]) -> dict[str, Document]:
     regions = sorted({_region(config) for config in stacks})
     project = next(iter(stacks)).project
     lookups = [grant for grants in LOOKUPS.values() for grant in grants]
-    changes = [grant for token in registered_types(stacks) for grant in _grants(token)]
     policies = {
-        "preview.json": _statements(lookups),
-        "deploy.json": [*_statements([*lookups, *changes]), _NOT_ITSELF],
+        "preview": _statements(lookups),
+        "deploy": [*_statements([*lookups, *_grants(registered_types(stacks))]), _NOT_ITSELF],
     }
     text = json.dumps(
         {name: {"Version": "2012-10-17", "Statement": one} for name, one in policies.items()}
     )
     text = text.replace('"{regions}"', json.dumps(regions)).replace("{project}", project)
-    made: dict[str, Document] = json.loads(text)
+    made: dict[Role, Document] = json.loads(text)
     return made
 
 
@@ -112,16 +104,16 @@ def _everything_on(config: StackConfig) -> StackConfig:
     return replace(config, values=values)
 
 
-def _grants(token: str) -> tuple[Grant, ...]:
-    try:
-        return ACTIONS[token]
-    except KeyError:
+def _grants(types: Collection[str]) -> list[Grant]:
+    if missing := [token for token in types if token not in ACTIONS]:
         raise UserError(
-            f"The program registers {token}, and the deploying role's actions for it are not "
-            f"known.\n  Add {token!r} to ACTIONS in tools/policy/role_actions.py, with the "
-            f"actions to create, read, change and delete it: https://docs.aws.amazon.com/"
-            f"service-authorization/latest/reference/, then run: python -m tools roles"
-        ) from None
+            f"The program registers {', '.join(missing)}: the actions of the deploying role for "
+            "this are not known.\n  Add each type to ACTIONS in tools/policy/role_actions.py, with "
+            "the actions to create, read, change and delete it: "
+            "https://docs.aws.amazon.com/service-authorization/latest/reference/\n"
+            "  Then give the role its policy again: docs/ci.md#roles"
+        )
+    return [grant for token in types for grant in ACTIONS[token]]
 
 
 def _statements(grants: Collection[Grant]) -> list[Document]:
