@@ -15,7 +15,7 @@ from tests.policy.resources import made, violations
 from tests.stacks import PROJECT, config
 from tools.__main__ import main
 from tools.policy.role_actions import ACTIONS, LOOKUPS
-from tools.policy.roles import documents, registered_types
+from tools.policy.roles import Role, documents, registered_types
 from tools.recorder.program import run_program
 
 ALL = [config("dev"), config("prod")]
@@ -29,7 +29,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def current() -> dict[str, dict[str, Any]]:
+def current() -> dict[Role, dict[str, Any]]:
     return documents(ALL)
 
 
@@ -96,7 +96,7 @@ def test_every_action_is_one_that_aws_has() -> None:
         assert {action for action in named if action.startswith(f"{service}:")} <= known
 
 
-def test_a_preview_may_look_up_zones_and_nothing_else(current: dict[str, dict[str, Any]]) -> None:
+def test_a_preview_may_look_up_zones_and_nothing_else(current: dict[Role, dict[str, Any]]) -> None:
     assert current["preview"] == {
         "Version": "2012-10-17",
         "Statement": [
@@ -111,7 +111,7 @@ def test_a_preview_may_look_up_zones_and_nothing_else(current: dict[str, dict[st
     }
 
 
-def test_the_role_that_deploys_is_bounded(current: dict[str, dict[str, Any]]) -> None:
+def test_the_role_that_deploys_is_bounded(current: dict[Role, dict[str, Any]]) -> None:
     deploy = current["deploy"]
     by_sid = {statement["Sid"]: statement for statement in deploy["Statement"]}
     policy = made("iam/policy:Policy", policy=json.dumps(deploy))
@@ -152,7 +152,7 @@ def test_the_role_that_deploys_is_bounded(current: dict[str, dict[str, Any]]) ->
     assert by_sid["Passed"]["Resource"] == by_sid["Roles"]["Resource"] == roles
 
 
-def test_the_documents_fit_into_managed_policies(current: dict[str, dict[str, Any]]) -> None:
+def test_the_documents_fit_into_managed_policies(current: dict[Role, dict[str, Any]]) -> None:
     for document in current.values():
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
         assert len(json.dumps(document, separators=(",", ":"))) <= 6_144
