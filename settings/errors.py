@@ -219,7 +219,7 @@ def _closest(value: object, node: Node) -> str | None:
             return "none"
         case {"anyOf": [first, *_]}:
             return _closest(value, first)
-        case {"enum": choices} if number is not None and node["type"] == "integer":
+        case {"enum": choices} if number is not None and node.get("type") == "integer":
             return str(min(choices, key=lambda choice: abs(choice - number)))
         case {"enum": choices}:
             known = {str(choice).lower(): str(choice) for choice in choices}

@@ -10,7 +10,14 @@ from typing import Any, Final
 
 import botocore.session
 import pytest
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.exceptions import UnknownServiceError
+from botocore.model import (
+    ListShape,
+    MapShape,
+    OperationNotFoundError,
+    Shape,
+    StructureShape,
+)
 from hypothesis import Phase, example, given
 from hypothesis import settings as settings_of_test
 from hypothesis import strategies as st
@@ -80,7 +87,13 @@ _model = cache(botocore.session.get_session().get_service_model)
 
 @cache
 def _inputs(service: str, operation: str) -> StructureShape:
-    shape = _model(service).operation_model(operation).input_shape
+    try:
+        shape = _model(service).operation_model(operation).input_shape
+    except (UnknownServiceError, OperationNotFoundError):
+        pytest.fail(
+            f"{__file__}: in CALLS, write what AWS calls the operation {operation} of {service}",
+            pytrace=False,
+        )
     assert shape
     return shape
 

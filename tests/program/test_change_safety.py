@@ -17,6 +17,7 @@ import pytest
 from components import compute
 from components.edge_protection import rest_api
 from components.edge_protection.openapi import openapi
+from routes import ROUTES
 from tests.engine.provider import REPLACED_BY
 from tests.stacks import STACKS, deploy, run
 from tests.stacks.resources import only, short
@@ -146,6 +147,7 @@ def test_an_edit_of_clients_and_plans_touches_only_their_keys(
 
 # Everything else in the config
 
+PERMISSIONS = {f"may-invoke-{one.verb}-{one.path_label}".lower() for one in ROUTES}
 SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
     "stage": (
         {"throttle": {"rateLimit": 2000, "burstLimit": 4000}},
@@ -198,7 +200,7 @@ SETTING_EDITS: dict[str, tuple[dict[str, Any], Effects]] = {
         {"function": {"snapStart": True}},
         {
             "created": {"function-live"},
-            "replaced": {"deployment", "may-invoke-post-data"},
+            "replaced": {"deployment", *PERMISSIONS},
             "updated": {"function", "api", "stage"},
         },
     ),

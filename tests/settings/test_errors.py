@@ -7,6 +7,7 @@ from typing import Any
 import botocore.session
 import pytest
 
+from routes import METHODS
 from settings import SettingsError, StackConfig, parse_settings
 from settings.errors import shown
 from settings.json_schema import allowed, at, json_schema, section
@@ -139,7 +140,6 @@ def with_plan(**changes: Any) -> Tree:  # noqa: ANN401
     return {**GOOD, "usagePlans": {**GOOD["usagePlans"], "trial": {**PLAN, **changes}}}
 
 
-METHODS = {"POST /data": {"rateLimit": 5}}
 OTHER_GROUP = "AWSManagedRulesBotControlRuleSet"  # its capacity is not known
 
 
@@ -230,11 +230,11 @@ item, each a whole number from 1 to 9,999.
             """,
         ),
         (
-            {"throttle": {"methods": {"GET /data": {"rateLimit": 1, "burstLimit": 1}}}},
-            """
-            throttle.methods["GET /data"]: the name 'GET /data' is not allowed. \
-Allowed: only POST /data.
-                rm 'throttle.methods["GET /data"]'
+            {"throttle": {"methods": {"HEAD /x": {"rateLimit": 1, "burstLimit": 1}}}},
+            f"""
+            throttle.methods["HEAD /x"]: the name 'HEAD /x' is not allowed. Allowed: \
+{"one of" if METHODS[1:] else "only"} {", ".join(METHODS)}.
+                rm 'throttle.methods["HEAD /x"]'
             """,
         ),
         # Keys that are not settings

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from routes import ROUTES
 from tests.stacks import ROOT
 
 
@@ -15,3 +16,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def shipped_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave POST /data as the only route, for tests whose numbers hold for one with a key."""
+    routes = tuple(route for route in ROUTES if route.method == "POST /data")
+    for module in ("tools.cost.bill", "tools.diff.report"):
+        monkeypatch.setattr(f"{module}.METHODS", ("POST /data",))
+    for module in ("tools.cost.bill", "settings.schema"):
+        monkeypatch.setattr(f"{module}.ROUTES", routes)

@@ -20,6 +20,7 @@ from tools.cost.command import expected
 from tools.traffic.derived import PROFILES
 from tools.traffic.profiles import parse_client
 
+pytestmark = pytest.mark.usefixtures("shipped_route")
 LIST = read_prices()
 SECONDS = 31 * 24 * 60 * 60
 GATEWAY, FUNCTION = "requests that API Gateway bills", "requests to the function"

@@ -13,6 +13,8 @@ from tests.stacks import PROJECT
 from tools.__main__ import main
 from tools.diff.command import diff
 
+pytestmark = pytest.mark.usefixtures("shipped_route")
+
 
 def git(folder: Path, *words: str) -> None:
     subprocess.run(

@@ -13,6 +13,7 @@ from settings.schema import Config, Provider
 from tests.stacks import settings
 from tools.diff.report import NOT_FOR_CALLERS, markdown, stack_diff
 
+pytestmark = pytest.mark.usefixtures("shipped_route")
 EVERYTHING: dict[str, Any] = {
     "throttle": {"methods": {"POST /data": {"rateLimit": 5, "burstLimit": 10}}},
     "usagePlans": {"basic": {"keys": {"default": [1, 2]}}},
@@ -190,8 +191,8 @@ def test_a_removed_plan_takes_its_keys_and_added_clients_and_keys_take_nothing()
 
 def test_a_route_without_a_key_is_bound_by_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     health = ROUTES[0]._replace(verb="GET", path="/health", needs_key=False)
-    monkeypatch.setattr("settings.schema.ROUTES", (*ROUTES, health))
-    monkeypatch.setattr("tools.diff.report.METHODS", ("POST /data", "GET /health"))
+    monkeypatch.setattr("settings.schema.ROUTES", (ROUTES[0], health))
+    monkeypatch.setattr("tools.diff.report.METHODS", (ROUTES[0].method, "GET /health"))
 
     text = text_of("prod", settings("prod"), settings("prod", throttle={"rateLimit": 900}))
 
