@@ -52,14 +52,15 @@ are asked one after the other, and AWS mentions no token that is given back.
 QUOTA_DAY_STARTS_AT_UTC_HOUR: Final = 0
 """Hour (UTC) at which a DAY quota is renewed, and also a WEEK or MONTH quota.
 
-AWS documents that a MONTH quota is renewed on the first day of the month. Most observers report
-this hour; two saw a rolling 24 hours instead.
+AWS documents that a MONTH quota is renewed at the beginning of the month
+(https://docs.aws.amazon.com/cli/latest/reference/apigateway/create-usage-plan.html). Most observers
+report this hour; two saw a rolling 24 hours instead.
 """
 
 QUOTA_WEEK_STARTS_ON: Final = 6
 """Weekday on which a WEEK quota is renewed: Sunday, where Monday is 0.
 
-Undocumented today; earlier API references named Sunday.
+Undocumented today; CloudFormation's earlier reference of QuotaSettings named Sunday.
 """
 
 METHOD_THROTTLE_OVERRIDES_STAGE: Final = True
@@ -74,9 +75,19 @@ could also mean one bucket per method. One bucket is stricter: what passes here 
 WAF_COUNTS_BLOCKED_REQUESTS: Final = True
 """Whether requests that the rate rule blocks still count in its window.
 
-WAF counts the requests that it sees, and blocks "until the rate falls below the limit": an address
-that keeps sending above the limit stays blocked
+The guide says only that the action applies "to additional requests" above the limit
 (https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-high-level-settings.html).
+Earlier editions said "until the request rate falls below the limit": an address that keeps sending
+above the limit stays blocked.
+"""
+
+WAF_BLOCKS_INVALID_ADDRESSES: Final = True
+"""Whether the fallback MATCH blocks each request whose forwarded address is invalid.
+
+AWS's pages differ. One says that the rule's action applies to the request
+(https://docs.aws.amazon.com/waf/latest/APIReference/API_ForwardedIPConfig.html), the other that the
+rule counts all such requests together, as those of one address
+(https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-aggregation-options.html).
 """
 
 WAF_LAG_SECONDS: Final = 0.0

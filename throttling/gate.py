@@ -24,7 +24,6 @@ asks `simulation.engine.Engine`, which applies the same rules to arrays.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Lock
 from typing import NamedTuple
 
 from throttling import choices
@@ -130,18 +129,14 @@ def met(limits: Limits, client: Client | None, method: str) -> list[Met] | None:
     return sorted(given, key=lambda one: order().index(one.layer))
 
 
-_Limiter = QuotaCounter | TokenBucket
-
-
 class Gate:
-    """All layers of one stack, with their counts. Several threads may share one.
+    """All layers of one stack, with their counts.
 
     A request goes through `screen`, then `admit`; `decide` calls both. An admitted request counts
     as in flight until `release`.
     """
 
     def __init__(self, limits: Limits, *, waf_lag_seconds: float = choices.WAF_LAG_SECONDS) -> None:
-        self._lock = Lock()
         self._limits = limits
         waf = limits.waf
         self._waf = waf and WafRateRule(waf.limit, waf.window_seconds, waf_lag_seconds)
@@ -152,7 +147,7 @@ class Gate:
             if plan.quota
         }
         self._buckets: dict[Met, TokenBucket] = {}
-        self._paths: dict[tuple[Client | None, str], list[tuple[Met, _Limiter]] | None] = {}
+        self._paths: dict[tuple[Client | None, str], _Path | None] = {}
         rate = function_rate(limits.concurrency)
         self._function = rate and TokenBucket(rate)
         self.in_flight = 0
@@ -166,9 +161,8 @@ class Gate:
 
     def quota_left(self, now: float, client: Client) -> int | None:
         """Return how many requests `client` has left in this period; None without a quota."""
-        with self._lock:
-            quota = self._quotas.get(client)
-            return quota.left(now) if quota else None
+        quota = self._quotas.get(client)
+        return quota.left(now) if quota else None
 
     def decide(
         self, now: float, *, address: str, client: Client | None, method: str
@@ -178,9 +172,8 @@ class Gate:
 
     def screen(self, now: float, address: str) -> Refusal | None:
         """Ask the WAF, which sees every request, with any route or key."""
-        with self._lock:
-            if self._waf and not self._waf.take(now, address):
-                return Refusal(Layer.WAF)
+        if self._waf and not self._waf.take(now, address):
+            return Refusal(Layer.WAF)
         return None
 
     def admit(self, now: float, client: Client | None, method: str) -> Refusal | None:
@@ -194,30 +187,33 @@ class Gate:
         Returns:
             The refusal; None if the request is admitted.
         """
-        with self._lock:
-            path = self._path(client, method)
-            if path is None:
-                return Refusal(Layer.API_KEY)
-            for step, (one, limiter) in enumerate(path):
-                if not limiter.take(now):
-                    self._give_back(path[:step])
-                    return Refusal(one.layer, one.subject)
-            concurrency = self._limits.concurrency
-            busy = concurrency is not None and self.in_flight >= concurrency
-            if busy or (self._function and not self._function.take(now)):
-                for one, limiter in path:
-                    if one.layer is Layer.QUOTA and not choices.FUNCTION_REFUSALS_USE_QUOTA:
-                        limiter.give_back()
-                return Refusal(Layer.CONCURRENCY)
-            self.in_flight += 1
-            return None
+        path = self._path(client, method)
+        if path is None:
+            return Refusal(Layer.API_KEY)
+        for step, (one, limiter) in enumerate(path):
+            if not limiter.take(now):
+                for passed, taken in path[:step]:
+                    used = choices.THROTTLED_REQUESTS_TAKE_TOKENS
+                    if passed.layer is Layer.QUOTA:
+                        used = choices.THROTTLED_REQUESTS_USE_QUOTA
+                    if not used:
+                        taken.give_back()
+                return Refusal(one.layer, one.subject)
+        concurrency = self._limits.concurrency
+        busy = concurrency is not None and self.in_flight >= concurrency
+        if busy or (self._function and not self._function.take(now)):
+            for one, limiter in path:
+                if one.layer is Layer.QUOTA and not choices.FUNCTION_REFUSALS_USE_QUOTA:
+                    limiter.give_back()
+            return Refusal(Layer.CONCURRENCY)
+        self.in_flight += 1
+        return None
 
     def release(self) -> None:
         """End one admitted request."""
-        with self._lock:
-            self.in_flight -= 1
+        self.in_flight -= 1
 
-    def _path(self, client: Client | None, method: str) -> list[tuple[Met, _Limiter]] | None:
+    def _path(self, client: Client | None, method: str) -> "_Path | None":
         """Return what `met` does, each with its limiter."""
         if (client, method) not in self._paths:
             path = met(self._limits, client, method)
@@ -226,17 +222,10 @@ class Gate:
             )
         return self._paths[client, method]
 
-    def _limiter(self, one: Met) -> _Limiter:
+    def _limiter(self, one: Met) -> QuotaCounter | TokenBucket:
         if isinstance(one.limit, Quota):
             return self._quotas[one.client]
         return self._buckets.setdefault(one, TokenBucket(one.limit))
 
-    @staticmethod
-    def _give_back(taken: list[tuple[Met, _Limiter]]) -> None:
-        """Give back what a request does not use because a throttle refuses it."""
-        for one, limiter in taken:
-            used = choices.THROTTLED_REQUESTS_TAKE_TOKENS
-            if one.layer is Layer.QUOTA:
-                used = choices.THROTTLED_REQUESTS_USE_QUOTA
-            if not used:
-                limiter.give_back()
+
+_Path = list[tuple[Met, QuotaCounter | TokenBucket]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pulumi
@@ -47,6 +48,14 @@ class Alarm:
 def alarms(settings: Settings, names: Names) -> Iterator[Alarm]:
     """Yield all alarms of a stack, in the order in which a request passes what they watch."""
     thresholds = settings.monitoring.thresholds
+    counted = partial(Alarm, namespace=names.namespace, dimensions={})
+    api = partial(
+        Alarm, namespace="AWS/ApiGateway", dimensions={"ApiName": names.api, "Stage": names.stage}
+    )
+    # Counts calls of all versions and aliases, also of SnapStart's.
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
+    function = partial(Alarm, namespace="AWS/Lambda", dimensions={"FunctionName": names.function})
+    table = partial(Alarm, namespace="AWS/DynamoDB", dimensions={"TableName": names.table})
     if names.web_acl:
         yield Alarm(
             name="waf-blocked-requests",
@@ -57,99 +66,75 @@ def alarms(settings: Settings, names: Names) -> Iterator[Alarm]:
             dimensions={"WebACL": names.web_acl, "Region": names.region, "Rule": ALL_RULES},
             threshold=thresholds.waf_blocked_requests,
         )
-    yield Alarm(
+    yield counted(
         name="throttled-requests",
         description="Callers get 429 for their rate: see on the dashboard whether it is one key "
         "(its plan) or all of them (the stage's throttle).",
-        namespace=names.namespace,
         metric=log_metrics.THROTTLED,
-        dimensions={},
         threshold=thresholds.throttled_requests,
     )
-    yield Alarm(
+    yield counted(
         name="quota-exceeded-requests",
         description="A client has used up its quota and is refused until the period ends.",
-        namespace=names.namespace,
         metric=log_metrics.QUOTA_EXCEEDED,
-        dimensions={},
         threshold=thresholds.quota_exceeded_requests,
     )
-    api = {"ApiName": names.api, "Stage": names.stage}
-    yield Alarm(
+    yield api(
         name="server-errors",
         description="Callers get 5XX: the function failed, timed out or was at its concurrency.",
-        namespace="AWS/ApiGateway",
         metric="5XXError",
-        dimensions=api,
         threshold=thresholds.server_errors,
     )
-    yield Alarm(
+    yield api(
         name="latency-p99",
         description="One request in a hundred takes longer than the threshold.",
-        namespace="AWS/ApiGateway",
         metric="Latency",
         statistic="p99",
-        dimensions=api,
         threshold=thresholds.latency_p99_ms,
         periods=3,
     )
-    # Counts calls of all versions and aliases, also of SnapStart's.
-    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-view.html
-    function = {"FunctionName": names.function}
-    yield Alarm(
+    yield function(
         name="function-throttles",
         description="Lambda refuses invocations, and callers get 503: more requests at once than "
         "function.reservedConcurrency, or than the account has left.",
-        namespace="AWS/Lambda",
         metric="Throttles",
-        dimensions=function,
         threshold=thresholds.function_throttles,
     )
-    yield Alarm(
+    yield function(
         name="function-errors",
         description="The function crashed or timed out; its log says why.",
-        namespace="AWS/Lambda",
         metric="Errors",
-        dimensions=function,
         threshold=thresholds.function_errors,
     )
-    yield Alarm(
+    yield function(
         name="function-duration",
         description=f"Invocations come near the timeout of {settings.function.timeout_seconds} s.",
-        namespace="AWS/Lambda",
         metric="Duration",
         statistic="p99",
-        dimensions=function,
         threshold=settings.function.timeout_seconds * 10 * thresholds.function_duration_percent,
         periods=3,
     )
     if settings.function.reserved_concurrency:
         reserved = settings.function.reserved_concurrency
-        yield Alarm(
+        yield function(
             name="function-concurrency",
             description=f"The function comes near its reserved concurrency of {reserved}; past "
             "it, callers get 503.",
-            namespace="AWS/Lambda",
             metric="ConcurrentExecutions",
             statistic="Maximum",
-            dimensions=function,
             threshold=reserved * thresholds.function_concurrency_percent / 100,
         )
-    yield Alarm(
+    yield table(
         name="table-throttles",
         description="DynamoDB refuses writes, and callers get 503: more than "
         "table.maxWriteRequestUnits, or one key written too often.",
-        namespace="AWS/DynamoDB",
         metric="WriteThrottleEvents",
-        dimensions={"TableName": names.table},
         threshold=thresholds.table_throttles,
     )
     if READS:
-        yield Alarm(
+        yield table(
             name="table-read-throttles",
             description="DynamoDB refuses reads, and callers get 503: one key read too often.",
-            namespace="AWS/DynamoDB",
             metric="ReadThrottleEvents",
-            dimensions={"TableName": names.table},
             threshold=thresholds.table_throttles,
         )

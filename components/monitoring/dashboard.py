@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dash
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import pulumi
@@ -41,12 +42,12 @@ def _rows(
     settings: Settings, names: Names, alarm_arns: Sequence[pulumi.Input[str]]
 ) -> Iterator[tuple[list[Document], int]]:
     """Yield rows of widgets, each with its height."""
+    graph = partial(_graph, names)
     yield [{"type": "text", "properties": {"markdown": _limits(settings)}}], _HEIGHT
     yield [{"type": "alarm", "properties": {"title": "Alarms", "alarms": alarm_arns}}], 3
     stage = settings.throttle
     api = ["ApiName", names.api, "Stage", names.stage]
-    requests = _graph(
-        names,
+    requests = graph(
         "Requests a minute",
         [
             ["AWS/ApiGateway", "Count", *api, {"label": "all"}],
@@ -67,7 +68,7 @@ def _rows(
             rule = metric_name(names.web_acl, SHADOW_RULE)
             label = {"label": "shadow limit, only counted"}
             refused.append(["AWS/WAFV2", "CountedRequests", *acl, rule, label])
-    yield [requests, _graph(names, "Refused a minute, by reason", refused)], _HEIGHT
+    yield [requests, graph("Refused a minute, by reason", refused)], _HEIGHT
     yield (
         [
             _search(names, "Throttled a minute, by API key ID", log_metrics.THROTTLED_BY_KEY),
@@ -75,8 +76,7 @@ def _rows(
         ],
         _HEIGHT,
     )
-    latency = _graph(
-        names,
+    latency = graph(
         "Latency (ms)",
         [
             ["AWS/ApiGateway", "Latency", *api, {"stat": "p50", "label": "p50"}],
@@ -86,8 +86,7 @@ def _rows(
         limits={"alarm": settings.monitoring.thresholds.latency_p99_ms},
     )
     function = ["FunctionName", names.function]
-    duration = _graph(
-        names,
+    duration = graph(
         "Function duration (ms)",
         [
             ["AWS/Lambda", "Duration", *function, {"stat": "p50", "label": "p50"}],
@@ -97,14 +96,12 @@ def _rows(
     )
     yield [latency, duration], _HEIGHT
     reserved = settings.function.reserved_concurrency
-    concurrency = _graph(
-        names,
+    concurrency = graph(
         "Function executions at once",
         [["AWS/Lambda", "ConcurrentExecutions", *function, {"stat": "Maximum", "label": "most"}]],
         limits={"reserved": reserved} if reserved else {},
     )
-    failures = _graph(
-        names,
+    failures = graph(
         "Function failures a minute",
         [
             ["AWS/Lambda", "Throttles", *function, {"label": "throttled"}],
@@ -112,8 +109,7 @@ def _rows(
         ],
     )
     cap = settings.table.max_write_request_units
-    writes = _graph(
-        names,
+    writes = graph(
         "Table writes a minute",
         [
             ["AWS/DynamoDB", "ConsumedWriteCapacityUnits", "TableName", names.table],

@@ -1,10 +1,6 @@
 """The order of the layers, and what a refusal leaves untouched."""
 
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
 
 import pytest
 
@@ -136,70 +132,3 @@ def test_every_client_of_a_plan_has_its_own_buckets_and_quota() -> None:
     gate = Gate(one_client(clients=("default", "other"), throttle=ONE, quota=ONE_A_DAY))
     assert ask(gate) is None
     assert ask(gate, client=OTHER) is None
-
-
-THREADS = 8
-TURNS = 1500
-
-
-@pytest.fixture
-def in_threads() -> Iterator[Callable[[Callable[[int], object]], None]]:
-    """Calls a function from many threads that take turns far more often than usual."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-
-    def run(call: Callable[[int], object]) -> None:
-        together = Barrier(THREADS)
-
-        def work(thread: int) -> None:
-            together.wait()
-            for turn in range(TURNS):
-                call(turn * THREADS + thread)
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(work, range(THREADS)))
-
-    yield run
-    sys.setswitchinterval(usual)
-
-
-InThreads = Callable[[Callable[[int], object]], None]
-
-
-def test_threads_that_come_and_go_never_exceed_the_concurrency(in_threads: InThreads) -> None:
-    gate = Gate(one_client(concurrency=3))
-    inside, verdicts = list[int](), list[Refusal | None]()
-
-    def come_and_go(_: int) -> None:
-        verdicts.append(refusal := ask(gate))
-        if refusal is None:
-            inside.append(gate.in_flight)
-            gate.release()
-
-    in_threads(come_and_go)
-
-    assert set(verdicts) <= {None, Refusal(Layer.CONCURRENCY)}
-    assert max(inside) <= 3
-    assert gate.in_flight == 0
-
-
-@pytest.mark.parametrize("rate", [1e-9, 50.0])
-def test_threads_whose_clocks_differ_get_no_more_than_the_limits_give(
-    rate: float, in_threads: InThreads
-) -> None:
-    """Each thread asks at times that other threads have already passed."""
-    gate = Gate(
-        one_client(
-            throttle=Throttle(rate=rate, burst=500),
-            quota=Quota(limit=100_000, period=Period.DAY),
-            waf=WafRateLimit(limit=10_000, window_seconds=60),
-        )
-    )
-    calls, seconds, verdicts = THREADS * TURNS, 4, list[Refusal | None]()
-    in_threads(lambda n: verdicts.append(ask(gate, seconds * (n * 3001 % calls) / calls)))
-
-    admitted = verdicts.count(None)
-    assert 500 <= admitted <= 500 + rate * seconds
-    assert verdicts.count(Refusal(Layer.WAF)) == calls - 10_000
-    assert gate.quota_left(0, BASIC) == 100_000 - admitted
-    assert gate.in_flight == admitted

@@ -6,15 +6,16 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request
 """
 
 import asyncio
-import re
 import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from throttling import Gate, Layer, Refusal
 from throttling.choices import FUNCTION_FAILURE_RESPONSE
@@ -45,9 +46,6 @@ _FUNCTION: Final = "function"
 _LAYERS: Final = (order()[0], _ROUTE, *order()[1:], _FUNCTION)
 _CONNECTION_HEADERS: Final = {"connection", "content-length", "transfer-encoding"}
 """Headers that the HTTP server sets, whatever the function says."""
-_ANSWER_FIELDS: Final = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _NO_CREDENTIALS: Final = (
     *("accessKey", "accountId", "caller", "cognitoAuthenticationProvider"),
     *("cognitoAuthenticationType", "cognitoIdentityId", "cognitoIdentityPoolId"),
@@ -171,7 +169,7 @@ class Gateway:
         except FunctionFailed:
             context["integration.integrationStatus"] = 200  # Lambda has run it
             return self._answer(_FUNCTION, FUNCTION_FAILURE_RESPONSE, context)
-        except _MalformedAnswer:
+        except ValidationError:
             return self._answer(_FUNCTION, "DEFAULT_5XX", context)
         finally:
             context["integrationLatency"] = self._milliseconds_since(invoked)
@@ -270,63 +268,58 @@ def _log_time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
 
 
-class _MalformedAnswer(Exception):
-    """The function's answer does not have the form that API Gateway asks for."""
+_HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+_HeaderValue = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$")] | bool
 
 
-def _proxy_response(answer: object, request_id: str) -> Response:
-    """Return the function's answer as an HTTP response.
+class _Answer(BaseModel):
+    """A function's answer, in the form that API Gateway asks for.
 
     No field is mandatory, and there may be no other fields
     (https://github.com/localstack/localstack/pull/10312, tried on AWS). It is not known exactly
     what AWS refuses; this refuses every value of an undocumented kind.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    statusCode: (
+        Annotated[int, Field(ge=200, le=599)] | Annotated[str, Field(pattern="^[2-5][0-9]{2}$")]
+    ) | None = None
+    headers: dict[_HeaderName, _HeaderValue] | None = None
+    multiValueHeaders: dict[_HeaderName, list[_HeaderValue]] | None = None
+    body: str | None = None
+    isBase64Encoded: bool | None = None
+    """Encoded bodies are decoded only for an API that names binary media types."""
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the header lines. A pair that is in both fields counts once."""
+        pairs = list((self.headers or {}).items())
+        for name, values in (self.multiValueHeaders or {}).items():
+            pairs += [(name, value) for value in values]
+        texts = ((n.lower(), str(v).lower() if isinstance(v, bool) else v) for n, v in pairs)
+        return list(dict.fromkeys(texts))
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> "_Answer":
+        (self.body or "").encode()  # refuses half of a surrogate pair
+        if sum(len(name) + len(value) for name, value in self.lines()) > MAX_ANSWER_HEADER_BYTES:
+            raise ValueError("its headers are too long")
+        return self
+
+
+def _proxy_response(answer: object, request_id: str) -> Response:
+    """Return the function's answer as an HTTP response.
 
     Raises:
-        _MalformedAnswer: it has another form.
+        ValidationError: it does not have the form of `_Answer`.
     """
-    if not isinstance(answer, dict) or answer.keys() - _ANSWER_FIELDS:
-        raise _MalformedAnswer
-    status, body = answer.get("statusCode"), answer.get("body")
-    if isinstance(status, str) and re.fullmatch("[0-9]{3}", status):
-        status = int(status)
-    status = 200 if status is None else status
-    if type(status) is not int or not 200 <= status <= 599:
-        raise _MalformedAnswer
-    # Encoded bodies are decoded only for an API that names binary media types.
-    encoded = answer.get("isBase64Encoded")
-    if not isinstance(body, str | None) or not isinstance(encoded, bool | None):
-        raise _MalformedAnswer
-    try:
-        single = {n: [value] for n, value in (answer.get("headers") or {}).items()}
-        several = (answer.get("multiValueHeaders") or {}).items()
-        if not all(isinstance(values, list) for _, values in several):
-            raise _MalformedAnswer
-        # A pair that is in both counts once.
-        headers = dict.fromkeys(
-            (name.lower(), _header_value(value))
-            for name, values in [*single.items(), *several]
-            for value in values
-        )
-        content = (body or "").encode()
-    except (AttributeError, UnicodeError):
-        raise _MalformedAnswer from None
-    if not all(_HEADER_NAME.fullmatch(name) for name, _ in headers):
-        raise _MalformedAnswer
-    if sum(len(name) + len(value) for name, value in headers) > MAX_ANSWER_HEADER_BYTES:
-        raise _MalformedAnswer
-    kept = [line for line in headers if line[0] not in _CONNECTION_HEADERS]
-    if "content-type" not in dict(kept):
-        kept.append(("content-type", "application/json"))
-    return Response(status, [("x-amzn-requestid", request_id), *kept], content)
-
-
-def _header_value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-        raise _MalformedAnswer
-    return value
+    given = _Answer.model_validate(answer)
+    headers = [line for line in given.lines() if line[0] not in _CONNECTION_HEADERS]
+    if "content-type" not in dict(headers):
+        headers.append(("content-type", "application/json"))
+    headers.insert(0, ("x-amzn-requestid", request_id))
+    return Response(int(given.statusCode or 200), headers, (given.body or "").encode())
 
 
 def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:

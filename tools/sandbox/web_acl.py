@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-from throttling import WafRateLimit
+from throttling import WafRateLimit, choices
 from throttling.limiters import WafRateRule
 from tools.recorder.resources import Properties, Resource, Resources
 from tools.sandbox.gateway_responses import GatewayResponse
@@ -154,8 +154,9 @@ class WebAcl:
             if text is None:
                 return False
             source = first_address(text) or ""
-            if not source:
-                return bool(config["fallbackBehavior"] == "MATCH")
+            fallback = bool(config["fallbackBehavior"] == "MATCH")
+            if not source and (choices.WAF_BLOCKS_INVALID_ADDRESSES or not fallback):
+                return fallback
         return not self._rates[rule].take(now, source)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from throttling import choices
 from tools.sandbox.gateway_responses import GatewayResponse
 from tools.sandbox.http_server import Request
 from tools.sandbox.web_acl import Rule, WebAcl, first_address, is_understood
@@ -73,6 +74,18 @@ def test_an_invalid_address_means_the_fallback(
     acl = Acl(rate(10, CDN, fallback))
 
     assert [acl.blocked_by(client(address)) for _ in range(2)] == [blocked] * 2
+
+
+@pytest.mark.parametrize(("fallback", "blocked"), [("MATCH", "0"), ("NO_MATCH", None)])
+def test_by_the_other_choice_invalid_addresses_share_one_limit(
+    monkeypatch: pytest.MonkeyPatch, fallback: str, blocked: str | None
+) -> None:
+    monkeypatch.setattr(choices, "WAF_BLOCKS_INVALID_ADDRESSES", False)
+    acl = Acl(rate(1, CDN, fallback))
+
+    sent = [acl.blocked_by(client(address)) for address in ("unknown", "_hidden", "192.0.2.1")]
+
+    assert sent == [None, blocked, None]
 
 
 def test_the_first_address_of_the_first_line_counts() -> None:
