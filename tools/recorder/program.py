@@ -121,7 +121,8 @@ def _kept_alive() -> AbstractContextManager[object]:
         raise SystemExit(f"os.{name}")
 
     names = ("_exit", "abort", "execv", "execve")
-    return patch.multiple(os, **{name: partial(end, name, getattr(os, name)) for name in names})
+    ends: dict[str, Any] = {name: partial(end, name, getattr(os, name)) for name in names}
+    return patch.multiple(os, **ends)
 
 
 def _where(error: BaseException) -> str:
