@@ -122,7 +122,8 @@ def _kept_alive() -> AbstractContextManager[object]:
 
     names = ("_exit", "abort", "execv", "execve")
     ends: dict[str, Any] = {name: partial(end, name, getattr(os, name)) for name in names}
-    return patch.multiple(os, **ends)
+    patched: AbstractContextManager[object] = patch.multiple(os, **ends)
+    return patched
 
 
 def _where(error: BaseException) -> str:
