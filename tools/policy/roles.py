@@ -5,20 +5,27 @@ resources that the program registers need, and what it looks up, and nothing els
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
 from typing import Any, Final
 
 import click
+import yaml
 
 from routes import METHODS
 from settings import StackConfig, UserError, project_root, read_stack, stack_names
 from tools.cli import Exit
-from tools.policy.role_actions import ACTIONS, CONDITIONS, LOOKUPS, Grant
 from tools.recorder.program import run_program
 
 Document = dict[str, Any]
 
+ACTIONS: Final[Document] = yaml.safe_load(
+    Path(__file__).with_name("role_actions.yaml").read_text("utf-8")
+)
+"""The statements of a role's policy, and the actions by type of resource and by lookup."""
 _FOLDER: Final = "docs/iam"
 _NOT_ITSELF: Final[Document] = {
     "Sid": "NotItself",
@@ -70,8 +77,8 @@ def documents(stacks: Collection[StackConfig]) -> dict[str, Document]:
         raise UserError("There is no stack to make roles for: no Pulumi.<stack>.yaml here.")
     regions = sorted({_region(config) for config in stacks})
     project = next(iter(stacks)).project
-    lookups = [grant for grants in LOOKUPS.values() for grant in grants]
-    changes = [grant for token in registered_types(stacks) for grant in _grants(token)]
+    lookups = list(ACTIONS["lookups"].values())
+    changes = [_grants(token) for token in registered_types(stacks)]
     policies = {
         "preview.json": _statements(lookups),
         "deploy.json": [*_statements([*lookups, *changes]), _NOT_ITSELF],
@@ -112,40 +119,52 @@ def _everything_on(config: StackConfig) -> StackConfig:
     return replace(config, values=values)
 
 
-def _grants(token: str) -> tuple[Grant, ...]:
+def _grants(token: str) -> Document:
     try:
-        return ACTIONS[token]
+        grants: Document = ACTIONS["types"][token]
     except KeyError:
         raise UserError(
             f"The program registers {token}, and the deploying role's actions for it are not "
-            f"known.\n  Add {token!r} to ACTIONS in tools/policy/role_actions.py, with the "
-            f"actions to create, read, change and delete it: https://docs.aws.amazon.com/"
-            f"service-authorization/latest/reference/, then run: python -m tools roles"
+            f"known.\n  Add {token} to tools/policy/role_actions.yaml, with the actions to create, "
+            f"read, change and delete it: https://docs.aws.amazon.com/service-authorization/latest/"
+            f"reference/, then run: python -m tools roles"
         ) from None
+    return grants
 
 
-def _statements(grants: Collection[Grant]) -> list[Document]:
+def action_names(actions: str) -> set[str]:
+    """Return actions with their services: the one before if an action has none of its own."""
+    words = re.findall(r"(?:(\w+):)?(\w+)", actions)
+    in_full = accumulate(words, lambda old, new: (new[0] or old[0], new[1]))
+    return {":".join(word) for word in in_full}
+
+
+def _statements(granted: Collection[Document]) -> list[Document]:
     """Return the statements of these grants."""
     statements: list[Document] = []
-    for name, condition in CONDITIONS.items():
-        together = [grant for grant in grants if grant.statement == name]
-        if together:
-            resources = {arn for grant in together for arn in grant.on}
-            statements.append(
-                {
-                    "Sid": name,
-                    "Effect": "Allow",
-                    "Action": sorted({name for grant in together for name in grant.names}),
-                    # An ARN with a wildcard may include others.
-                    "Resource": sorted(
-                        arn
-                        for arn in resources
-                        if not any(
-                            other != arn and other[-1] == "*" and arn.startswith(other[:-1])
-                            for other in resources
-                        )
-                    ),
-                    **({"Condition": condition} if condition else {}),
-                }
-            )
+    for name, statement in ACTIONS["statements"].items():
+        grants = [one for one in granted if name in one]
+        if not grants:
+            continue
+        resources: set[str] = set()
+        for one in grants:
+            arns = statement.get("Resource") or one["Resource"]
+            resources |= {arns} if isinstance(arns, str) else {*arns}
+        statements.append(
+            {
+                "Sid": name,
+                "Effect": "Allow",
+                "Action": sorted(set().union(*(action_names(one[name]) for one in grants))),
+                # An ARN with a wildcard may include others.
+                "Resource": sorted(
+                    arn
+                    for arn in resources
+                    if not any(
+                        other != arn and other[-1] == "*" and arn.startswith(other[:-1])
+                        for other in resources
+                    )
+                ),
+                **({"Condition": statement["Condition"]} if "Condition" in statement else {}),
+            }
+        )
     return statements
