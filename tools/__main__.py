@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "load": ("tools.traffic.load.command", "Send traffic over HTTP, and compare the answers."),
     "diff": ("tools.diff.command", "Show what a change does to limits and callers, as Markdown."),
     "cost": ("tools.cost.command", "Show the most that a month can bill under a stack's limits."),
-    "doctor": ("tools.doctor.command", "Check whether an AWS account can carry a stack."),
+    "doctor": ("tools.doctor", "Check whether an AWS account can carry a stack."),
     "keys": ("tools.keys", "List the API keys of a deployed stack with their age and use."),
     "policy": ("tools.policy.command", "Check stacks against the policy pack."),
     "roles": ("tools.policy.roles", "Write the IAM policies of the roles that CI assumes."),

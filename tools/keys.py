@@ -37,7 +37,6 @@ def keys(stack: str, show: str | None, output_format: str, endpoint_url: str | N
     No call changes anything. The README describes how to replace a key without a gap.
     """
     account = Account(load_stack(stack), endpoint_url)
-    account.identity()  # an API other than AWS's may answer with nothing, as if there were no keys
     try:
         found = {key["name"]: key for key in read_keys(account, time.time())}
         if show in found:
@@ -68,8 +67,7 @@ def read_keys(account: Account, now: float) -> Iterator[Key]:
         account: that the stack is deployed to.
         now: POSIX seconds.
     """
-    settings = account.settings
-    mine = {"project": settings.project, "stack": settings.stack}.items()
+    mine = account.tags.items()
     described = {
         key["id"]: key
         for key in account.ask_all("apigateway:GetApiKeys", "items")

@@ -15,7 +15,7 @@ from settings import UserError
 from throttling.review import LimitFinding
 from tools.__main__ import main
 from tools.cli import code, console
-from tools.doctor.checks import Answer
+from tools.doctor import Answer
 
 HOSTILE = "\x1b[2J\x9b1m\u202e\u200e\u2066[red]x[/][/]"
 PLAIN = r"\x1b[2J\x9b1m\u202e\u200e\u2066[red]x[/][/]"
@@ -54,7 +54,7 @@ SOURCES: dict[str, object] = {
     "tools.review.findings_of": lambda *_: [
         LimitFinding(path=("waf", HOSTILE), message=HOSTILE, fix=HOSTILE)
     ],
-    "tools.doctor.command.examine": lambda *_: [("VPCs", Answer("warning", HOSTILE, HOSTILE))],
+    "tools.doctor.examine": lambda *_: [("VPCs", Answer("warning", HOSTILE, HOSTILE))],
     "tools.policy.command.violations_of": lambda _: [(RULES[0], Violation(RESOURCE, HOSTILE))],
     "tools.sandbox.commands.running": lambda *_: SimpleNamespace(
         status=_status,
@@ -68,7 +68,7 @@ SOURCES: dict[str, object] = {
     ("arguments", "source"),
     [
         (["review", "--stack", "dev"], "tools.review.findings_of"),
-        (["doctor"], "tools.doctor.command.examine"),
+        (["doctor"], "tools.doctor.examine"),
         (["policy", "--stack", "dev"], "tools.policy.command.violations_of"),
         (["status"], "tools.sandbox.commands.running"),
         (["keys"], "tools.keys.load_stack"),

@@ -55,7 +55,8 @@ def counted(patch: pytest.MonkeyPatch, used: dict[str, list[list[int]]]) -> list
             return real(client, operation, parameters)
         asked.append((parameters["startDate"], parameters["endDate"]))
         ids = {key["value"]: key["id"] for key in client.get_api_keys(includeValues=True)["items"]}
-        return {"items": {ids[value]: days for value, days in used.items()}}
+        items = {ids[value]: days for value, days in used.items()}
+        return {"items": items, "ResponseMetadata": {"RequestId": "1"}}
 
     patch.setattr(BaseClient, "_make_api_call", call)
     return asked

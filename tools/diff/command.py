@@ -25,7 +25,7 @@ from settings import (
 )
 from settings.paths import value_of
 from tools.cli import BEST_EFFORT, code, output_option, print_json
-from tools.diff.reach import ProgramFailed, gone
+from tools.diff.reach import gone
 from tools.diff.report import StackDiff, markdown, stack_diff
 
 
@@ -60,19 +60,15 @@ def compare(base: str, head: str | None = None) -> tuple[list[StackDiff], list[s
         head: the changed revision; None for the working tree.
 
     Raises:
-        UserError: when a revision does not exist, or has no limits that can be read.
+        UserError: when a revision does not exist, or has no limits that can be read, or the changed
+            program fails.
     """
-    notes = []
     with _files(base) as old, _files(head) as new:
         before, after = _stacks(base, old), _stacks(head, new)
         both = sorted(before.keys() & after.keys())
         # Under another project's name, all resources are new, which the settings say.
         same = [name for name in both if before[name].project == after[name].project]
-        try:
-            lost = gone(old, new, same)
-        except ProgramFailed as error:
-            lost = {}
-            notes = [f"URLs and routes are not compared, because a program fails: {error}"]
+        lost, notes = gone(old, new, same)
     found = [
         stack_diff(name, before.get(name), after.get(name), lost.get(name, ()))
         for name in sorted({*before, *after})

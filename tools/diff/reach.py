@@ -8,12 +8,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from settings import UserError
 from tools.cli import code
 
 _CODE: Final = Path(__file__).parents[2]
@@ -47,12 +48,6 @@ _BEHIND: Final = re.compile(
     "|aws:apigateway/(?:account|apiKey|deployment|methodSettings|usagePlan|usagePlanKey):.*"
 )
 """Types that callers do not reach, or whose settings the rest of the report compares."""
-
-
-class ProgramFailed(Exception):
-    """A revision's program did not run; the text says why."""
-
-
 Registered = tuple[str, str, dict[str, Any], list[tuple[str, str]]]
 """Type, name, inputs and aliases of a resource; the stack's outputs have neither type nor name.
 
@@ -60,8 +55,10 @@ An alias is a type and a name that the resource had before.
 """
 
 
-def gone(before: Path, after: Path, stacks: Sequence[str]) -> dict[str, list[str]]:
-    """Return in sentences what callers can no longer reach of each stack.
+def gone(
+    before: Path, after: Path, stacks: Sequence[str]
+) -> tuple[Mapping[str, list[str]], list[str]]:
+    """Return in sentences what callers can no longer reach of each stack, and notes.
 
     Args:
         before: the project's folder. Without a program there, nothing is compared.
@@ -69,12 +66,18 @@ def gone(before: Path, after: Path, stacks: Sequence[str]) -> dict[str, list[str
         stacks: their names.
 
     Raises:
-        ProgramFailed: when a program does not run.
+        UserError: when the changed program does not run.
     """
     if not stacks or not all((folder / "__main__.py").is_file() for folder in (before, after)):
-        return {}
+        return {}, []
     with ThreadPoolExecutor() as pool:
-        old, new = pool.map(_registered, (before, after), (stacks, stacks))
+        (old, failed), (new, fails) = pool.map(_registered, (before, after), (stacks, stacks))
+    if fails:
+        raise UserError(f"The changed program does not run: {fails}")
+    if failed:
+        return {}, [
+            f"URLs and routes are not compared, because the old program fails: {code(failed)}"
+        ]
     lost = {}
     for stack in stacks:
         under_old_names: list[Registered] = [
@@ -89,11 +92,11 @@ def gone(before: Path, after: Path, stacks: Sequence[str]) -> dict[str, list[str
             for (thing, trait), sentence in was.items()
             if (thing, trait) not in now and (not trait or (thing, "") in now)
         ]
-    return lost
+    return lost, []
 
 
-def _registered(folder: Path, stacks: Sequence[str]) -> dict[str, list[Registered]]:
-    """Return what the program in a folder registers and exports for each stack."""
+def _registered(folder: Path, stacks: Sequence[str]) -> tuple[dict[str, list[Registered]], str]:
+    """Return what the program in a folder registers and exports for each stack, or why it fails."""
     # Modules that the folder does not have are this project's.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(_CODE)])}
     with TemporaryDirectory() as temporary:
@@ -105,11 +108,10 @@ def _registered(folder: Path, stacks: Sequence[str]) -> dict[str, list[Registere
             capture_output=True,
             check=False,
         )
-        if not result.exists():
-            *_, last = ["no message", *done.stderr.decode(errors="replace").splitlines()]
-            raise ProgramFailed(code(last))
-        found: dict[str, list[Registered]] = json.loads(result.read_bytes())
-        return found
+        if result.exists():
+            return json.loads(result.read_bytes()), ""
+    *_, last = ["no message", *done.stderr.decode(errors="replace").splitlines()]
+    return {}, last
 
 
 def _reached(resources: list[Registered]) -> Iterator[tuple[tuple[str, str], str]]:

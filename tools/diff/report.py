@@ -3,17 +3,18 @@
 Names and values of the stack file are written as code, which renders no markup, link or mention.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
 from routes import METHODS
 from settings import Settings
+from settings.paths import PROVIDER, config_key
+from throttling import Period
+from throttling.account import REQUESTS_PER_SECOND_PER_CONCURRENCY
 from throttling.review import not_among, review
 from tools.cli import code
 from tools.cost.bill import bill, read_prices, worst
-from tools.diff.allowance import allowance
 from tools.review import findings_json
 
 # fmt: off
@@ -49,6 +50,7 @@ _MOVES: Final = {
 }
 _NOT_LIMITS: Final = ("deletionProtection", *_REPLACES, *_MOVES)
 """Settings that are reported only if their change cannot be undone."""
+_DAY_SECONDS: Final = 86_400
 
 StackDiff = dict[str, Any]
 """What changes in a stack, as JSON.
@@ -70,13 +72,12 @@ def stack_diff(
         after: None for a removed stack.
         gone: what callers can no longer reach, in sentences.
     """
-    old, new = _values(before), _values(after)
+    old, new = sides = _values(before), _values(after)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]
     lost = [*_lost(before, after, old, new), *gone] if before and after else []
     moved = _cost(before, after) if after else None
     if not changed and not lost and not moved:
         return None
-    sides = {"before": old, "after": new}
     old_findings, new_findings = (
         review(side.limits(), side.expectations()) if side else [] for side in (before, after)
     )
@@ -85,7 +86,8 @@ def stack_diff(
         "is": "new" if before is None else "removed" if after is None else "changed",
         "lost": lost,
         "limits": [
-            {"limit": key} | {name: side[key] for name, side in sides.items() if key in side}
+            {"limit": key}
+            | {when: side[key] for when, side in zip(_WHEN, sides, strict=True) if key in side}
             for key in changed
         ],
         "new_findings": findings_json(after, not_among(new_findings, old_findings)),
@@ -95,56 +97,51 @@ def stack_diff(
     }
 
 
+_WHEN: Final = ("before", "after")
+
+
 def markdown(found: StackDiff) -> str:
     """Return what changes in one stack as Markdown."""
     news = "" if found["is"] == "changed" else f" ({found['is']})"
-    blocks = [[f"### Stack {code(found['stack'])}{news}"]]
+    blocks = [f"### Stack {code(found['stack'])}{news}"]
     if found["lost"]:
-        blocks += [["Callers lose this, or it cannot be undone:"]]
-        blocks += [[f"- {line}." for line in found["lost"]]]
+        blocks += ["Callers lose this, or it cannot be undone:"]
+        blocks += ["\n".join(f"- {line}." for line in found["lost"])]
     if found["limits"]:
-        blocks += [["| limit | before | after |", "|---|---|---|"]]
-        for one in found["limits"]:
-            cells = (_text(one[side]) if side in one else "" for side in ("before", "after"))
-            blocks[-1].append(_row(code(one["limit"]), *cells))
+        rows: list[Iterable[str]] = [
+            (code(one["limit"]), *(_text(one[when]) if when in one else "" for when in _WHEN))
+            for one in found["limits"]
+        ]
+        blocks += [_table("limit", *_WHEN, rows=rows)]
     if found["clients"]:
         blocks += _findings(found)
     for method in dict.fromkeys(one["method"] for one in found["clients"]):
+        rows = [_client(one) for one in found["clients"] if one["method"] == method]
         blocks += [
-            [
-                f"Requests to {code(method)} that one client may send while all others send none, "
-                "and the layer that limits them:"
-            ],
-            [
-                "| plan | per second | at once | per day | per second from one address |",
-                "|---|---|---|---|---|",
-                *(_client(one) for one in found["clients"] if one["method"] == method),
-            ],
+            f"Requests to {code(method)} that one client may send while all others send none, "
+            "and the layer that limits them:",
+            _table("plan", "per second", "per day", "per second from one address", rows=rows),
         ]
     if found["cost"]:
-        blocks += [[found["cost"]]]
-    return "\n\n".join("\n".join(lines) for lines in blocks)
+        blocks += [found["cost"]]
+    return "\n\n".join(blocks)
 
 
-def _values(settings: Settings | None) -> Mapping[str, object]:
+def _values(settings: Settings | None) -> dict[str, object]:
     """Return the settings of a stack by their key in its config."""
     if settings is None:
         return {}
-    tree = settings.model_dump(by_alias=True, mode="json")
-    for name in ("stack", "region", "profile"):
-        del tree[name]
-    provider = settings.provider.model_dump(by_alias=True, mode="json")
-    return dict(_leaves(tree | {f"aws:{name}": value for name, value in provider.items()}, ""))
+    kinds: dict[str, Any] = {"by_alias": True, "mode": "json"}
+    tree = settings.model_dump(exclude={"stack", "region", "profile"}, **kinds)
+    return dict(_leaves(tree | {PROVIDER: settings.provider.model_dump(**kinds)}))
 
 
-def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, object]]:
+def _leaves(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, object]]:
     for name, value in tree.items():
-        step = name if re.fullmatch(r"[\w:-]+", name) else f'["{name}"]'
-        key = f"{above}{'.' if above and step == name else ''}{step}"
         if isinstance(value, Mapping):
-            yield from _leaves(value, key)
+            yield from _leaves(value, *above, name)
         else:
-            yield key, value
+            yield config_key("", (*above, name)).removeprefix(":"), value
 
 
 def _is_limit(key: str) -> bool:
@@ -178,46 +175,79 @@ def _lost(
             )
 
 
-def _findings(found: StackDiff) -> Iterator[list[str]]:
-    titles = {
-        "new_findings": "New findings of the review:",
-        "gone_findings": "Findings of the review that go:",
-    }
-    for which, title in titles.items():
+def _findings(found: StackDiff) -> Iterator[str]:
+    if not found["new_findings"] and not found["gone_findings"]:
+        yield "The findings of the review do not change."
+    for title, which in (("New findings", "new"), ("Findings", "gone")):
         lines = []
-        for one in found[which]:
+        for one in found[f"{which}_findings"]:
             key = one["key"].partition(":")[2]
             lines.append(f"- **{one['level']}** {code(key)}: {one['message']}")
-            if which == "new_findings":
+            if which == "new":
                 lines.append(f"  {code(one['command'])}")
         if lines:
-            yield from ([title], lines)
-    if not any(found[which] for which in titles):
-        yield ["The findings of the review do not change."]
+            yield f"{title} of the review{' that go' if which == 'gone' else ''}:"
+            yield "\n".join(lines)
 
 
 def _clients(before: Settings | None, after: Settings) -> Iterator[dict[str, Any]]:
     """Yield what one client of each plan may send to each method, or anyone to one without key."""
-    limits = [(side.limits(), side.expectations()) if side else None for side in (before, after)]
     for method in METHODS:
         keyless = method in after.limits().keyless
         for plan in [None] if keyless else after.usage_plans:
-            old, new = (
-                allowance(*side, plan, method)
-                if side and (plan is None or plan in side[0].usage_plans)
-                else None
-                for side in limits
-            )
+            known = before and (plan is None or plan in before.usage_plans)
+            old = allowance(before, plan, method) if before and known else None
+            new = allowance(after, plan, method)
             yield {"method": method, "plan": plan, "before": old, "after": new}
 
 
-def _client(one: Mapping[str, Any]) -> str:
-    cells = []
-    for name, bound in one["after"].items():
-        known = one["before"] or one["after"]
-        old, new = (f"{_text(value)} ({layer})" for value, layer in (known[name], bound))
-        cells.append(new if new == old else f"{old} → **{new}**")
-    return _row("no key" if one["plan"] is None else code(one["plan"]), *cells)
+def allowance(settings: Settings, plan: str | None, method: str) -> dict[str, tuple[float, str]]:
+    """Return the requests to a method that one client may send while all others send none.
+
+    Over the long run, from many addresses and from one, each number with the layer that sets it.
+    `plan` is None for a client without an API key.
+    """
+    limits, expected = settings.limits(), settings.expectations()
+    # A method's throttle replaces the stage's for that method.
+    of_method = limits.methods.get(method)
+    throttles = {"method" if of_method else "stage": of_method or limits.stage}
+    if plan is not None:
+        throttles = {"plan": limits.usage_plans[plan].throttle} | throttles
+    rates = {layer: one.rate for layer, one in throttles.items() if one}
+    if limits.concurrency is not None:
+        rates["function"] = limits.concurrency * min(
+            1 / expected.duration_seconds, REQUESTS_PER_SECOND_PER_CONCURRENCY
+        )
+    if expected.max_write_request_units is not None:
+        rates["table"] = expected.max_write_request_units
+    rate, layer = _least(rates)
+    days, addresses = {layer: rate * _DAY_SECONDS}, {layer: rate}
+    if plan is not None and (quota := limits.usage_plans[plan].quota):
+        days["quota" if quota.period is Period.DAY else "quota, all in one day"] = quota.limit
+    if limits.waf:
+        addresses["web ACL"] = limits.waf.limit / limits.waf.window_seconds
+    return {
+        "per_second": (rate, layer),
+        "per_day": _least(days),
+        "per_second_from_one_address": _least(addresses),
+    }
+
+
+def _least(values: Mapping[str, float]) -> tuple[float, str]:
+    """Return the smallest value with its layer; the first if several are equal."""
+    layer = min(values, key=lambda key: values[key])
+    return values[layer], layer
+
+
+def _client(one: Mapping[str, Any]) -> Iterator[str]:
+    yield "no key" if one["plan"] is None else code(one["plan"])
+    for name, (value, layer) in one["after"].items():
+        was, by = (one["before"] or one["after"])[name]
+        old, new = (
+            f"{_text(round(number, 3) or number)} ({setter})"
+            for number, setter in ((was, by), (value, layer))
+        )
+        yield new if new == old else f"{old} → **{new}**"
 
 
 def _cost(before: Settings | None, after: Settings) -> str | None:
@@ -240,8 +270,11 @@ def _cost(before: Settings | None, after: Settings) -> str | None:
     )
 
 
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+def _table(*headings: str, rows: Iterable[Iterable[str]]) -> str:
+    """Return a table of cells that are Markdown."""
+    lines = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in (headings, *rows)]
+    lines = [f"| {line} |" for line in lines]
+    return "\n".join([lines[0], f"|{'---|' * len(headings)}", *lines[1:]])
 
 
 def _text(value: object) -> str:
@@ -250,8 +283,10 @@ def _text(value: object) -> str:
             return "none"
         case bool():
             return str(value).lower()
+        case float() if not value.is_integer():
+            return f"{value:,.10g}"
         case int() | float():
-            return f"{value:,.3f}".rstrip("0").rstrip(".")
+            return f"{value:,.0f}"
         case list():
             return ", ".join(map(_text, value))
         case dict():

@@ -5,21 +5,28 @@ resources that the program registers need, and what it looks up, and nothing els
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import click
+import yaml
 
 from routes import METHODS
 from settings import StackConfig, UserError, read_stack, stack_names
 from tools.cli import print_json
-from tools.policy.role_actions import ACTIONS, CONDITIONS, LOOKUPS, Grant
 from tools.recorder.program import run_program
 
 Document = dict[str, Any]
 Role = Literal["deploy", "preview"]
 
+ACTIONS: Final[Document] = yaml.safe_load(
+    Path(__file__).with_name("role_actions.yaml").read_text("utf-8")
+)
+"""The statements of a role's policy, and the actions by type of resource and by lookup."""
 _NOT_ITSELF: Final[Document] = {
     "Sid": "NotItself",
     "Effect": "Deny",
@@ -63,7 +70,7 @@ def documents(stacks: Collection[StackConfig]) -> dict[Role, Document]:
         raise UserError("There is no stack to make roles for: no Pulumi.<stack>.yaml here.")
     regions = sorted({_region(config) for config in stacks})
     project = next(iter(stacks)).project
-    lookups = [grant for grants in LOOKUPS.values() for grant in grants]
+    lookups = list(ACTIONS["lookups"].values())
     policies = {
         "preview": _statements(lookups),
         "deploy": [*_statements([*lookups, *_grants(registered_types(stacks))]), _NOT_ITSELF],
@@ -104,40 +111,51 @@ def _everything_on(config: StackConfig) -> StackConfig:
     return replace(config, values=values)
 
 
-def _grants(types: Collection[str]) -> list[Grant]:
-    if missing := [token for token in types if token not in ACTIONS]:
+def _grants(types: Collection[str]) -> list[Document]:
+    if missing := [token for token in types if token not in ACTIONS["types"]]:
         raise UserError(
             f"The program registers {', '.join(missing)}: the actions of the deploying role for "
-            "this are not known.\n  Add each type to ACTIONS in tools/policy/role_actions.py, with "
-            "the actions to create, read, change and delete it: "
+            "this are not known.\n  Add each type to `types` in tools/policy/role_actions.yaml, "
+            "with the actions to create, read, change and delete it: "
             "https://docs.aws.amazon.com/service-authorization/latest/reference/\n"
             "  Then give the role its policy again: docs/ci.md#roles"
         )
-    return [grant for token in types for grant in ACTIONS[token]]
+    return [ACTIONS["types"][token] for token in types]
 
 
-def _statements(grants: Collection[Grant]) -> list[Document]:
+def action_names(actions: str) -> set[str]:
+    """Return actions with their services: the one before if an action has none of its own."""
+    words = re.findall(r"(?:(\w+):)?(\w+)", actions)
+    in_full = accumulate(words, lambda old, new: (new[0] or old[0], new[1]))
+    return {":".join(word) for word in in_full}
+
+
+def _statements(granted: Collection[Document]) -> list[Document]:
     """Return the statements of these grants."""
     statements: list[Document] = []
-    for name, condition in CONDITIONS.items():
-        together = [grant for grant in grants if grant.statement == name]
-        if together:
-            resources = {arn for grant in together for arn in grant.on}
-            statements.append(
-                {
-                    "Sid": name,
-                    "Effect": "Allow",
-                    "Action": sorted({name for grant in together for name in grant.names}),
-                    # An ARN with a wildcard may include others.
-                    "Resource": sorted(
-                        arn
-                        for arn in resources
-                        if not any(
-                            other != arn and other[-1] == "*" and arn.startswith(other[:-1])
-                            for other in resources
-                        )
-                    ),
-                    **({"Condition": condition} if condition else {}),
-                }
-            )
+    for name, statement in ACTIONS["statements"].items():
+        grants = [one for one in granted if name in one]
+        if not grants:
+            continue
+        resources: set[str] = set()
+        for one in grants:
+            arns = statement.get("Resource") or one["Resource"]
+            resources |= {arns} if isinstance(arns, str) else {*arns}
+        statements.append(
+            {
+                "Sid": name,
+                "Effect": "Allow",
+                "Action": sorted(set().union(*(action_names(one[name]) for one in grants))),
+                # An ARN with a wildcard may include others.
+                "Resource": sorted(
+                    arn
+                    for arn in resources
+                    if not any(
+                        other != arn and other[-1] == "*" and arn.startswith(other[:-1])
+                        for other in resources
+                    )
+                ),
+                **({"Condition": statement["Condition"]} if "Condition" in statement else {}),
+            }
+        )
     return statements

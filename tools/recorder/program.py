@@ -11,10 +11,14 @@ import os
 import runpy
 import sys
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import pulumi
 from pulumi.runtime import mocks
@@ -89,26 +93,40 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
     # Nearly all objects live until the end of the run. Collecting garbage would take two thirds of
     # a large run's time.
     gc.disable()
-    # os._exit(0) in the program would end the command that runs it, with 0 and without a word.
-    process, end_process = os.getpid(), os._exit
-    os._exit = lambda status: sys.exit(status) if os.getpid() == process else end_process(status)
     try:
-        program = asyncio.run(run())
+        with _kept_alive():
+            program = asyncio.run(run())
     except pulumi.RunError as error:
         raise ProgramError(str(error)) from None
     except SystemExit as error:
         raise ProgramError(f"The program exits with {error.code!r} before its end.") from None
-    except Exception as error:  # whatever the program raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the program raises
         raise ProgramError(f"The program failed: {_where(error)}") from error
     finally:
-        os._exit = end_process
         gc.enable()
     if not program.resources.items:
         raise ProgramError("The program registers no resources.")
     return program
 
 
-def _where(error: Exception) -> str:
+def _kept_alive() -> AbstractContextManager[object]:
+    """Turn what ends this process at once, without a word, into an exit of the program."""
+    process = os.getpid()
+
+    def end(name: str, real: Callable[..., Any], *arguments: Any) -> None:  # noqa: ANN401
+        if os.getpid() != process:  # a child of the program
+            real(*arguments)
+        raise SystemExit(f"os.{name}")
+
+    names = ("_exit", "abort", "execv", "execve")
+    ends: dict[str, Any] = {name: partial(end, name, getattr(os, name)) for name in names}
+    patched: AbstractContextManager[object] = patch.multiple(os, **ends)
+    return patched
+
+
+def _where(error: BaseException) -> str:
     """Return an exception in one line, with the innermost line of the program's own code."""
     place = ""
     for frame in traceback.extract_tb(error.__traceback__):

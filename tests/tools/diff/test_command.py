@@ -85,11 +85,10 @@ plan's full 100 requests per second; that client is then refused until the day e
 Requests to `POST /data` that one client may send while all others send none, and the layer that \
 limits them:
 
-| plan | per second | at once | per day | per second from one address |
-|---|---|---|---|---|
-| `basic` | 100 (plan) → **150 (plan)** | 100 (function) | 10,000 (quota) → **1,000,000 (quota)** \
-| 6.667 (web ACL) |
-| `premium` | 500 (plan) | 100 (function) | 100,000 (quota) | 6.667 (web ACL) |
+| plan | per second | per day | per second from one address |
+|---|---|---|---|
+| `basic` | 100 (plan) → **150 (plan)** | 10,000 (quota) → **1,000,000 (quota)** | 6.667 (web ACL) |
+| `premium` | 500 (plan) | 100,000 (quota) | 6.667 (web ACL) |
 
 A month can bill at most $580.08 → **$4,579.73** (list prices of us-east-1). The largest change: \
 GB-seconds of the function, arm64, $454.67 → $3,571.22. `python -m tools cost` says what no limit \
@@ -232,12 +231,17 @@ def test_another_project_is_one_line_and_its_program_is_not_compared(repository:
     assert "program fails" not in text
 
 
-def test_a_program_that_fails_is_a_note(repository: Path) -> None:
-    (repository / "__main__.py").write_text("1 / 0")
-    commit(repository, "failing")
+def test_an_old_program_that_fails_is_a_note_and_a_new_one_an_error(repository: Path) -> None:
+    program = repository / "__main__.py"
+    program.write_text("1 / 0")
+    commit(repository, "fails")
 
-    assert report("HEAD") == (
-        "No limits changed.\n\nURLs and routes are not compared, because a program fails: "
+    program.write_text("import os\nos.execv('/bin/true', ['true'])")
+    with pytest.raises(UserError, match=r"changed program does not run: .* exits with 'os.execv'"):
+        report("fails")
+    program.write_text(PROGRAM)
+    assert report("fails") == (
+        "No limits changed.\n\nURLs and routes are not compared, because the old program fails: "
         "`The program failed: ZeroDivisionError: division by zero (__main__.py:1)`\n"
     )
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from routes import ROUTES
+from routes import METHODS, ROUTES
 from settings import Settings
 from settings.json_schema import Node, at, json_schema, section
 from settings.schema import Config, Provider
 from tests.stacks import settings
-from tools.diff.report import NOT_FOR_CALLERS, markdown, stack_diff
+from tools.diff.report import NOT_FOR_CALLERS, allowance, markdown, stack_diff
 
 pytestmark = pytest.mark.usefixtures("shipped_route")
 EVERYTHING: dict[str, Any] = {
@@ -200,9 +200,62 @@ def test_a_route_without_a_key_is_bound_by_no_plan(monkeypatch: pytest.MonkeyPat
         "Markdown makes it a row of the table before"
     )
     assert text.splitlines()[-1] == (
-        "| no key | 1,000 (stage) → **900 (stage)** | 100 (function) | 86,400,000 (stage) → "
+        "| no key | 1,000 (stage) → **900 (stage)** | 86,400,000 (stage) → "
         "**77,760,000 (stage)** | 6.667 (web ACL) |"
     )
+
+
+MONTH = {"limit": 3_000_000, "period": "MONTH"}
+RARE: dict[str, Any] = {"rateLimit": 1, "burstLimit": 1, "quota": MONTH}
+
+
+def throttle(method: int, stage: int = 1000) -> dict[str, Any]:
+    own = {"rateLimit": method, "burstLimit": 90}
+    return {"rateLimit": stage, "methods": {METHODS[0]: own}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "bounds"),
+    [
+        ({}, "100 plan, 10000 quota, 6.67 web ACL"),
+        ({"throttle": throttle(60)}, "60 method, 10000 quota, 6.67 web ACL"),
+        # A method may be faster than its stage, and so may a plan then.
+        ({"throttle": throttle(600, stage=50)}, "100 plan, 10000 quota, 6.67 web ACL"),
+        # 4 executions of 200 ms
+        (
+            {"function": {"reservedConcurrency": 4, "expectedDurationMs": 200}},
+            "20 function, 10000 quota, 6.67 web ACL",
+        ),
+        # Lambda's own cap of ten requests per second and execution, however short they are
+        (
+            {"function": {"reservedConcurrency": 4, "expectedDurationMs": 1}},
+            "40 function, 10000 quota, 6.67 web ACL",
+        ),
+        (
+            {"table": {"maxWriteRequestUnits": 20}, "waf": {"enabled": False}},
+            "20 table, 10000 quota, 20 table",
+        ),
+        (
+            {"usagePlans": {"basic": {"quota": MONTH}}},
+            "100 plan, 3000000 quota, all in one day, 6.67 web ACL",
+        ),
+        ({"usagePlans": {"basic": RARE}}, "1 plan, 86400 plan, 1 plan"),
+    ],
+)
+def test_the_least_of_all_limits_bounds_a_client(changes: dict[str, Any], bounds: str) -> None:
+    allowed = allowance(settings("prod", **changes), "basic", METHODS[0])
+
+    assert (
+        ", ".join(f"{round(value, 2):.7g} {layer}" for value, layer in allowed.values()) == bounds
+    )
+
+
+def test_limits_are_shown_as_they_were_configured() -> None:
+    slow = {"usagePlans": {"basic": {"rateLimit": 0.1234567}}}
+
+    text = text_of("prod", settings("prod"), settings("prod", **slow))
+
+    assert "| `usagePlans.basic.rateLimit` | 100 | 0.1234567 |" in text
 
 
 def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_finding() -> None:
@@ -213,9 +266,7 @@ def test_findings_that_appear_come_with_a_command_and_a_new_number_is_not_a_new_
     assert "New findings of the review:\n\n- **warning** `waf.rateLimit`: 60 requests per" in text
     assert "\n  `pulumi config set --path fixture-api:waf.rateLimit 300 --stack dev`\n" in text
     assert "Findings of the review that go" not in text
-    assert (
-        "| `basic` | 5 (plan) | 10 (plan) | 20,000 (quota) | 5 (plan) → **1 (web ACL)** |" in text
-    )
+    assert "| `basic` | 5 (plan) | 20,000 (quota) | 5 (plan) → **1 (web ACL)** |" in text
     quota = {"usagePlans": {"basic": {"quota": {"limit": 20_000}}}}
     text = text_of("prod", settings("prod"), settings("prod", **quota))
     assert "The findings of the review do not change.\n" in text

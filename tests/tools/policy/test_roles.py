@@ -14,8 +14,7 @@ from tests.edits import edit
 from tests.policy.resources import made, violations
 from tests.stacks import PROJECT, config
 from tools.__main__ import main
-from tools.policy.role_actions import ACTIONS, LOOKUPS
-from tools.policy.roles import Role, documents, registered_types
+from tools.policy.roles import ACTIONS, Role, action_names, documents, registered_types
 from tools.recorder.program import run_program
 
 ALL = [config("dev"), config("prod")]
@@ -46,11 +45,11 @@ def test_a_type_without_actions_is_an_error_that_says_what_to_add(
     assert main(["roles"]) == 0
     tokens = ["aws:lambda/permission:Permission", "aws:sns/topic:Topic"]
     for token in tokens:
-        monkeypatch.delitem(ACTIONS, token)
+        monkeypatch.delitem(ACTIONS["types"], token)
     assert main(["roles"]) == 2
     error = capsys.readouterr().err
     assert f"The program registers {', '.join(tokens)}: the actions of the" in error
-    assert "Add each type to ACTIONS in tools/policy/role_actions.py" in error
+    assert "Add each type to `types` in tools/policy/role_actions.yaml" in error
 
 
 def test_a_project_without_stacks_and_a_stack_without_region_are_errors(
@@ -66,8 +65,10 @@ def test_a_project_without_stacks_and_a_stack_without_region_are_errors(
 def test_only_types_that_the_program_can_register_have_actions() -> None:
     off: dict[str, Any] = {"waf": {"enabled": False}, "manageApiGatewayLogging": False}
 
-    assert registered_types([config("dev")]) == sorted(ACTIONS)
-    assert registered_types([config("dev", **off)]) == sorted(ACTIONS), "whatever the settings"
+    assert registered_types([config("dev")]) == sorted(ACTIONS["types"])
+    assert registered_types([config("dev", **off)]) == sorted(ACTIONS["types"]), (
+        "whatever the settings"
+    )
 
 
 def test_everything_that_the_program_looks_up_has_its_actions(
@@ -83,12 +84,14 @@ def test_everything_that_the_program_looks_up_has_its_actions(
     monkeypatch.setattr(MockMonitor, "Invoke", invoke)
     run_program(config("prod"), preview=True)
 
-    assert asked == set(LOOKUPS)
+    assert asked == set(ACTIONS["lookups"])
 
 
 def test_every_action_is_one_that_aws_has() -> None:
-    grants = [grant for grants in (*ACTIONS.values(), *LOOKUPS.values()) for grant in grants]
-    named = {action for grant in grants for action in grant.names} - NO_OPERATIONS
+    grants = [*ACTIONS["types"].values(), *ACTIONS["lookups"].values()]
+    assert {key for grant in grants for key in grant} <= {*ACTIONS["statements"], "Resource"}
+    texts = [text for grant in grants for key, text in grant.items() if key != "Resource"]
+    named = set().union(*map(action_names, texts)) - NO_OPERATIONS
 
     for service in {action.partition(":")[0] for action in named}:
         model = boto3.client(service, region_name="eu-central-1").meta.service_model

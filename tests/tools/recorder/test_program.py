@@ -15,7 +15,13 @@ from tools.recorder.program import run_program
     ("code", "reason"),
     [
         ("", "The program registers no resources."),
-        ("import os\nos._exit(0)", "The program exits with 0 before its end."),
+        ("import os\nos._exit(0)", "The program exits with 'os._exit' before its end."),
+        ("import os\nos.abort()", "The program exits with 'os.abort' before its end."),
+        (
+            "import os\nos.execlp('true', 'true')",
+            "The program exits with 'os.execv",
+        ),
+        ("raise GeneratorExit('why')", "The program failed: GeneratorExit: why (__main__.py:1)"),
         ("import sys\nsys.exit('why')", "The program exits with 'why' before its end."),
         ("import pulumi\nraise pulumi.RunError('why')", "why"),
         (
@@ -39,7 +45,8 @@ def test_a_program_that_fails_is_one_clear_error_and_the_next_run_is_clean(
     whole = run_program(config()).resources
     (tmp_path / "__main__.py").write_text(code)
     monkeypatch.setattr(program, "CODE", tmp_path)
-    monkeypatch.setattr(os, "_exit", pytest.fail)
+    for name in ("_exit", "abort", "execv", "execve"):
+        monkeypatch.setattr(os, name, pytest.fail)
 
     with pytest.raises(UserError) as raised:
         run_program(config())

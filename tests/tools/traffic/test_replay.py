@@ -218,7 +218,8 @@ def page(
     """Expect a call for an hour, and answer with lines."""
     start = 1_767_571_200_000 + hour * 3_600_000
     asked = {"logGroupName": "group", "startTime": start, "endTime": start + 3_600_000 - 1}
-    answer: dict[str, Any] = {"events": [{"message": json.dumps(one) + "\n"} for one in lines]}
+    answer: dict[str, Any] = {"ResponseMetadata": {"RequestId": "1"}}
+    answer["events"] = [{"message": json.dumps(one) + "\n"} for one in lines]
     if goes_on:
         answer["nextToken"] = goes_on
     stub.add_response(
