@@ -1,6 +1,7 @@
 """`python -m tools load`: a profile over HTTP, and what came back beside what the limits say."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -46,10 +47,9 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _tolerance(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise ValueError(f"{text} is not a share from 0 to below 1, such as 0.05")
-    return value
+    if not re.fullmatch(r"0(\.[0-9]+)?", text):
+        raise ValueError(f"{text!r} is not a share from 0 to below 1, such as 0.05")
+    return float(text)
 
 
 @click.command(
