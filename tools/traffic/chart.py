@@ -1,7 +1,6 @@
 """The requests of a run over time, stacked by outcome, with the limits drawn in."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 from typing import Final
@@ -18,12 +17,7 @@ from throttling import Client, Layer, Throttle
 from throttling.simulation.engine import CODES
 from throttling.simulation.simulator import ClientResult, Result
 from throttling.simulation.traffic import Ints
-from tools.traffic.report import (
-    ALL_CLIENTS,
-    clients_of,
-    first_at,
-    outcome_name,
-)
+from tools.traffic.report import clients_of, first_at, outcome_name
 
 # The palette of Okabe and Ito, which colour-blind people can tell apart
 # (https://jfly.uni-koeln.de/color/).
@@ -65,20 +59,18 @@ def draw(
     """
     # Equal runs make equal files.
     with mpl.rc_context({"svg.hashsalt": "traffic", "font.size": 9}):
-        figure, image = _figure(result, about, addresses or {}), BytesIO()
-        kind = path.suffix.removeprefix(".")
-        metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(image, format=kind, dpi=130, metadata=metadata)
-    try:
-        path.write_bytes(image.getvalue())
-    except OSError as error:
-        raise UserError(f"--chart {path}: {error.strerror}.") from None
+        figure = _figure(result, about, addresses or {})
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        try:
+            figure.savefig(path, dpi=130, metadata=metadata)
+        except OSError as error:
+            raise UserError(f"--chart {path}: {error.strerror}.") from None
 
 
 def _figure(result: Result, about: Sequence[str], addresses: Mapping[Client | None, int]) -> Figure:
     counts = [result.timeline[:, index] for index in range(len(result.clients))]
-    panels = [*zip(clients_of(result), counts, strict=False)]
-    panels = sorted(panels, key=lambda one: -one[0][1].sent)[:_MAX_CLIENTS]
+    panels = sorted(zip(clients_of(result), counts, strict=False), key=lambda one: -one[0][1].sent)
+    panels = panels[:_MAX_CLIENTS]
     if len(counts) > 1:
         panels.insert(0, (clients_of(result)[-1], result.timeline.sum(axis=1)))
     height = 2.2 + (3.9 if len(panels) == 1 else 1.9 * len(panels))
@@ -90,27 +82,23 @@ def _figure(result: Result, about: Sequence[str], addresses: Mapping[Client | No
         _draw_panel(axis, result, timeline, size)
         if len(panels) > 1:
             axis.set_title(name, loc="left", weight="bold")
-        limits = [*_client_limits(result, client, addresses)] if name != ALL_CLIENTS else []
+        limits = [*_client_limits(result, client, addresses)]
         if axis is axes[0]:
             limits += _shared_limits(result)
-        for limit, dashes in zip(limits, _DASHES, strict=False):
-            _draw_limit(axis, limit, dashes)
+        for (per_second, label), dashes in zip(limits, _DASHES, strict=False):
+            _draw_limit(axis, per_second, label, dashes)
         if limits:
             axis.legend(loc="upper left", bbox_to_anchor=(1, 1.05), frameon=False, fontsize=8)
     axes[-1].set_xlabel(f"{unit} after the start")
     lines = [fill(about[0], 90), *(fill(line, 130) for line in about[1:])]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
-    patches = [
-        Patch(color=colour, label=outcome_name(layer) + _first(result, layer))
-        for layer, colour in _COLOURS.items()
-        if layer is None or layer in result.total.refused
-    ]
+    patches = [Patch(color=_COLOURS[None], label=outcome_name(None))]
+    for layer, colour in _COLOURS.items():
+        if layer in result.total.refused:
+            first = first_at(result.total, layer)
+            patches.append(Patch(color=colour, label=f"{outcome_name(layer)}, from {first}"))
     figure.legend(handles=patches, loc="outside lower left", ncols=3, frameon=False)
     return figure
-
-
-def _first(result: Result, layer: Layer | None) -> str:
-    return f", from {first_at(result.total, layer)}" if layer else ""
 
 
 def _draw_panel(axis: Axes, result: Result, counts: Ints, size: float) -> None:
@@ -130,8 +118,8 @@ def _draw_panel(axis: Axes, result: Result, counts: Ints, size: float) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_limit(axis: Axes, limit: tuple[float, str], dashes: tuple[int, ...]) -> None:
-    (per_second, label), highest = limit, axis.get_ylim()[1]
+def _draw_limit(axis: Axes, per_second: float, label: str, dashes: tuple[int, ...]) -> None:
+    highest = axis.get_ylim()[1]
     if per_second > highest * _HIGHEST_LINE:
         axis.plot([], [], " ", label=f"{label}, not reached")
         return
@@ -149,7 +137,8 @@ def _client_limits(
     if plan and plan.throttle:
         yield plan.throttle.rate, _throttle_words("plan", plan.throttle)
     waf, number = result.limits.waf, addresses.get(client.client)
-    if waf and number:
+    # The total, like requests without a key, has no client.
+    if waf and number and client is not result.total:
         allowed = waf.limit / waf.window_seconds * number
         yield allowed, f"WAF: {allowed:,.4g}/s from {number:,} address{'es' if number > 1 else ''}"
 

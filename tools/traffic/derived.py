@@ -28,9 +28,6 @@ class _Stretch(NamedTuple):
     """Of each client; None for as many as keep the web ACL from refusing any."""
 
 
-_Profile = Callable[[Limits, float], Iterator[_Stretch]]
-
-
 def _plan(limits: Limits, _: float) -> Iterator[_Stretch]:
     """80, 100 and 150 % of each plan's rate, one plan after the other."""
     for method, client, throttle in _plans(limits):
@@ -79,9 +76,10 @@ def _stage(limits: Limits, _: float) -> Iterator[_Stretch]:
 
 def _sizes(limits: Limits, _: float) -> Iterator[_Stretch]:
     """Bodies of all sizes at and beyond the rate of the fastest plan."""
-    for method in _keyed(limits)[:1]:
-        first = [one for one in _plans(limits) if one[0] == method]
-        yield from _at_and_beyond(*max(first, key=lambda one: one[2].rate))
+    plans = [*_plans(limits)]
+    first = [one for one in plans if one[0] == plans[0][0]]
+    for fastest in sorted(first, key=lambda one: one[2].rate)[-1:]:
+        yield from _at_and_beyond(*fastest)
 
 
 def _waf(limits: Limits, waf_lag_seconds: float) -> Iterator[_Stretch]:
@@ -94,11 +92,11 @@ def _waf(limits: Limits, waf_lag_seconds: float) -> Iterator[_Stretch]:
 
 def _seed(limits: Limits, _: float) -> Iterator[_Stretch]:
     """1,500 requests at 100 a second with one key from one address."""
-    for method, client, _throttle in list(_plans(limits))[:1]:
+    for method, client, _throttle in [*_plans(limits)][:1]:
         yield _Stretch(method, {client: 100.0}, 15.0, 1)
 
 
-PROFILES: Final[Mapping[str, _Profile]] = {
+PROFILES: Final[Mapping[str, Callable[[Limits, float], Iterator[_Stretch]]]] = {
     "plan": _plan,
     "burst": _burst,
     "stage": _stage,
@@ -115,25 +113,24 @@ def derive(name: str, limits: Limits, waf_lag_seconds: float) -> Traffic:
 
     It covers one route of those that share a bucket, and each route with a bucket of its own.
     """
-    phases: dict[tuple[Client | None, str, int | None], list[Phase]] = {}
+    phases = defaultdict[tuple[Client | None, str, int | None], list[Phase]](list)
+    requests = defaultdict[Client | None, float](float)
     now = 0.0
     for method, rates, seconds, addresses in PROFILES[name](limits, waf_lag_seconds):
         for client, rps in rates.items():
             phase = Phase(start_seconds=now, seconds=seconds, from_rps=rps, to_rps=rps)
-            phases.setdefault((client, method, addresses), []).append(phase)
+            phases[client, method, addresses].append(phase)
+            requests[client] += phase.requests
         now += seconds
-    requests: dict[Client | None, float] = defaultdict(float)
-    for (client, *_), mine in phases.items():
-        requests[client] += sum(phase.requests for phase in mine)
     allowed = limits.waf.limit * _WAF_SHARE if limits.waf else math.inf
     sources = [
         Source(
             client=client,
             method=method,
             addresses=addresses or 1 + int(requests[client] / allowed),
-            phases=tuple(mine),
+            phases=tuple(own),
         )
-        for (client, method, addresses), mine in phases.items()
+        for (client, method, addresses), own in phases.items()
     ]
     return Traffic(sources=tuple(sources), arrivals=Arrivals.EVEN)
 

@@ -84,38 +84,33 @@ chart_option = click.option(
 
 def traffic_options(*, several: bool) -> Callable[[_Command], _Command]:
     """Add the options of the traffic to a command, which takes one profile or several."""
-    options = (
-        click.option(
-            "--profile",
-            "profiles" if several else "profile",
-            multiple=several,
-            metavar="NAME|FILE",
-            help=f"Traffic that is derived from the limits ({', '.join(PROFILES)}), or that a "
-            f"YAML file describes.{' May be repeated.' if several else ''}",
-        ),
-        click.option(
-            "--client",
-            "clients",
-            multiple=True,
-            callback=parsed(parse_client),
-            metavar="PLAN/CLIENT=600rps,ips=3,for=10m,at=0s,method=ROUTE",
-            help="Requests of one client: rate, number of addresses, duration, start, and route "
-            f"({METHODS[0]} by default). no-key stands for requests without a valid API key. May "
-            "be repeated; adds to a profile.",
-        ),
-        click.option(
-            "--arrivals",
-            type=click.Choice(Arrivals, case_sensitive=False),
-            help="How the requests of a rate are spread; poisson unless a profile says otherwise.",
-        ),
-        click.option("--seed", type=click.IntRange(min=0), help="Of poisson arrivals."),
-        waf_lag_option,
-        chart_option,
+    profile_option = click.option(
+        "--profile",
+        "profiles" if several else "profile",
+        multiple=several,
+        metavar="NAME|FILE",
+        help=f"Traffic that is derived from the limits ({', '.join(PROFILES)}), or that a YAML "
+        f"file describes.{' May be repeated.' if several else ''}",
     )
+    client_option = click.option(
+        "--client",
+        "clients",
+        multiple=True,
+        callback=parsed(parse_client),
+        metavar="PLAN/CLIENT=600rps,ips=3,for=10m,at=0s,method=ROUTE",
+        help="Requests of one client: rate, number of addresses, duration, start, and route "
+        f"({METHODS[0]} by default). no-key stands for requests without a valid API key. May "
+        "be repeated; adds to a profile.",
+    )
+    arrivals_option = click.option(
+        "--arrivals",
+        type=click.Choice(Arrivals, case_sensitive=False),
+        help="How the requests of a rate are spread; poisson unless a profile says otherwise.",
+    )
+    seed_option = click.option("--seed", type=click.IntRange(0), help="Of poisson arrivals.")
 
     def add(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
+        command = seed_option(waf_lag_option(chart_option(command)))
+        return profile_option(client_option(arrivals_option(command)))
 
     return add

@@ -6,13 +6,13 @@ Both forms have the same parts. docs/simulate.md describes them.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from routes import METHODS
 from settings import Settings, UserError
@@ -30,7 +30,6 @@ from tools.traffic.derived import ALL_SIZES, PROFILES, SMALL_BODY, derive
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _PER_SECOND: Final = {"rps": 1, "rpm": 1 / 60}
 _MAX_SECONDS: Final = 366 * 86_400
-_MAX_RPS: Final = 1_000_000
 _MAX_REQUESTS: Final = 10_000_000_000
 """About five minutes of simulation."""
 _YEARS: Final = range(2000, 2101)
@@ -56,9 +55,7 @@ def read_profile(
     *,
     waf_lag_seconds: float,
     clients: Sequence[Source] = (),
-    arrivals: Arrivals | None = None,
-    seed: int | None = None,
-    start: datetime | None = None,
+    **given: Any,  # noqa: ANN401  fields of Traffic
 ) -> Profile:
     """Return the traffic that the command line asks for.
 
@@ -67,7 +64,7 @@ def read_profile(
         settings: of the stack.
         waf_lag_seconds: how far the WAF's view is behind the requests.
         clients: sources in addition to those of the profile.
-        arrivals, seed, start: in place of those of the profile.
+        given: `arrivals`, `seed` and `start` in place of those of the profile, unless None.
 
     Raises:
         UserError: when the profile is not there or invalid, or the stack cannot get its traffic.
@@ -89,83 +86,13 @@ def read_profile(
             ) from None
         except ValueError as error:
             raise UserError(f"--profile {name}: {error}.") from None
-    given = profile.traffic
-    traffic = Traffic(
-        sources=(*given.sources, *clients),
-        arrivals=arrivals or given.arrivals,
-        seed=given.seed if seed is None else seed,
-        start=start or given.start,
+    traffic = replace(
+        profile.traffic,
+        sources=(*profile.traffic.sources, *clients),
+        **{field: value for field, value in given.items() if value is not None},
     )
     _check(traffic, settings)
-    return Profile(name=profile.name, traffic=traffic, body_bytes=profile.body_bytes)
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of `90s` or `1.5h`."""
-    return _quantity(text, _SECONDS, "duration", "30s", _MAX_SECONDS, "366d")
-
-
-def parse_rate(text: str) -> float:
-    """Return the requests per second of `600rps` or `30rpm`."""
-    return _quantity(text, _PER_SECOND, "rate", "600rps", _MAX_RPS, f"{_MAX_RPS}rps")
-
-
-def parse_start(text: str) -> datetime:
-    """Return the moment (UTC) of `2026-03-02T08:00`, or of `08:00` on the default day.
-
-    Like the others here, it raises a ValueError for any other text.
-    """
-    try:
-        if re.fullmatch(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", text):
-            return datetime.combine(DEFAULT_START.date(), time.fromisoformat(text), UTC)
-        moment = datetime.fromisoformat(text)
-        if moment.year not in _YEARS:
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is not a start; allowed is a time such as 08:00, or a date and a time such "
-            f"as 2026-03-02T08:00 (UTC), in the years {_YEARS[0]} to {_YEARS[-1]}"
-        ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def parse_client(text: str) -> Source:
-    """Return the requests of `premium/default=600rps,ips=3,for=10m,at=5m,method=POST /data`."""
-    name, _, rest = text.partition("=")
-    rate, *options = rest.split(",")
-    if not rate:
-        raise ValueError(f"{text!r} has no rate; write {name or 'CLIENT'}=600rps,ips=3,for=10m")
-    values: dict[str, str] = {}
-    for option in options:
-        key, _, value = option.partition("=")
-        if key not in ("ips", "for", "at", "method") or key in values:
-            raise ValueError(
-                f"{option!r} in {text!r} is {'there twice' if key in values else 'unknown'}; "
-                "allowed, once each: ips=, for=, at=, method="
-            )
-        values[key] = value
-    phase = {"rate": rate, "for": values.pop("for", "1m")}
-    return checked(_ClientSection, {**values, "phases": [phase]}).source(_parse_name(name))
-
-
-def parse_profile(text: str, name: str = "") -> Profile:
-    """Return the traffic of a YAML profile."""
-    if len(text) > _MAX_CHARACTERS:
-        raise ValueError(f"it is larger than {_MAX_CHARACTERS:,} characters")
-    try:
-        content = yaml.load(text, _Loader)  # noqa: S506  makes no objects
-    except yaml.YAMLError as error:
-        raise ValueError(f"it is not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    file = checked(_ProfileSection, content)
-    traffic = Traffic(
-        sources=tuple(section.source(client) for client, section in file.clients.items()),
-        arrivals=file.arrivals,
-        seed=file.seed,
-        start=file.start,
-    )
-    return Profile(name=name, traffic=traffic, body_bytes=file.bytes)
+    return replace(profile, traffic=traffic)
 
 
 def _check(traffic: Traffic, settings: Settings) -> None:
@@ -191,29 +118,87 @@ def _check(traffic: Traffic, settings: Settings) -> None:
         )
 
 
+def parse_duration(value: object) -> float:
+    """Return the seconds of `90s` or `1.5h`.
+
+    Like the others here, it raises a ValueError for anything else.
+    """
+    return _quantity(value, _SECONDS, "duration", "30s", 366, "d")
+
+
+def parse_rate(value: object) -> float:
+    """Return the requests per second of `600rps` or `30rpm`."""
+    return _quantity(value, _PER_SECOND, "rate", "600rps", 1_000_000, "rps")
+
+
 def _quantity(
-    text: str, units: Mapping[str, float], kind: str, example: str, maximum: float, most: str
+    value: object, units: Mapping[str, float], kind: str, example: str, most: int, unit: str
 ) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]+)", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-z]+)", str(value).strip())
     if not match or match[2] not in units:
         raise ValueError(
-            f"{text!r} is not a {kind}; allowed is a number and one of {', '.join(units)}, such "
-            f"as {example}"
+            f"{_shown(value)} is not a {kind}; allowed is a number and one of {', '.join(units)}, "
+            f"such as {example}"
         )
-    value = float(match[1]) * units[match[2]]
-    if value > maximum:
-        raise ValueError(f"{text!r} is too much; allowed is a {kind} up to {most}")
-    return value
+    number = float(match[1]) * units[match[2]]
+    if number > most * units[unit]:
+        raise ValueError(f"{_shown(value)} is too much; allowed is a {kind} up to {most}{unit}")
+    return number
 
 
-def _parse_name(name: str) -> Client | None:
-    plan, slash, client = name.partition("/")
-    if name != NO_KEY and not (plan and slash and client):
+def parse_start(value: object) -> datetime:
+    """Return the moment (UTC) of `2026-03-02T08:00`, or of `08:00` on the default day."""
+    try:
+        text = str(value)
+        if re.fullmatch(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", text):
+            return datetime.combine(DEFAULT_START.date(), time.fromisoformat(text), UTC)
+        moment = datetime.fromisoformat(text)
+        if moment.year not in _YEARS:
+            raise ValueError
+    except ValueError:
         raise ValueError(
-            f"{name!r} is not a client; allowed is PLAN/CLIENT, such as premium/default, or "
-            f"{NO_KEY}"
-        )
-    return None if name == NO_KEY else Client(plan, client)
+            f"{_shown(value)} is not a start; allowed is a time such as 08:00, or a date and a "
+            f"time such as 2026-03-02T08:00 (UTC), in the years {_YEARS[0]} to {_YEARS[-1]}"
+        ) from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_client(text: str) -> Source:
+    """Return the requests of `premium/default=600rps,ips=3,for=10m,at=5m,method=POST /data`."""
+    name, _, rest = text.partition("=")
+    if not rest:
+        raise ValueError(f"{text!r} has no rate; write {name or 'CLIENT'}=600rps,ips=3,for=10m")
+    values: dict[str, str] = {}
+    for part in f"rate={rest}".split(","):
+        key, _, value = part.partition("=")
+        if key not in ("rate", "ips", "for", "at", "method") or key in values:
+            raise ValueError(
+                f"{part!r} in {text!r} is {'there twice' if key in values else 'unknown'}; "
+                "allowed, once each: ips=, for=, at=, method="
+            )
+        values[key] = value
+    one = checked(_ClientText, values)
+    return one.source(_parse_name(name), [one])
+
+
+def parse_profile(text: str, name: str = "") -> Profile:
+    """Return the traffic of a YAML profile."""
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"it is larger than {_MAX_CHARACTERS:,} characters")
+    try:
+        content = yaml.load(text, _Loader)  # noqa: S506  makes no objects
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    file = checked(_ProfileSection, content)
+    traffic = Traffic(
+        sources=tuple(one.source(client, one.phases) for client, one in file.clients.items()),
+        arrivals=file.arrivals,
+        seed=file.seed,
+        start=file.start,
+    )
+    return Profile(name=name, traffic=traffic, body_bytes=file.bytes)
 
 
 def checked(model: type[_Model], content: object) -> _Model:
@@ -229,23 +214,39 @@ def checked(model: type[_Model], content: object) -> _Model:
         raise ValueError(f"{where}: {message}" if where else message) from None
 
 
-def _method(text: str) -> str:
-    if text not in METHODS:
-        raise ValueError(f"{text!r} is not a route; allowed: {', '.join(METHODS)}")
-    return text
+def _parse_name(name: str) -> Client | None:
+    plan, slash, client = name.partition("/")
+    if name != NO_KEY and not (plan and slash and client):
+        raise ValueError(
+            f"{name!r} is not a client; allowed is PLAN/CLIENT, such as premium/default, or "
+            f"{NO_KEY}"
+        )
+    return None if name == NO_KEY else Client(plan, client)
 
 
-def _text(value: object) -> str:
-    """Return a text as it is. Anything else may be huge, so that no message shows it."""
-    if not isinstance(value, str):
-        raise ValueError("a text is expected")
+def _method(value: object) -> object:
+    if value not in METHODS:
+        raise ValueError(f"{_shown(value)} is not a route; allowed: {', '.join(METHODS)}")
     return value
 
 
-_Duration = Annotated[float, BeforeValidator(parse_duration), BeforeValidator(_text)]
-_Rate = Annotated[float, BeforeValidator(parse_rate), BeforeValidator(_text)]
-_Method = Annotated[str, AfterValidator(_method), BeforeValidator(_text)]
-_Start = Annotated[datetime, BeforeValidator(parse_start), BeforeValidator(_text)]
+def _number(value: object) -> object:
+    """Return the text of a whole number: pydantic alone would take `1_0` and `1.0` too."""
+    if not re.fullmatch("[0-9]{1,18}", str(value)):
+        raise ValueError(f"{_shown(value)} is not a whole number")
+    return value
+
+
+def _shown(value: object) -> str:
+    """Return a wrong value for a message: its beginning, since it may be a huge list."""
+    return repr(str(value)[:60])
+
+
+_Duration = Annotated[float, BeforeValidator(parse_duration)]
+_Rate = Annotated[float, BeforeValidator(parse_rate)]
+_Method = Annotated[str, BeforeValidator(_method)]
+_Start = Annotated[datetime, BeforeValidator(parse_start)]
+_Number = Annotated[int, BeforeValidator(_number)]
 
 
 class _Loader(yaml.BaseLoader):
@@ -274,30 +275,37 @@ class _PhaseSection(_Section):
 
 
 class _ClientSection(_Section):
-    ips: int = Field(1, ge=1, le=100_000)
+    ips: Annotated[_Number, Field(ge=1, le=100_000)] = 1
     at: _Duration = 0.0
     method: _Method = METHODS[0]
-    phases: list[_PhaseSection] = Field(min_length=1)
 
-    def source(self, client: Client | None) -> Source:
-        """Return the requests of `client`: phases that follow each other."""
+    def source(self, client: Client | None, sections: Sequence[_PhaseSection]) -> Source:
+        """Return the requests of `client` in phases that follow each other."""
         phases: list[Phase] = []
         now = self.at
-        for phase in self.phases:
-            to = phase.rate if phase.to is None else phase.to
+        for one in sections:
+            to = one.rate if one.to is None else one.to
             phases.append(
-                Phase(start_seconds=now, seconds=phase.seconds, from_rps=phase.rate, to_rps=to)
+                Phase(start_seconds=now, seconds=one.seconds, from_rps=one.rate, to_rps=to)
             )
             now = phases[-1].end_seconds
         return Source(client=client, method=self.method, addresses=self.ips, phases=tuple(phases))
 
 
+class _ClientText(_ClientSection, _PhaseSection):
+    seconds: _Duration = Field(60.0, alias="for")
+
+
+class _ClientPhases(_ClientSection):
+    phases: list[_PhaseSection] = Field(min_length=1)
+
+
 class _ProfileSection(_Section):
     description: str = ""
     arrivals: Arrivals = Arrivals.POISSON
-    seed: int = Field(0, ge=0)
+    seed: _Number = 0
     start: _Start = DEFAULT_START
-    bytes: list[Annotated[int, Field(ge=1, le=1_000_000)]] = Field([SMALL_BODY], min_length=1)
-    clients: dict[Annotated[Client | None, BeforeValidator(_parse_name)], _ClientSection] = Field(
+    bytes: list[Annotated[_Number, Field(ge=1, le=1_000_000)]] = Field([SMALL_BODY], min_length=1)
+    clients: dict[Annotated[Client | None, BeforeValidator(_parse_name)], _ClientPhases] = Field(
         min_length=1
     )

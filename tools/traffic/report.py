@@ -10,7 +10,7 @@ from rich.text import Text
 from throttling import Client, Layer, Period
 from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import ClientResult, Result
-from throttling.simulation.traffic import NO_KEY, Ints
+from throttling.simulation.traffic import NO_KEY
 
 ALL_CLIENTS: Final = "all clients"
 LAYER_NAMES: Final = {
@@ -28,23 +28,9 @@ BEST_EFFORT: Final = (
     "some requests above them pass."
 )
 _PERIODS: Final = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month"}
-_MARKS: Final = "▁▂▃▄▅▆▇█"
-_MAX_MARKS: Final = 40
 
 Key = tuple[str, Layer | None]
 """A row of the table: name of the client, or `ALL_CLIENTS`, and outcome."""
-
-
-def stack_title(stack: str, changes: Sequence[str]) -> str:
-    """Return a stack's name with the changes that are tried."""
-    return f"{stack} with {', '.join(changes)}" if changes else stack
-
-
-def peak_words(result: Result) -> str:
-    """Return how many requests the function worked on at once, beside what is reserved."""
-    reserved = result.limits.concurrency
-    most = "no limit" if reserved is None else f"{reserved:,} reserved"
-    return f"Peak concurrency {result.peak_concurrency:,} of {most}"
 
 
 def report(
@@ -66,22 +52,23 @@ def report(
     table = Table("client", "outcome", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("requests", "share", "first at", *headings):
         table.add_column(heading, justify="right")
-    for index, (name, client) in enumerate(clients_of(result)):
+    for name, client in clients_of(result):
         table.add_row(Text(name, style="bold"), "sent", f"{client.sent:,}")
         for layer in OUTCOMES:
             more = (beside or {}).get((name, layer), ())
             if layer is None or layer in client.refused or more:
                 number = count(client, layer)
-                cells = outcome_name(layer), f"{number:,}", _share(number, client.sent)
-                style = "red" if layer else "green"
-                table.add_row("", *cells, first_at(client, layer), *more, style=style)
-        if client.admitted:
-            line = result.timeline[:, :, 0].sum(axis=1)
-            if index < len(result.clients):
-                line = result.timeline[:, index, 0]
-            table.add_row("", f"admitted over {moment(result.seconds)}: {_sparkline(line)}")
-        if quota := quota_words(result, client):
-            table.add_row("", quota)
+                share = number / client.sent if client.sent else 0.0
+                percent = "< 0.1 %" if 0 < share < 0.001 else f"{share * 100:.1f} %"
+                cells = outcome_name(layer), f"{number:,}", percent, first_at(client, layer)
+                table.add_row("", *cells, *more, style="red" if layer else "green")
+        plan = client.client and result.limits.usage_plans.get(client.client.plan)
+        if plan and plan.quota and client.quota_renewed:
+            table.add_row(
+                "",
+                f"quota left: {client.quota_left:,} of {plan.quota.limit:,} "
+                f"{_PERIODS[plan.quota.period]}, until {client.quota_renewed:%Y-%m-%d %H:%M} UTC",
+            )
     head = [Text(line, style="" if index else "bold") for index, line in enumerate(about)]
     return Group(*head, Text(), table, Text(), *(Text(note, style="dim") for note in notes))
 
@@ -100,6 +87,23 @@ def result_json(result: Result) -> dict[str, Any]:
         "headline": headline(result),
         "clients": [_client_json(client_name(one.client), one) for one in result.clients],
         "total": _client_json("all", result.total),
+    }
+
+
+def _client_json(name: str, client: ClientResult) -> dict[str, Any]:
+    return {
+        "client": name,
+        "sent": client.sent,
+        "admitted": client.admitted,
+        "refused": {
+            str(layer): {
+                "requests": number,
+                "firstAtSeconds": round(client.first_refused[layer], 3),
+            }
+            for layer, number in client.refused.items()
+        },
+        "quotaLeft": client.quota_left,
+        "quotaRenewed": client.quota_renewed and client.quota_renewed.isoformat(),
     }
 
 
@@ -139,6 +143,18 @@ def headline(result: Result) -> str:
     )
 
 
+def stack_title(stack: str, changes: Sequence[str]) -> str:
+    """Return a stack's name with the changes that are tried."""
+    return f"{stack} with {', '.join(changes)}" if changes else stack
+
+
+def peak_words(result: Result) -> str:
+    """Return how many requests the function worked on at once, beside what is reserved."""
+    reserved = result.limits.concurrency
+    most = "no limit" if reserved is None else f"{reserved:,} reserved"
+    return f"Peak concurrency {result.peak_concurrency:,} of {most}"
+
+
 def client_name(client: Client | None) -> str:
     """Return plan and name of a client, or the word for requests without a key."""
     return NO_KEY if client is None else str(client)
@@ -159,17 +175,6 @@ def moment(seconds: float) -> str:
     if days:
         return f"{days} d {hours:02} h"
     return f"{hours} h {minutes:02} m" if hours else f"{minutes} m {rest:02} s"
-
-
-def quota_words(result: Result, client: ClientResult) -> str:
-    """Return what is left of a client's quota; empty without one."""
-    plan = client.client and result.limits.usage_plans.get(client.client.plan)
-    if not (plan and plan.quota and client.quota_renewed):
-        return ""
-    return (
-        f"quota left: {client.quota_left:,} of {plan.quota.limit:,} "
-        f"{_PERIODS[plan.quota.period]}, until {client.quota_renewed:%Y-%m-%d %H:%M} UTC"
-    )
 
 
 def count(client: ClientResult, layer: Layer | None) -> int:
@@ -202,33 +207,3 @@ def gains(before: Result, after: Result) -> str:
         verb = f"{'gains' if change > 0 else 'loses'} {abs(change):,} requests"
         words.append(f"{client_name(new.client)} {verb if change else 'neither gains nor loses'}")
     return f"{'; '.join(words)}."
-
-
-def _share(part: int, whole: int) -> str:
-    value = part / whole if whole else 0.0
-    return "< 0.1 %" if 0 < value < 0.001 else f"{value * 100:.1f} %"
-
-
-def _client_json(name: str, client: ClientResult) -> dict[str, Any]:
-    return {
-        "client": name,
-        "sent": client.sent,
-        "admitted": client.admitted,
-        "refused": {
-            str(layer): {
-                "requests": number,
-                "firstAtSeconds": round(client.first_refused[layer], 3),
-            }
-            for layer, number in client.refused.items()
-        },
-        "quotaLeft": client.quota_left,
-        "quotaRenewed": client.quota_renewed and client.quota_renewed.isoformat(),
-    }
-
-
-def _sparkline(counts: Ints) -> str:
-    """Return requests over time as a line of bars. A blank means none at all."""
-    merged = -(-len(counts) // _MAX_MARKS)
-    means = [counts[i : i + merged].mean() for i in range(0, len(counts), merged)]
-    top = len(_MARKS) / max(means)
-    return "".join(_MARKS[min(int(mean * top), len(_MARKS) - 1)] if mean else " " for mean in means)

@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from settings import Settings, load_stack
 from throttling import choices
-from throttling.review import LimitFinding, not_among, review
+from throttling.review import not_among, review
 from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
@@ -74,26 +74,51 @@ def simulate(
     traffic = read_profile(profile, stacks[0], waf_lag_seconds=lag, **traffic_options).traffic
     results = [_simulated(one, traffic, lag) for one in stacks]
     before, result = results[0], results[-1]
-    about = [headline(result), _traffic_words(stack_title(stack, changes), traffic, result)]
-    notes = _notes(result)
     reviews = [review(one.limits(), one.expectations()) for one in stacks]
-    if compare:
-        about += [f"Before: {headline(before)}", gains(before, result)]
-        notes = [*_review_words(*reviews), *notes]
-        headings = ("before", "change", "first before")
-        text = report(result, about, notes, headings, beside(before, result))
-    else:
-        text = report(result, about, notes)
+    addresses = {client: traffic.addresses(client) for client in traffic.clients}
+    number = sum(addresses.values())
+    about = [
+        headline(result),
+        f"Stack {stack_title(stack, changes)}: {result.total.sent:,} requests in "
+        f"{moment(traffic.seconds)} from {number:,} address{'es' if number > 1 else ''}, "
+        f"{traffic.arrivals} arrivals, seed {traffic.seed}, from "
+        f"{traffic.start:%A %Y-%m-%d %H:%M} UTC.",
+        *([f"Before: {headline(before)}", gains(before, result)] if compare else []),
+    ]
     if chart:
         # Half a second that only charts need.
         from tools.traffic.chart import draw
 
-        addresses = {client: traffic.addresses(client) for client in traffic.clients}
         draw(result, chart, about, addresses)
     if output_format == "json":
-        print_json(_as_json(stacks, traffic, results, reviews))
+        runs = [_as_json(stack, traffic, one) for one in results]
+        document: dict[str, Any] = runs[0]
+        if compare:
+            old, new = (
+                {"simulation": run, "review": findings_json(settings, findings)}
+                for run, settings, findings in zip(runs, stacks, reviews, strict=True)
+            )
+            change = [
+                {"client": client_name(new.client), "admitted": new.admitted - old.admitted}
+                for old, new in zip(before.clients, result.clients, strict=True)
+            ]
+            document = {"before": old, "after": new, "change": change}
+        print_json(document)
+    elif compare:
+        notes = [
+            f"{what}: {one.level}: {one.key}: {one.message}"
+            for what, findings in (
+                ("New finding of the review", not_among(reviews[1], reviews[0])),
+                ("Finding that is gone", not_among(reviews[0], reviews[1])),
+            )
+            for one in findings
+        ] or ["The review's findings do not change."]
+        headings = ("before", "change", "first before")
+        console().print(
+            report(result, about, [*notes, *_notes(result)], headings, beside(before, result))
+        )
     else:
-        console().print(text)
+        console().print(report(result, about, _notes(result)))
 
 
 def _simulated(settings: Settings, traffic: Traffic, waf_lag_seconds: float) -> Result:
@@ -110,15 +135,6 @@ def _simulated(settings: Settings, traffic: Traffic, waf_lag_seconds: float) -> 
         )
 
 
-def _traffic_words(title: str, traffic: Traffic, result: Result) -> str:
-    addresses = sum(traffic.addresses(client) for client in traffic.clients)
-    return (
-        f"Stack {title}: {result.total.sent:,} requests in {moment(traffic.seconds)} from "
-        f"{addresses:,} address{'es' if addresses > 1 else ''}, {traffic.arrivals} arrivals, seed "
-        f"{traffic.seed}, from {traffic.start:%A %Y-%m-%d %H:%M} UTC."
-    )
-
-
 def _notes(result: Result) -> list[str]:
     return [
         f"{peak_words(result)}, at {result.duration_seconds * 1000:,.10g} ms a request.",
@@ -128,43 +144,16 @@ def _notes(result: Result) -> list[str]:
     ]
 
 
-def _review_words(before: list[LimitFinding], after: list[LimitFinding]) -> list[str]:
-    new, gone = not_among(after, before), not_among(before, after)
-    return [
-        *(f"New finding of the review: {one.level}: {one.key}: {one.message}" for one in new),
-        *(f"Finding that is gone: {one.level}: {one.key}: {one.message}" for one in gone),
-    ] or ["The review's findings do not change."]
-
-
-def _as_json(
-    stacks: Sequence[Settings],
-    traffic: Traffic,
-    results: Sequence[Result],
-    reviews: Sequence[list[LimitFinding]],
-) -> dict[str, Any]:
-    runs = [
-        {
-            "stack": stacks[0].stack,
-            "arrivals": str(traffic.arrivals),
-            "seed": traffic.seed,
-            "durationMs": result.duration_seconds * 1000,
-            "wafLagSeconds": result.waf_lag_seconds,
-            **result_json(result),
-            "peakConcurrency": result.peak_concurrency,
-            "reservedConcurrency": result.limits.concurrency,
-            "timeline": timeline_json(result),
-            "notes": _notes(result),
-        }
-        for result in results
-    ]
-    if len(runs) == 1:
-        return runs[0]
-    before, after = (
-        {"simulation": run, "review": findings_json(settings, findings)}
-        for run, settings, findings in zip(runs, stacks, reviews, strict=True)
-    )
-    change = [
-        {"client": client_name(old.client), "admitted": new.admitted - old.admitted}
-        for old, new in zip(results[0].clients, results[1].clients, strict=True)
-    ]
-    return {"before": before, "after": after, "change": change}
+def _as_json(stack: str, traffic: Traffic, result: Result) -> dict[str, Any]:
+    return {
+        "stack": stack,
+        "arrivals": str(traffic.arrivals),
+        "seed": traffic.seed,
+        "durationMs": result.duration_seconds * 1000,
+        "wafLagSeconds": result.waf_lag_seconds,
+        **result_json(result),
+        "peakConcurrency": result.peak_concurrency,
+        "reservedConcurrency": result.limits.concurrency,
+        "timeline": timeline_json(result),
+        "notes": _notes(result),
+    }

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 from tests.stacks import settings
 from throttling import Client, Gate, Layer, Limits, Throttle
+from throttling.simulation.traffic import Block
 from tools.traffic.load.judge import Sample
-from tools.traffic.load.requests import Requests
+from tools.traffic.profiles import Profile
 
 DEV = settings("dev").limits()
 Answer = tuple[int, str, str, str | None]
@@ -26,6 +28,13 @@ _ANSWERS: dict[Layer, Answer] = {
 _THROTTLED: Answer = (429, "Too Many Requests", "over the rate or burst", "1")
 
 
+class Sent(NamedTuple):
+    """A profile and its requests."""
+
+    profile: Profile
+    requests: Block
+
+
 def with_plan(limits: Limits, plan: str, *, rate: float, burst: int) -> Limits:
     """Return limits with another throttle of a plan."""
     changed = replace(limits.usage_plans[plan], throttle=Throttle(rate=rate, burst=burst))
@@ -34,7 +43,7 @@ def with_plan(limits: Limits, plan: str, *, rate: float, burst: int) -> Limits:
 
 def answers(
     limits: Limits,
-    requests: Requests,
+    sent: Sent,
     *,
     machines: int = 0,
     delay: Sequence[float] = (0.005,),
@@ -46,16 +55,16 @@ def answers(
 
     Args:
         limits: of the target.
-        requests: sent when they are due.
+        sent: when the requests are due.
         machines: that send in turn; 0 for a sandbox, which names the layer.
         delay: seconds until each request arrives, in turn.
         service: seconds that the target is busy with each request; others queue.
         works: seconds from the decision to the answer of an admitted request.
         late: seconds by which all are sent late.
     """
-    gate = Gate(limits)
-    sent = (requests.due + late).tolist()
-    arrivals = sorted((at + delay[n % len(delay)], n) for n, at in enumerate(sent))
+    gate, (profile, requests) = Gate(limits), sent
+    times = (requests.times + late).tolist()
+    arrivals = sorted((at + delay[n % len(delay)], n) for n, at in enumerate(times))
     free, ends, samples = 0.0, deque[float](), list[Sample]()
     for arrival, number in arrivals:
         now = max(arrival, free)
@@ -63,19 +72,19 @@ def answers(
         while ends and ends[0] <= now:
             ends.popleft()
             gate.release()
-        place = number % machines if machines else requests.address[number]
-        client = requests.profile.traffic.sources[requests.source[number]].client
+        place = number % machines if machines else requests.addresses[number]
+        client = profile.traffic.sources[requests.sources[number]].client
         refusal = gate.decide(now, address=str(place), client=client, method="POST /data")
         answer = _ANSWERS.get(refusal.layer, _THROTTLED) if refusal else _STORED
         if not refusal:
             ends.append(free + works)
-            if requests.body_bytes[number] > 32 * 1024:
+            if profile.body_bytes[number % len(profile.body_bytes)] > 32 * 1024:
                 answer = (413, "body: is larger than 32768 bytes", "", None)
         status, message, reason, retry_after = answer
         layer = str(refusal) if refusal and not machines else None
-        latency = free - sent[number] + (0.005 if refusal else works)
+        latency = free - times[number] + (0.005 if refusal else works)
         samples.append(
-            Sample(number, sent[number], latency, status, layer, message, reason, retry_after)
+            Sample(number, times[number], latency, status, layer, message, reason, retry_after)
         )
     return samples
 

@@ -9,11 +9,12 @@ import pytest
 
 from routes import ROUTES
 from tests.stacks import settings
-from tests.tools.traffic.api import DEV, answers, with_plan
+from tests.tools.traffic.api import DEV, Sent, answers, with_plan
 from throttling import Layer, Limits, Period, Quota, Throttle, WafRateLimit
 from throttling.simulation.traffic import Arrivals
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
-from tools.traffic.load.requests import Requests, make_requests
+from tools.traffic.load.report import held_up
+from tools.traffic.load.requests import make_requests
 from tools.traffic.profiles import parse_client, read_profile
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -22,7 +23,7 @@ AGREES, UNCLEAR, OFF = Verdict
 
 def requests_of(
     name: str | None, *clients: str, stack: str = "dev", **changes: Mapping[str, Any]
-) -> Requests:
+) -> Sent:
     """Return the requests of a profile, derived from a fixture stack, or of client texts."""
     profile = read_profile(
         name,
@@ -31,20 +32,20 @@ def requests_of(
         clients=[parse_client(text) for text in clients],
         arrivals=Arrivals.EVEN,
     )
-    return make_requests(profile)
+    return Sent(profile, make_requests(profile))
 
 
 def verdict_on(
     configured: Limits,
     real: Limits,
-    requests: Requests,
+    requests: Sent,
     *,
     machines: int = 0,
     **how: Any,  # noqa: ANN401  of `answers`
 ) -> Findings:
     """Return the findings when a target with the limits `real` should have `configured`."""
     samples = answers(real, requests, machines=machines, **how)
-    return judge(configured, requests, samples, START, tolerance=0.05, machines=machines)
+    return judge(configured, *requests, samples, START, tolerance=0.05, machines=machines)
 
 
 def off(findings: Findings) -> set[tuple[str, Layer | None]]:
@@ -120,7 +121,7 @@ def test_the_tolerance_decides_what_is_off(profile: str, real: Limits) -> None:
     samples = answers(real, requests)
 
     for tolerance, verdict in ((0.05, OFF), (0.15, AGREES)):
-        assert judge(DEV, requests, samples, START, tolerance=tolerance).verdict is verdict
+        assert judge(DEV, *requests, samples, START, tolerance=tolerance).verdict is verdict
 
 
 def test_one_request_is_never_off() -> None:
@@ -128,10 +129,10 @@ def test_one_request_is_never_off() -> None:
     samples = answers(DEV, requests)
     refused = samples[0]._replace(status=429, layer="usage-plan:basic")
 
-    one = judge(DEV, requests, [refused, *samples[1:]], START, tolerance=0.0)
+    one = judge(DEV, *requests, [refused, *samples[1:]], START, tolerance=0.0)
     assert off(one) == set()
     two = [refused, refused._replace(number=1, sent=samples[1].sent), *samples[2:]]
-    assert off(judge(DEV, requests, two, START, tolerance=0.0))
+    assert off(judge(DEV, *requests, two, START, tolerance=0.0))
 
 
 @pytest.mark.parametrize("profile", ["plan", "burst", "stage", "sizes", "waf"])
@@ -150,7 +151,10 @@ def test_a_target_that_queues_is_not_off(profile: str, service: float, works: fl
 
 def test_counts_too_far_apart_are_unclear_and_not_agreement() -> None:
     requests = requests_of("burst")
-    waits = [2.0 * number / len(requests.due) for number in range(len(requests.due))]
+    waits = [
+        2.0 * number / len(requests.requests.times)
+        for number in range(len(requests.requests.times))
+    ]
     findings = verdict_on(DEV, DEV, requests, delay=waits)
 
     row = findings.rows["premium/default", Layer.USAGE_PLAN]
@@ -161,7 +165,10 @@ def test_counts_too_far_apart_are_unclear_and_not_agreement() -> None:
 
 def test_a_limit_far_beyond_both_counts_is_off_however_far_apart_they_are() -> None:
     requests = requests_of("burst")
-    waits = [0.2 * number / len(requests.due) for number in range(len(requests.due))]
+    waits = [
+        0.2 * number / len(requests.requests.times)
+        for number in range(len(requests.requests.times))
+    ]
     nothing_refused = with_plan(DEV, "premium", rate=20, burst=4000)
     findings = verdict_on(DEV, nothing_refused, requests, delay=waits)
 
@@ -175,8 +182,8 @@ def test_who_is_refused_by_a_shared_layer_is_judged_for_all_clients_together() -
     # The stage refuses the right number, and all of them from one client.
     samples = answers(configured, requests)
     refused = [one for one in samples if one.layer == "stage"]
-    assert {requests.source[one.number] for one in refused} == {0, 1}
-    findings = judge(configured, requests, samples, START, tolerance=0.05)
+    assert {requests.requests.sources[one.number] for one in refused} == {0, 1}
+    findings = judge(configured, *requests, samples, START, tolerance=0.05)
 
     assert findings.rows["premium/default", Layer.STAGE].verdict is None
     assert findings.rows["premium/default", None].verdict is None
@@ -218,7 +225,7 @@ def test_on_aws_the_web_acl_may_lag_but_not_block_early_or_never(
     real = replace(DEV, waf=WafRateLimit(limit=limit, window_seconds=60))
     samples = answers(real, requests, machines=1)
     findings = judge(
-        configured, requests, samples, START, tolerance=0.05, machines=1, waf_lag_seconds=1.0
+        configured, *requests, samples, START, tolerance=0.05, machines=1, waf_lag_seconds=1.0
     )
 
     assert findings.rows["no-key", Layer.WAF].verdict is verdict
@@ -247,7 +254,7 @@ def test_an_answer_says_what_happened_to_the_request(
 ) -> None:
     requests = requests_of(None, "basic/default=1rps,for=1s")
     findings = judge(
-        DEV, requests, [Sample(number=0, sent=0.0, latency=0.1, **sample)], START, tolerance=0.05
+        DEV, *requests, [Sample(number=0, sent=0.0, latency=0.1, **sample)], START, tolerance=0.05
     )
 
     total = findings.result.total
@@ -265,7 +272,7 @@ def test_other_routes_may_answer_what_they_document(monkeypatch: pytest.MonkeyPa
         Sample(number=number, sent=float(number), latency=0.1, status=status)
         for number, status in enumerate((200, 404, 400))
     ]
-    findings = judge(DEV, requests, samples, START, tolerance=0.05)
+    findings = judge(DEV, *requests, samples, START, tolerance=0.05)
 
     assert (findings.result.total.admitted, findings.failed) == (3, 1)
 
@@ -279,11 +286,11 @@ def test_a_body_that_is_too_large_must_be_refused_and_no_other() -> None:
     requests = requests_of("sizes")
     samples = answers(DEV, requests)
     assert {one.status for one in samples} == {200, 413, 429}
-    assert judge(DEV, requests, samples, START, tolerance=0.05).failed == 0
+    assert judge(DEV, *requests, samples, START, tolerance=0.05).failed == 0
 
     def failed(change: Callable[[Sample], Sample]) -> int:
         changed = [change(one) for one in samples]
-        findings = judge(DEV, requests, changed, START, tolerance=0.05)
+        findings = judge(DEV, *requests, changed, START, tolerance=0.05)
         assert findings.verdict is OFF
         return findings.failed
 
@@ -296,26 +303,24 @@ def test_requests_without_an_answer_make_every_count_unclear() -> None:
     requests = requests_of("burst")
     samples = answers(DEV, requests)
     lost = [one._replace(status=0, message="ConnectionReset") for one in samples[:5]]
-    findings = judge(DEV, requests, [*lost, *samples[5:]], START, tolerance=0.05)
+    findings = judge(DEV, *requests, [*lost, *samples[5:]], START, tolerance=0.05)
 
     assert {row.verdict for row in findings.rows.values()} == {UNCLEAR}
     assert findings.answers["no answer: ConnectionReset"] == 5
     assert findings.result.total.sent == len(samples) - 5
 
 
-def test_what_is_late_or_waits_is_held_up_by_who_is_to_blame() -> None:
-    requests = requests_of("plan", stack="prod")
-    prod = settings("prod").limits()
+def test_requests_that_left_late_are_held_up() -> None:
+    prod, requests = settings("prod").limits(), requests_of("plan", stack="prod")
 
-    assert verdict_on(prod, prod, requests).held_up == ""
-    assert "generator, not the target" in verdict_on(prod, prod, requests, late=0.4).held_up
-    assert "the target let" in verdict_on(prod, prod, requests, service=0.01).held_up
+    assert held_up(verdict_on(prod, prod, requests, service=0.01)) == ""
+    assert "left up to 0.4 s late" in held_up(verdict_on(prod, prod, requests, late=0.4))
 
 
 def test_part_of_the_answers_is_judged_as_far_as_it_goes() -> None:
     requests = requests_of("plan")
     samples = answers(DEV, requests)
-    findings = judge(DEV, requests, samples[: len(samples) // 3], START, tolerance=0.05)
+    findings = judge(DEV, *requests, samples[: len(samples) // 3], START, tolerance=0.05)
 
     assert findings.verdict is AGREES
     assert findings.latency_ms == pytest.approx([10, 10, 10], rel=0.01)

@@ -16,11 +16,13 @@ import pytest
 from tests.stacks import ROOT as STACKS
 from tests.stacks import settings
 from tests.tools.sandbox.project import HOSTILE, free_port
-from tests.tools.traffic.api import DEV, Api, answers, serving, with_plan
+from tests.tools.traffic.api import DEV, Api, Sent, answers, serving, with_plan
 from throttling import Client, Limits
 from tools.__main__ import main
 from tools.cli import Exit
+from tools.traffic.load.requests import make_requests
 from tools.traffic.load.target import Target, find_target, is_loopback
+from tools.traffic.profiles import read_profile
 
 CODE = Path(__file__).parents[3]
 KEY = "abcdefghij0123456789abcdefghij0123456789"
@@ -113,8 +115,9 @@ def test_a_deployed_stack_is_found_with_its_keys(pulumi: Callable[[str], Path]) 
         (outputs(FAR), ["--url", "ftp://example.com"], "is not an http or https address"),
         (outputs(FAR), ["--deployed"], "There is no terminal to ask on. With --yes"),
         (outputs(FAR), ["--deployed", "--client", "gold/x=1rps"], "has no client gold/x"),
-        ("", ["--tolerance", "5%"], "'5%' is not a valid float"),
-        ("", ["--tolerance", "1"], "1.0 is not in the range 0<=x<1"),
+        ("", ["--tolerance", "5%"], "'5%' is not a share from 0 to below 1"),
+        ("", ["--tolerance", "1"], "'1' is not a share from 0 to below 1"),
+        ("", ["--tolerance", "nan"], "'nan' is not a share from 0 to below 1"),
         ("", ["--profile", "flood"], "give a YAML file, or one of plan, burst"),
         ("", ["--chart", "chart.pdf"], "allowed are .png, .svg"),
         ("", ["--chart", "/nonexistent/chart.png"], "cannot be written"),
@@ -138,7 +141,7 @@ def test_a_run_that_cannot_begin_is_one_clear_error_and_sends_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pulumi(script)
-    monkeypatch.setattr("tools.traffic.load.command.generate", None)
+    monkeypatch.setattr("tools.traffic.load.command.send", None)
     if error.startswith("give a YAML"):
         words = ["--deployed", *words]
         pulumi(outputs(FAR))
@@ -215,11 +218,11 @@ def test_traffic_leaves_this_machine_only_after_a_question(
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: answer.strip())
     sent: list[str] = []
 
-    def generate(job: dict[str, Any], _: float) -> Iterator[dict[str, Any]]:
-        sent.append(job["url"])
+    def send(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        sent.append(job["calls"][0][1])
         yield {"start": 0, "samples": [[0, 0.0, 0.1, 429, None, "Too Many Requests", "", "1"]]}
 
-    monkeypatch.setattr("tools.traffic.load.command.generate", generate)
+    monkeypatch.setattr("tools.traffic.load.command.send", send)
     client = ["--client", "basic/default=1rps,for=1s", "--arrivals", "even"]
     status = main(["load", "--deployed", *client, *words])
 
@@ -236,12 +239,12 @@ def test_a_deployed_web_acl_gets_time_to_notice(
 ) -> None:
     sent: list[int] = []
 
-    def generate(job: dict[str, Any], _: float) -> Iterator[dict[str, Any]]:
-        sent.append(len(job["requests"]))
-        yield {}
+    def send(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        sent.append(len(job["due"]))
+        yield {"start": 0, "samples": []}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tools.traffic.load.command.generate", generate)
+    monkeypatch.setattr("tools.traffic.load.command.send", send)
     assert main(["load", "--deployed", "--profile", "waf", *words]) == Exit.INTERRUPTED
     assert sent == [1653 + 150 * seconds]
 
@@ -249,7 +252,7 @@ def test_a_deployed_web_acl_gets_time_to_notice(
 def test_a_run_that_nothing_answers_ends(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    def generate(*_: object) -> Iterator[dict[str, Any]]:
+    def send(*_: object) -> Iterator[dict[str, Any]]:
         for number in range(1000):
             assert number < 100, "it goes on sending"
             yield {
@@ -257,7 +260,7 @@ def test_a_run_that_nothing_answers_ends(
                 "samples": [[number, 0.0, 0.1, 0, None, "ConnectionRefusedError", "", None]],
             }
 
-    monkeypatch.setattr("tools.traffic.load.command.generate", generate)
+    monkeypatch.setattr("tools.traffic.load.command.send", send)
     assert main(["load", "--deployed", "--profile", "seed"]) == Exit.BAD_INPUT
     assert f"No answer from {api.url}: ConnectionRefusedError." in capsys.readouterr().err
 
@@ -265,23 +268,21 @@ def test_a_run_that_nothing_answers_ends(
 def _answering(limits: Limits) -> Callable[..., Iterator[dict[str, Any]]]:
     """Return a generator that a target with `limits` answers, without sending anything."""
 
-    def generate(job: dict[str, Any], _: float) -> Iterator[dict[str, Any]]:
-        from tools.traffic.load.requests import make_requests
-        from tools.traffic.profiles import read_profile
-
-        name = "burst" if len(job["requests"]) < 1000 else "seed"
-        requests = make_requests(read_profile(name, settings("dev"), waf_lag_seconds=0))
-        samples = [list(one) for one in answers(limits, requests, machines=1)]
-        yield {}
+    def send(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        name = "burst" if len(job["due"]) < 1000 else "seed"
+        profile = read_profile(name, settings("dev"), waf_lag_seconds=0)
+        sent = Sent(profile, make_requests(profile))
+        samples = [list(one) for one in answers(limits, sent, machines=1)]
+        yield {"start": 0, "samples": []}
         yield {"start": 1_772_438_400.0, "samples": samples}
 
-    return generate
+    return send
 
 
 def test_the_report_the_record_and_the_chart_have_what_came_back_beside_the_limits(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: Capture, project: Path
 ) -> None:
-    monkeypatch.setattr("tools.traffic.load.command.generate", _answering(DEV))
+    monkeypatch.setattr("tools.traffic.load.command.send", _answering(DEV))
     profiles = ["--profile", "burst", "--profile", "seed"]
     status = main(["load", "--deployed", *profiles, "--record", "--chart", "c.svg"])
 
@@ -296,7 +297,7 @@ def test_the_report_the_record_and_the_chart_have_what_came_back_beside_the_limi
         "33 x 429 Too Many Requests, Retry-After 1 s",
         "seed: agrees.",
         "8 counts agree with the configured limits.",
-        "Not reached: WAF, quota, stage throttle, function's concurrency.",
+        "Limits that refused requests: usage plan throttle.",
         "best-effort",
     ):
         assert words in text
@@ -317,7 +318,7 @@ def test_a_limit_that_is_off_is_named_and_ends_with_1(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     wrong = with_plan(DEV, "premium", rate=20, burst=80)
-    monkeypatch.setattr("tools.traffic.load.command.generate", _answering(wrong))
+    monkeypatch.setattr("tools.traffic.load.command.send", _answering(wrong))
 
     assert main(["load", "--deployed", "--profile", "burst", "--format", "json"]) == Exit.FINDINGS
     out, err = capsys.readouterr()
@@ -334,7 +335,7 @@ def test_a_sandbox_with_other_limits_than_the_stack_file_is_off(
         return Target(url=api.url, keys={}, sandbox=True, outdated=True)
 
     monkeypatch.setattr("tools.traffic.load.command.find_target", outdated)
-    monkeypatch.setattr("tools.traffic.load.command.generate", _answering(DEV))
+    monkeypatch.setattr("tools.traffic.load.command.send", _answering(DEV))
     assert main(["load", "--profile", "burst"]) == Exit.FINDINGS
     assert "deployed with other limits than these. Run make up." in capsys.readouterr().out
 
@@ -342,7 +343,7 @@ def test_a_sandbox_with_other_limits_than_the_stack_file_is_off(
 def test_a_run_of_which_nothing_is_certain_is_no_success(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    def generate(*_: object) -> Iterator[dict[str, Any]]:
+    def send(*_: object) -> Iterator[dict[str, Any]]:
         yield {
             "start": 0,
             "samples": [
@@ -351,7 +352,7 @@ def test_a_run_of_which_nothing_is_certain_is_no_success(
             ],
         }
 
-    monkeypatch.setattr("tools.traffic.load.command.generate", generate)
+    monkeypatch.setattr("tools.traffic.load.command.send", send)
     client = ["--client", "basic/default=1rps,for=10s", "--arrivals", "even"]
     assert main(["load", "--deployed", *client]) == Exit.BAD_INPUT
     out, err = capsys.readouterr()
@@ -433,7 +434,7 @@ def test_workers_send_one_profile_together(api: Api) -> None:
 def test_a_locust_that_fails_says_why(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("tools.traffic.load.generator.sys.executable", "/bin/false")
+    monkeypatch.setattr("tools.traffic.load.sender.sys.executable", "/bin/false")
     assert main(["load", "--deployed", "--profile", "burst"]) == Exit.BAD_INPUT
     error = capsys.readouterr().err
     assert "Locust ended before all requests were answered: it wrote no reason." in error

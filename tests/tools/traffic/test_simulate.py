@@ -70,7 +70,6 @@ def test_the_table_has_every_number_and_says_what_aws_does_not_promise(capsys: C
         "quota left: 0 of 100,000 a day, until 2026-01-06 00:00 UTC",
         "refused: API key 2,000",
         "all clients sent 156,000",
-        "admitted over 5 m 00 s: █",
         "Peak concurrency 50 of 100 reserved",
         "best-effort",
         "--waf-lag",

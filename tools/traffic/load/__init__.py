@@ -2,7 +2,7 @@
 
 target      where to send, with which keys
 requests    what to send when
-generator   runs Locust in a process of its own; locustfile is what it runs there and on workers
+sender      runs Locust in a process of its own; locustfile is what it runs there and on workers
 judge       counts what came back, beside what the engine says of the same requests
 report      shows it
 command     the command line, and the record

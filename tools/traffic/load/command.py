@@ -1,14 +1,15 @@
 """`python -m tools load`: a profile over HTTP, and what came back beside what the limits say."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 from rich.progress import Progress
@@ -17,18 +18,17 @@ from settings import UserError, load_stack, project_root
 from throttling.simulation.traffic import Source
 from tools.cli import Exit, console, format_option, print_json
 from tools.traffic.derived import EVERY_LIMIT, pause_seconds
-from tools.traffic.load.generator import generate
 from tools.traffic.load.judge import Findings, Sample, Verdict, judge
 from tools.traffic.load.report import findings_json, findings_report, summary, title
-from tools.traffic.load.requests import make_requests
-from tools.traffic.load.target import Target, find_target, is_loopback
+from tools.traffic.load.requests import job, make_requests
+from tools.traffic.load.sender import send
+from tools.traffic.load.target import find_target, is_loopback
 from tools.traffic.options import check_writable, parsed, traffic_options
 from tools.traffic.profiles import Profile, read_profile
-from tools.traffic.report import moment
+from tools.traffic.report import BEST_EFFORT, moment
 
 RECORDS: Final = Path("docs", "tested-limits")
 _DEFAULT_STACK: Final = "dev"
-_TIME: Final = "%Y-%m-%dT%H%M%SZ"
 _WORKERS_PORT: Final = 5557
 _AWS_WAF_LAG_SECONDS: Final = 30.0
 """https://docs.aws.amazon.com/waf/latest/developerguide/waf-rule-statement-type-rate-based-request-limiting.html"""
@@ -37,11 +37,19 @@ _LOST_AT_FIRST: Final = 20
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.partition(":")
-    port = port or str(_WORKERS_PORT)
-    if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
-        raise ValueError(f"{text!r} is not an address, such as 0.0.0.0:{_WORKERS_PORT}")
-    return host, int(port)
+    try:
+        parts = urlsplit(f"//{text}")
+        if parts.hostname and parts.netloc == text and parts.port != 0:
+            return parts.hostname, parts.port or _WORKERS_PORT
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is not an address, such as 0.0.0.0:{_WORKERS_PORT}")
+
+
+def _tolerance(text: str) -> float:
+    if not re.fullmatch(r"0(\.[0-9]+)?", text):
+        raise ValueError(f"{text!r} is not a share from 0 to below 1, such as 0.05")
+    return float(text)
 
 
 @click.command(
@@ -58,8 +66,9 @@ def _address(text: str) -> tuple[str, int]:
 @traffic_options(several=True)
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.05,
+    callback=parsed(_tolerance),
+    metavar="SHARE",
+    default="0.05",
     show_default=True,
     help="How far off a limit may be, as a share of it. One request is never off.",
 )
@@ -109,44 +118,52 @@ def load(
     if lag is None:
         lag = 0.0 if target.sandbox else _AWS_WAF_LAG_SECONDS
     runs = [
-        make_requests(
-            read_profile(name, settings, clients=clients, waf_lag_seconds=lag, **traffic_options)
-        )
+        read_profile(name, settings, clients=clients, waf_lag_seconds=lag, **traffic_options)
         for name in names
     ]
-    charts = _chart_paths(chart, [one.profile.name for one in runs]) if chart else {}
+    requests = [make_requests(profile) for profile in runs]
+    charts = _chart_paths(chart, [profile.name for profile in runs]) if chart else {}
     kind = "sandbox" if target.sandbox else "deployed"
-    kept = project_root() / RECORDS / f"{settings.stack}-{kind}-{datetime.now(UTC):{_TIME}}.json"
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
+    kept = project_root() / RECORDS / f"{settings.stack}-{kind}-{now}.json"
     if record:
         _check_writable(kept)
     out = console(stderr=output_format == "json")
     out.print(
         f"Loading {'the sandbox of ' if target.sandbox else ''}stack {settings.stack} at "
-        f"{target.url}: {sum(len(one.due) for one in runs):,} requests in about "
-        f"{moment(sum(one.profile.traffic.seconds for one in runs))}.",
+        f"{target.url}: {sum(len(one.times) for one in requests):,} requests in about "
+        f"{moment(sum(profile.traffic.seconds for profile in runs))}.",
         markup=False,
     )
     if not (is_loopback(target.url) or yes):
         _ask(target.url)
-    judged = partial(
-        judge,
-        limits,
-        tolerance=tolerance,
-        machines=0 if target.sandbox else workers or 1,
-        waf_lag_seconds=lag,
-    )
     settled = {"pause_seconds": pause_seconds(limits), "workers": workers or 0, "bind": bind}
     findings, interrupted = list[Findings](), False
-    for requests in runs:
-        job = requests.job(target) | settled
-        start, samples, interrupted = _send(job, requests.profile)
+    for profile, own in zip(runs, requests, strict=True):
+        start, samples, interrupted = _send(job(profile, own, target) | settled, profile)
         if samples:
-            findings.append(judged(requests, samples, start))
-            out.print(findings_report(findings[-1]))
+            found = judge(
+                limits,
+                profile,
+                own,
+                samples,
+                start,
+                tolerance=tolerance,
+                machines=0 if target.sandbox else workers or 1,
+                waf_lag_seconds=lag,
+            )
+            findings.append(found)
+            out.print(findings_report(found))
         if interrupted:
             break
-    lines = summary(limits, target, findings)
-    for line in [*lines, *(["Stopped by Ctrl-C."] if interrupted else [])]:
+    lines = summary(findings)
+    if target.outdated:
+        lines.append("The sandbox was deployed with other limits than these. Run make up.")
+    if not target.sandbox:
+        lines.append(BEST_EFFORT)
+    if interrupted:
+        lines.append("Stopped by Ctrl-C.")
+    for line in lines:
         out.print(line, markup=False)
     document = {
         "stack": settings.stack,
@@ -169,15 +186,8 @@ def load(
         out.print(f"Record: {kept}", markup=False)
     if output_format == "json":
         print_json(document)
-    return Exit.INTERRUPTED if interrupted else _status(target, findings)
-
-
-def _status(target: Target, findings: Sequence[Findings]) -> Exit:
-    """Return whether a limit is off.
-
-    Raises:
-        UserError: when no count could be compared.
-    """
+    if interrupted:
+        return Exit.INTERRUPTED
     if target.outdated or any(one.verdict is Verdict.OFF for one in findings):
         return Exit.FINDINGS
     if not any(row.verdict is Verdict.AGREES for one in findings for row in one.rows.values()):
@@ -191,23 +201,24 @@ def _send(job: dict[str, Any], profile: Profile) -> tuple[datetime, list[Sample]
     Raises:
         UserError: when nothing answers, or Locust fails.
     """
-    start, samples, total = datetime.now(UTC), list[Sample](), len(job["requests"])
+    start, samples, total = datetime.now(UTC), list[Sample](), len(job["due"])
     out = console(stderr=True)
     try:
         with (
             Progress(console=out, transient=True, disable=not out.is_terminal) as progress,
-            closing(generate(job, profile.traffic.seconds)) as news,
+            closing(send(job)) as reports,
         ):
             task = progress.add_task(profile.name, total=total)
             while len(samples) < total:
-                said = next(news)
-                if said.get("start"):
-                    start = datetime.fromtimestamp(said["start"], UTC)
-                samples += [Sample(*values) for values in said.get("samples", ())]
+                report = next(reports)
+                if report["start"]:
+                    start = datetime.fromtimestamp(report["start"], UTC)
+                samples += [Sample(*values) for values in report["samples"]]
                 progress.update(task, completed=len(samples))
                 silent = len(samples) >= min(_LOST_AT_FIRST, total)
                 if silent and not any(one.status for one in samples):
-                    raise UserError(f"No answer from {job['url']}: {samples[0].message}.")
+                    url = job["calls"][0][1]
+                    raise UserError(f"No answer from {url}: {samples[0].message}.")
     except KeyboardInterrupt:
         return start, samples, True
     return start, samples, False

@@ -19,11 +19,12 @@ import numpy as np
 from handler.record import MAX_BODY_BYTES
 from routes import METHODS, ROUTES
 from throttling import Layer, Limits
-from throttling.simulation.engine import CODES, OUTCOMES, Engine
+from throttling.simulation.engine import CODES, OUTCOMES
 from throttling.simulation.loops import Codes
 from throttling.simulation.simulator import Result, run
-from throttling.simulation.traffic import Block, Floats, Ints
-from tools.traffic.load.requests import Requests, takes_record
+from throttling.simulation.traffic import Block, Floats
+from tools.traffic.load.requests import takes_record
+from tools.traffic.profiles import Profile
 from tools.traffic.report import ALL_CLIENTS, Key, clients_of
 
 _SHARED: Final = (Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY)
@@ -34,8 +35,6 @@ _TOO_FAR_APART: Final = 2.0
 """Times the tolerance by which the engine's two counts may differ."""
 _MAX_LOST: Final = 0.01
 """Share of requests without an answer above which no count is certain."""
-_LATE_SECONDS: Final = 0.25
-_MANY_WAITING: Final = 1_000
 _FAILED: Final = -1
 
 
@@ -89,8 +88,8 @@ class Findings:
     answers: Counter[str]
     failed: int
     """Requests that passed the limits and got an answer that no caller should get."""
-    held_up: str
-    """Why requests left late or waited; empty when they did not."""
+    late_seconds: float
+    """How late requests left (p95)."""
     latency_ms: Sequence[float]
     """p50, p95 and p99 of the admitted requests; empty without any."""
 
@@ -103,22 +102,10 @@ class Findings:
         return Verdict.UNCLEAR if Verdict.UNCLEAR in found else Verdict.AGREES
 
 
-class _Target(Engine):
-    """An engine that decides as the target did."""
-
-    came: Codes
-
-    def decide(
-        self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
-    ) -> Codes:
-        """Return what came back. Quotas that are left come from the engine, not from the target."""
-        super().decide(times, sources, addresses, durations)
-        return self.came
-
-
 def judge(
     limits: Limits,
-    requests: Requests,
+    profile: Profile,
+    requests: Block,
     samples: Sequence[Sample],
     start: datetime,
     *,
@@ -130,7 +117,8 @@ def judge(
 
     Args:
         limits: that the target should have, with full buckets and whole quotas at the start.
-        requests: of the run.
+        profile: that was sent.
+        requests: of the profile.
         samples: what came back.
         start: of the run.
         tolerance: how far off a limit may be, as a share of it. A difference of one request agrees.
@@ -138,21 +126,23 @@ def judge(
             sandbox: there each request carries its address, and answers name the layer.
         waf_lag_seconds: how far the WAF's view may be behind the requests.
     """
-    traffic = requests.profile.traffic
-    sources = [(source.client, source.method) for source in traffic.sources]
+    sources = [(source.client, source.method) for source in profile.traffic.sources]
     known = sorted((one for one in samples if one.status), key=lambda one: one.sent)
     number = np.array([one.number for one in known], np.int64)
-    sent = np.array([one.sent for one in known], float)
-    latency = np.array([one.latency for one in known], float)
-    source, sizes = requests.source[number], requests.body_bytes[number]
+    sent, latency = np.array([(one.sent, one.latency) for one in known]).reshape(-1, 2).T
+    source = requests.sources[number]
+    addresses = number % machines if machines else requests.addresses[number]
     codes = np.array(
-        [_code(*one) for one in zip(known, (sources[i][1] for i in source), sizes, strict=True)],
+        [
+            _code(one, sources[index][1], profile.body_bytes[one.number % len(profile.body_bytes)])
+            for one, index in zip(known, source, strict=True)
+        ],
         np.int64,
     )
-    addresses = number % machines if machines else requests.address[number]
+    came = np.maximum(codes, 0).astype(np.uint8)
 
     def decided(
-        times: Floats, durations: Floats, lag: float = 0.0, engine: Engine | None = None
+        times: Floats, durations: Floats, lag: float = 0.0, came: Codes | None = None
     ) -> Result:
         order = np.argsort(times, kind="stable")
         block = Block(
@@ -160,41 +150,43 @@ def judge(
             sources=source[order],
             addresses=addresses[order],
             durations=durations[order],
+            came=came,
         )
         return run(
             limits,
             sources,
             [block],
             start=start,
-            seconds=float(times.max(initial=traffic.seconds)) + 1e-6,
+            seconds=float(times.max(initial=profile.traffic.seconds)) + 1e-6,
             duration_seconds=0.0,
             waf_lag_seconds=lag,
-            engine=engine,
         )
 
-    target = _Target(limits, sources, epoch=start.timestamp())
-    target.came = np.maximum(codes, 0).astype(np.uint8)
     # A refused request would have taken as long as those that were admitted around it.
-    works = target.came == 0
+    works = came == 0
     durations = np.interp(sent, sent[works], latency[works]) if works.any() else latency
     answered, at_once = sent + latency, np.zeros(len(known))
     results = [
-        decided(sent, latency, engine=target),
+        decided(sent, latency, came=came),
         decided(sent, durations),
         decided(answered, at_once),
         decided(answered, at_once, waf_lag_seconds),
     ]
+    rows = _rows(results, tolerance, deployed=machines > 0)
     lost = len(samples) - len(known)
+    if lost > max(1, _MAX_LOST * len(samples)):
+        rows = {
+            key: row._replace(verdict=row.verdict and Verdict.UNCLEAR) for key, row in rows.items()
+        }
+    late = sent - requests.times[number]
     admitted = 1000 * latency[codes == 0]
     return Findings(
-        profile=requests.profile.name,
+        profile=profile.name,
         result=results[0],
-        rows=_rows(
-            results, tolerance, machines > 0, uncertain=lost > max(1, _MAX_LOST * len(samples))
-        ),
-        answers=Counter(str(one) for one in samples),
+        rows=rows,
+        answers=Counter(map(str, samples)),
         failed=int((codes == _FAILED).sum()),
-        held_up=_held_up(sent, sent - requests.due[number], answered),
+        late_seconds=float(np.percentile(late, 95)) if len(late) else 0.0,
         latency_ms=np.percentile(admitted, (50, 95, 99)).tolist() if len(admitted) else [],
     )
 
@@ -221,18 +213,17 @@ def _code(sample: Sample, method: str, body_bytes: int) -> int:
     return CODES[None] if other else _FAILED
 
 
-def _rows(
-    results: Sequence[Result], tolerance: float, deployed: bool, *, uncertain: bool
-) -> dict[Key, Row]:
+def _rows(results: Sequence[Result], tolerance: float, *, deployed: bool) -> dict[Key, Row]:
     """Compare the first result, which came back, with those of the engine, by client and outcome.
 
-    An error of one limit changes what later layers see. So the margin of a count is the tolerance
-    times the most requests that any layer up to its own admits.
+    An error of one limit changes what all layers behind it see. So each count of a client has the
+    margin of the first layer that refuses any of its requests: a share of what this layer admits.
     """
-    shared = (*_SHARED, Layer.WAF) if deployed else _SHARED
-    refusing = {layer for one in results[1:] for layer in one.total.refused if layer in shared}
     counts = np.stack([one.timeline.sum(axis=0) for one in results])
     counts = np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1)
+    # The web ACL sees one address per machine, whose requests have all kinds of keys.
+    shared = (*_SHARED, Layer.WAF) if deployed else _SHARED
+    refusing = {layer for one in results[1:] for layer in one.total.refused if layer in shared}
     if deployed:
         first, *others = (CODES[layer] for layer in _SAME_ANSWER)
         counts[..., first] += counts[..., others].sum(axis=2)
@@ -240,45 +231,21 @@ def _rows(
         refusing = {_SAME_ANSWER[0] if one in _SAME_ANSWER else one for one in refusing}
     # From the first shared layer that refuses on, which client is refused is not certain.
     contended = min((CODES[layer] for layer in refusing), default=len(OUTCOMES))
-
-    came, at_sending, at_answering = counts[:3]
-    low, high = counts[1:].min(axis=0), counts[1:].max(axis=0)
-    refuses = came + high > 0
-    refuses[:, 0] = False
-    refused = np.where(refuses, at_sending, 0).cumsum(axis=1)
-    passed = np.where(refuses, at_sending.sum(axis=1, keepdims=True) - refused, 0)
-    margins = tolerance * np.maximum.accumulate(passed, axis=1)
-    margins[:, 0] = np.maximum(tolerance * at_sending[:, 0], margins[:, -1])
-    margins = np.maximum(margins, 1.0)
-    verdicts = np.select(
-        [
-            (came < low - margins) | (came > high + margins),
-            np.abs(at_sending - at_answering) > _TOO_FAR_APART * margins,
-        ],
-        [Verdict.OFF, Verdict.UNCLEAR],
-        Verdict.AGREES,
-    )
     rows = {}
     for index, (name, _) in enumerate(clients_of(results[0])):
-        for code in [0, *np.flatnonzero(refuses[index]).tolist()]:
-            verdict = Verdict.UNCLEAR if uncertain else Verdict(verdicts[index, code])
-            one_of_many = name != ALL_CLIENTS and len(results[0].clients) > 1
-            competes = refusing and one_of_many and not 0 < code < contended
-            rows[name, OUTCOMES[code]] = Row(
-                int(low[index, code]), int(high[index, code]), None if competes else verdict
-            )
+        came, at_sending, at_answering, _ = counts[:, index]
+        low, high = counts[1:, index].min(axis=0), counts[1:, index].max(axis=0)
+        codes = [code for code in range(1, len(OUTCOMES)) if came[code] or high[code]]
+        passed = at_sending.sum() - at_sending[codes[:1]].sum()
+        margin = max(1.0, tolerance * passed)
+        competes = refusing and name != ALL_CLIENTS and len(results[0].clients) > 1
+        for code in (0, *codes):
+            verdict: Verdict | None = Verdict.AGREES
+            if competes and not 0 < code < contended:
+                verdict = None
+            elif not low[code] - margin <= came[code] <= high[code] + margin:
+                verdict = Verdict.OFF
+            elif abs(int(at_sending[code] - at_answering[code])) > _TOO_FAR_APART * margin:
+                verdict = Verdict.UNCLEAR
+            rows[name, OUTCOMES[code]] = Row(int(low[code]), int(high[code]), verdict)
     return rows
-
-
-def _held_up(sent: Floats, late: Floats, answered: Floats) -> str:
-    """Return why requests left late or waited; empty when they did not."""
-    waiting = np.arange(1, len(sent) + 1) - np.searchsorted(np.sort(answered), sent)
-    if waiting.max(initial=0) >= _MANY_WAITING:
-        return f"the target let {waiting.max():,} requests wait at a time."
-    latest = float(np.percentile(late, 95)) if len(late) else 0.0
-    if latest > _LATE_SECONDS:
-        return (
-            f"the generator sent requests up to {latest:.1f} s late: the generator, not the "
-            f"target, was the bottleneck. Several machines can send together (--workers)."
-        )
-    return ""

@@ -6,16 +6,12 @@ A request leaves when it is due, in a greenlet of its own, whatever happens to t
 caller that waited for answers would slow down with the target and never send more than it takes.
 """
 
-import contextlib
 import json
-import socket
 import sys
 import time
 from typing import Any, Final
 
 import gevent
-from gevent.pool import Pool
-from gevent.queue import Queue
 from locust import FastHttpUser, events, task
 from locust.env import Environment
 from locust.runners import WorkerRunner
@@ -24,14 +20,12 @@ from tools.traffic.load.requests import RECORD, body
 
 _REPORT_SECONDS: Final = 0.25
 
-shares: Queue[dict[str, Any]] = Queue()
-"""What this process sends."""
 samples: list[list[Any]] = []
 """What came back and was not reported yet, with the columns of `judge.Sample`."""
 
 
 class Caller(FastHttpUser):
-    """Sends the requests of this process."""
+    """Sends requests when `send_all` is called; Locust's own schedule is not used."""
 
     host = "http://unused"
     # More requests than these wait for a free connection.
@@ -44,33 +38,26 @@ class Caller(FastHttpUser):
     max_redirects = 0
 
     @task
-    def send_all(self) -> None:
-        """Send each request when it is due."""
-        share = shares.get()
-        zero = time.monotonic() + share["start"] - time.time()
-        in_flight = Pool()
-        for number, due, *request in share["requests"]:
-            gevent.sleep(max(0.0, zero + due - time.monotonic()))
-            in_flight.spawn(self._send, share, zero, number, *request)
-        in_flight.join()
+    def nothing(self) -> None:
+        """Let Locust accept this class, which must have a task."""
 
-    def _send(
-        self,
-        share: dict[str, Any],
-        zero: float,
-        number: int,
-        source: int,
-        address: str | None,
-        body_bytes: int,
-    ) -> None:
+    def send_all(self, job: dict[str, Any]) -> None:
+        """Send every request of this sender's share when it is due."""
+        zero = time.monotonic() + job["start"] - time.time()
+        for number in range(job["first"], len(job["due"]), job["senders"]):
+            gevent.sleep(max(0.0, zero + job["due"][number] - time.monotonic()))
+            gevent.spawn(self._send, job, zero, number)
+
+    def _send(self, job: dict[str, Any], zero: float, number: int) -> None:
+        verb, url, data, key = job["calls"][job["sources"][number]]
         headers = {"Content-Type": "application/json"}
-        if key := share["keys"][source]:
+        if key:
             headers["x-api-key"] = key
-        if address:
-            headers["X-Forwarded-For"] = address
+        if job["prefix"]:
+            headers["X-Forwarded-For"] = f"{job['prefix']}{job['addresses'][number]:x}"
+        if data == RECORD:
+            data = body(job["sizes"][number % len(job["sizes"])], number)
         sent = time.monotonic() - zero
-        verb, url, data = share["calls"][source]
-        data = body(body_bytes, number) if data == RECORD else data
         response: Any = self.client.request(verb, url, data=data, headers=headers)
         latency = time.monotonic() - zero - sent
         status, answer = response.status_code, response.headers or {}
@@ -83,76 +70,59 @@ class Caller(FastHttpUser):
         samples.append([number, sent, latency, status, layer, message, reason, retry_after])
 
 
-def run(channel: socket.socket) -> None:
-    """Send what the channel asks for, and report what comes back, until the channel breaks.
+def run() -> None:
+    """Send what standard input asks for, and report what comes back, until the reader is gone.
 
-    It breaks when the process at the other end has all answers, or ends in any other way.
+    The reader goes when it has all answers, or ends in any other way.
     """
-    job = json.loads(channel.makefile("rb").readline())
-    environment = Environment(user_classes=[Caller], events=events)
-    workers: int = job["workers"]
-    runner: Any = (
-        environment.create_master_runner(*job["bind"])
-        if workers
-        else environment.create_local_runner()
-    )
-    if workers:
-        runner.register_message("samples", _keep)
-    start = 0.0
-    with contextlib.suppress(OSError):
-        while True:
-            if not start and (not workers or len(runner.clients.ready) >= workers):
-                start = _start(runner, job)
-            channel.sendall(json.dumps({"start": start, "samples": _take()}).encode() + b"\n")
-            gevent.sleep(_REPORT_SECONDS)
-    runner.quit()
-
-
-def _start(runner: Any, job: dict[str, Any]) -> float:  # noqa: ANN401  untyped
-    """Give every sender its share, and return when they start, in POSIX seconds."""
-    start: float = time.time() + job["pause_seconds"]
-    senders = [worker.id for worker in runner.clients.ready] if job["workers"] else [""]
-    for index, sender in enumerate(senders):
-        share = {
-            "start": start,
-            "calls": job["calls"],
-            "keys": job["keys"],
-            "requests": job["requests"][index :: len(senders)],
-        }
-        if sender:
-            runner.send_message("share", share, sender)
+    job = json.load(sys.stdin)
+    environment = Environment(user_classes=[Caller])
+    master: Any = environment.create_master_runner(*job["bind"]) if job["workers"] else None
+    if master:
+        master.register_message("samples", lambda msg, **_: samples.extend(msg.data["samples"]))
+    try:
+        while master and len(master.clients.ready) < job["workers"]:
+            _report(0.0)
+        job["start"] = time.time() + job["pause_seconds"]
+        if master:
+            workers = master.clients.ready
+            for first, worker in enumerate(workers):
+                share = job | {"first": first, "senders": len(workers)}
+                master.send_message("send", share, worker.id)
         else:
-            shares.put(share)
-    runner.start(len(senders), spawn_rate=len(senders))
-    return start
+            gevent.spawn(Caller(environment).send_all, job | {"first": 0, "senders": 1})
+        while True:
+            _report(job["start"])
+    except BrokenPipeError:
+        if master:
+            master.quit()
 
 
-def _keep(environment: Environment, msg: Any, **_: object) -> None:  # noqa: ANN401  untyped
-    samples.extend(msg.data["samples"])
-
-
-def _take() -> list[list[Any]]:
-    taken = samples[:]
+def _report(start: float) -> None:
+    print(json.dumps({"start": start, "samples": samples}), flush=True)
     samples.clear()
-    return taken
+    gevent.sleep(_REPORT_SECONDS)
 
 
-def _serve_master(environment: Environment, **_: object) -> None:
-    """Take requests from the master, and send it what comes back."""
+def _work(environment: Environment, **_: object) -> None:
+    """Send a share for a master, and send it what comes back."""
     runner: Any = environment.runner
     if not isinstance(runner, WorkerRunner):
         sys.exit("Start a worker: --worker --master-host HOST. python -m tools load is the master.")
-    runner.register_message("share", lambda environment, msg: shares.put(msg.data))
+    caller = Caller(environment)
+    runner.register_message("send", lambda msg, **_: gevent.spawn(caller.send_all, msg.data))
 
     def report() -> None:
         while True:
             gevent.sleep(_REPORT_SECONDS)
-            runner.send_message("samples", {"samples": _take()})
+            taken = samples[:]
+            samples.clear()
+            runner.send_message("samples", {"samples": taken})
 
     gevent.spawn(report)
 
 
 if __name__ == "__main__":
-    run(socket.socket(fileno=int(sys.argv[1])))
+    run()
 else:
-    events.init.add_listener(_serve_master)  # type: ignore[no-untyped-call]
+    events.init.add_listener(_work)  # type: ignore[no-untyped-call]

@@ -6,18 +6,10 @@ from typing import Any, Final
 from rich.console import RenderableType
 from rich.text import Text
 
-from throttling import Layer, Limits
 from tools.traffic.load.judge import Findings, Verdict
-from tools.traffic.load.target import Target
-from tools.traffic.report import (
-    BEST_EFFORT,
-    LAYER_NAMES,
-    headline,
-    outcome_name,
-    report,
-    result_json,
-)
+from tools.traffic.report import LAYER_NAMES, headline, outcome_name, report, result_json
 
+_LATE_SECONDS: Final = 0.25
 _MAX_ANSWERS: Final = 8
 _STYLES: Final = {Verdict.AGREES: "green", Verdict.UNCLEAR: "yellow", Verdict.OFF: "bold red"}
 
@@ -25,6 +17,16 @@ _STYLES: Final = {Verdict.AGREES: "green", Verdict.UNCLEAR: "yellow", Verdict.OF
 def title(findings: Findings) -> str:
     """Return the profile, its verdict and its headline."""
     return f"{findings.profile}: {findings.verdict}. {headline(findings.result)}"
+
+
+def held_up(findings: Findings) -> str:
+    """Return why requests left late; empty when they did not."""
+    if findings.late_seconds <= _LATE_SECONDS:
+        return ""
+    return (
+        f"requests left up to {findings.late_seconds:.1f} s late: the generator, not the target, "
+        "was the bottleneck. Several machines can send together (--workers)."
+    )
 
 
 def findings_report(findings: Findings) -> RenderableType:
@@ -36,17 +38,15 @@ def findings_report(findings: Findings) -> RenderableType:
         )
         for key, row in findings.rows.items()
     }
-    answers = (
-        f"{number:,} x {answer}" for answer, number in findings.answers.most_common(_MAX_ANSWERS)
-    )
+    answers = (f"{number:,} x {one}" for one, number in findings.answers.most_common(_MAX_ANSWERS))
     notes = [f"Answers: {', '.join(answers)}."]
     if findings.latency_ms:
         p50, p95, p99 = findings.latency_ms
         notes.append(f"Admitted after p50 {p50:,.0f} ms, p95 {p95:,.0f} ms, p99 {p99:,.0f} ms.")
     if findings.failed:
         notes.append(f"{findings.failed:,} requests passed the limits and failed.")
-    if findings.held_up:
-        notes.append(f"Held up: {findings.held_up}")
+    if why := held_up(findings):
+        notes.append(f"Held up: {why}")
     return report(findings.result, [title(findings)], notes, ("by the limits", ""), cells)
 
 
@@ -62,12 +62,12 @@ def findings_json(findings: Findings) -> dict[str, Any]:
         ],
         "answers": findings.answers,
         "failed": findings.failed,
-        "heldUp": findings.held_up,
+        "heldUp": held_up(findings),
         "latencyMs": findings.latency_ms,
     }
 
 
-def summary(limits: Limits, target: Target, findings: Sequence[Findings]) -> list[str]:
+def summary(findings: Sequence[Findings]) -> list[str]:
     """Return what a run found, in a few lines."""
     judged: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
     for one in findings:
@@ -81,20 +81,6 @@ def summary(limits: Limits, target: Target, findings: Sequence[Findings]) -> lis
         lines.append("Requests before this run may have used some of the quota.")
     if unclear:
         lines.append(f"Unclear, because answers took long or failed: {'; '.join(unclear)}.")
-    if target.outdated:
-        lines.append("The sandbox was deployed with other limits than these. Run make up.")
-    plans = limits.usage_plans.values()
-    exists = {
-        Layer.WAF: limits.waf,
-        Layer.QUOTA: any(plan.quota for plan in plans),
-        Layer.USAGE_PLAN_METHOD: any(plan.methods for plan in plans),
-        Layer.USAGE_PLAN: any(plan.throttle for plan in plans),
-        Layer.METHOD: limits.methods,
-        Layer.STAGE: limits.stage,
-        Layer.CONCURRENCY: limits.concurrency is not None,
-    }
     reached = {layer for one in findings for _, layer in one.rows}
-    missing = [LAYER_NAMES[layer] for layer in exists if exists[layer] and layer not in reached]
-    if missing:
-        lines.append(f"Not reached: {', '.join(missing)}.")
-    return lines if target.sandbox else [*lines, BEST_EFFORT]
+    names = [name for layer, name in LAYER_NAMES.items() if layer in reached]
+    return [*lines, f"Limits that refused requests: {', '.join(names) or 'none'}."]
