@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from settings import UserError
 from settings.paths import printable
@@ -44,6 +45,8 @@ _LAYERS: Final = {
     "THROTTLED": Layer.USAGE_PLAN,
 }
 """The layer that refuses a request, by the type of API Gateway's response."""
+_TYPES: Final = (np.int64, np.int32, np.int32, np.float32, np.uint8)
+"""Of the columns: time, sender, address, latency and code."""
 _CODES: Final = {kind: CODES[layer] for kind, layer in _LAYERS.items()}
 
 
@@ -168,7 +171,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(Line, strict=False)
-        self._parts: list[tuple[Ints, Ints, Ints, Floats, Codes]] = []
+        self._parts: list[list[NDArray[Any]]] = []
         self._senders: dict[tuple[str, str, str], int] = {}
         self._addresses: dict[str, int] = {}
         self._read = self._unread = 0
@@ -192,29 +195,20 @@ class _Reader:
             return
         senders, addresses = self._senders, self._addresses
         self._read += len(lines)
-        self._parts.append(
-            (
-                np.array([line.request_time_epoch for line in lines], np.int64),
-                np.array(
-                    [
-                        senders.setdefault((x.api_key_id, x.method, x.path), len(senders))
-                        for x in lines
-                    ],
-                    np.int32,
-                ),
-                np.array(
-                    [addresses.setdefault(x.source_ip, len(addresses)) for x in lines], np.int32
-                ),
-                np.array(
-                    [
-                        np.nan if x.integration_latency_ms == NONE else x.integration_latency_ms
-                        for x in lines
-                    ],
-                    np.float32,
-                ),
-                np.array([line.code for line in lines], np.uint8),
-            )
+        columns = (
+            [one.request_time_epoch for one in lines],
+            [
+                senders.setdefault((one.api_key_id, one.method, one.path), len(senders))
+                for one in lines
+            ],
+            [addresses.setdefault(one.source_ip, len(addresses)) for one in lines],
+            [
+                np.nan if one.integration_latency_ms == NONE else one.integration_latency_ms
+                for one in lines
+            ],
+            [one.code for one in lines],
         )
+        self._parts.append([np.array(*one) for one in zip(columns, _TYPES, strict=True)])
 
     def _one_by_one(self, chunk: bytes) -> Iterator[Line]:
         """Yield the lines that can be read, and count the others."""
@@ -242,9 +236,7 @@ class _Reader:
             )
         if not self._read:
             raise UserError(f"{name}: there is no line of an access log.")
-        times, sender, address, latency, logged = map(
-            np.concatenate, zip(*self._parts, strict=True)
-        )
+        columns = [np.concatenate(column) for column in zip(*self._parts, strict=True)]
         self._parts.clear()
         notes = []
         if self._unread:
@@ -252,17 +244,16 @@ class _Reader:
                 f"{self._unread:,} of {self._read + self._unread:,} lines cannot be read, such as:"
             )
             notes += self._examples
-        late = np.maximum.accumulate(times) - times
+        late = np.maximum.accumulate(columns[0]) - columns[0]
         if late.any():
             notes.append(
                 f"The clock goes backwards at {np.count_nonzero(late):,} lines, by up to "
                 f"{late.max() / 1000:,.1f} s, because a line is written when its request ends. The "
                 "lines are sorted by time."
             )
-            order = np.argsort(times, kind="stable")
-            times, sender, address, latency, logged = (
-                column[order] for column in (times, sender, address, latency, logged)
-            )
+            order = np.argsort(columns[0], kind="stable")
+            columns = [column[order] for column in columns]
+        times, sender, address, latency, logged = columns
         start, end = (datetime.fromtimestamp(time / 1000, UTC) for time in times[[0, -1]].tolist())
         if (end - start).total_seconds() > MAX_SECONDS:
             raise UserError(

@@ -102,48 +102,41 @@ class Logged:
         """From the first request until just after the last."""
         return float(self.log.times[-1]) + 0.001
 
-    def run(self, limits: Limits, waf_lag_seconds: float, engine: Engine | None = None) -> Result:
-        """Return what happens to the requests under `limits`, or what `engine` says."""
-        return run(
-            limits,
-            self.sources,
-            self._blocks(),
-            start=self.log.start,
-            seconds=self.seconds,
-            duration_seconds=self.duration_seconds,
-            waf_lag_seconds=waf_lag_seconds,
-            engine=engine,
-        )
-
-    def engine(self, limits: Limits, waf_lag_seconds: float = 0.0) -> "Recorder":
-        """Return an engine that decides the requests and keeps its verdicts."""
+    def decide(self, limits: Limits, waf_lag_seconds: float) -> Codes:
+        """Return what happens to the requests under `limits`, as codes of `engine.OUTCOMES`."""
         start = self.log.start.timestamp()
-        return Recorder(limits, self.sources, waf_lag_seconds=waf_lag_seconds, epoch=start)
+        engine = Engine(limits, self.sources, waf_lag_seconds=waf_lag_seconds, epoch=start)
+        log, found = self.log, []
+        for part in self._parts():
+            arrays = log.times[part], self.source[part], log.address[part], self.durations[part]
+            found.append(engine.decide(*arrays))
+        return np.concatenate(found)
 
-    def _blocks(self) -> Iterator[Block]:
-        for first in range(0, len(self.source), _BLOCK_REQUESTS):
-            part = slice(first, first + _BLOCK_REQUESTS)
-            yield Block(
+    def run(self, limits: Limits, waf_lag_seconds: float, came: Codes | None = None) -> Result:
+        """Return the same by client and over time; with `came`, what really happened."""
+        blocks = (
+            Block(
                 times=self.log.times[part],
                 sources=self.source[part],
                 addresses=self.log.address[part],
                 durations=self.durations[part],
+                outcomes=None if came is None else came[part],
             )
+            for part in self._parts()
+        )
+        return run(
+            limits,
+            self.sources,
+            blocks,
+            start=self.log.start,
+            seconds=self.seconds,
+            duration_seconds=self.duration_seconds,
+            waf_lag_seconds=waf_lag_seconds,
+        )
 
-
-class Recorder(Engine):
-    """An engine that keeps its verdicts."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  those of Engine
-        super().__init__(*arguments, **options)
-        self.verdicts: list[Codes] = []
-
-    def decide(
-        self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
-    ) -> Codes:
-        """Decide requests, and keep the verdicts."""
-        self.verdicts.append(super().decide(times, sources, addresses, durations))
-        return self.verdicts[-1]
+    def _parts(self) -> Iterator[slice]:
+        for first in range(0, len(self.source), _BLOCK_REQUESTS):
+            yield slice(first, first + _BLOCK_REQUESTS)
 
 
 def read_logged(

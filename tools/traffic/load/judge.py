@@ -19,10 +19,10 @@ import numpy as np
 from handler.record import MAX_BODY_BYTES
 from routes import METHODS, ROUTES
 from throttling import Layer, Limits
-from throttling.simulation.engine import CODES, OUTCOMES, Engine
+from throttling.simulation.engine import CODES, OUTCOMES
 from throttling.simulation.loops import Codes
 from throttling.simulation.simulator import Result, run
-from throttling.simulation.traffic import Block, Floats, Ints
+from throttling.simulation.traffic import Block, Floats
 from tools.traffic.load.requests import Requests, takes_record
 from tools.traffic.report import ALL_CLIENTS, Key, clients_of
 
@@ -103,19 +103,6 @@ class Findings:
         return Verdict.UNCLEAR if Verdict.UNCLEAR in found else Verdict.AGREES
 
 
-class _Target(Engine):
-    """An engine that decides as the target did."""
-
-    came: Codes
-
-    def decide(
-        self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
-    ) -> Codes:
-        """Return what came back. Quotas that are left come from the engine, not from the target."""
-        super().decide(times, sources, addresses, durations)
-        return self.came
-
-
 def judge(
     limits: Limits,
     requests: Requests,
@@ -152,7 +139,7 @@ def judge(
     addresses = number % machines if machines else requests.address[number]
 
     def decided(
-        times: Floats, durations: Floats, lag: float = 0.0, engine: Engine | None = None
+        times: Floats, durations: Floats, lag: float = 0.0, came: Codes | None = None
     ) -> Result:
         order = np.argsort(times, kind="stable")
         block = Block(
@@ -160,6 +147,7 @@ def judge(
             sources=source[order],
             addresses=addresses[order],
             durations=durations[order],
+            outcomes=came,
         )
         return run(
             limits,
@@ -169,17 +157,16 @@ def judge(
             seconds=float(times.max(initial=traffic.seconds)) + 1e-6,
             duration_seconds=0.0,
             waf_lag_seconds=lag,
-            engine=engine,
         )
 
-    target = _Target(limits, sources, epoch=start.timestamp())
-    target.came = np.maximum(codes, 0).astype(np.uint8)
+    # In the order of `sent`.
+    came = np.maximum(codes, 0).astype(np.uint8)
     # A refused request would have taken as long as those that were admitted around it.
-    works = target.came == 0
+    works = came == 0
     durations = np.interp(sent, sent[works], latency[works]) if works.any() else latency
     answered, at_once = sent + latency, np.zeros(len(known))
     results = [
-        decided(sent, latency, engine=target),
+        decided(sent, latency, came=came),
         decided(sent, durations),
         decided(answered, at_once),
         decided(answered, at_once, waf_lag_seconds),
