@@ -86,9 +86,7 @@ def test_known_rates_are_found(
         assert found["function.reservedConcurrency"] == pytest.approx(10, abs=1)
 
 
-def test_a_short_peak_is_burst_and_a_long_one_is_rate(
-    tmp_path: Path, capsys: Capture
-) -> None:
+def test_a_short_peak_is_burst_and_a_long_one_is_rate(tmp_path: Path, capsys: Capture) -> None:
     def peak(seconds: float) -> Any:  # noqa: ANN401  JSON
         shape = [(300.0, 2.0), (seconds, 22.0), (600.0, 2.0)]
         starts = (0.0, 300.0, 300.0 + seconds)
