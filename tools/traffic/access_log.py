@@ -32,6 +32,7 @@ _LATE_MS: Final = 60_000
 """A line may be written so long after those of later requests: 29 s is the longest request."""
 _CHUNK_BYTES: Final = 1 << 20
 _EXAMPLES: Final = 3
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DOCUMENT: Final = re.compile(
     rb"\s*(\[|\{\s*(\n|\"(events|results|searchedLogStreams|nextToken|queryLanguage|statistics)\"))"
 )
@@ -125,7 +126,7 @@ def read_log(
             raise UserError(
                 f"{file} is cut off: its gzip stream has no end. Fetch it again."
             ) from None
-        except (OSError, zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, zlib.error, *_UNREADABLE) as error:
             raise UserError(f"{file} cannot be read: {error}.") from None
         done += file.stat().st_size
     return reader.log(", ".join(map(str, paths)))
@@ -196,7 +197,7 @@ class _Reader:
             chunk = _STAMP.sub(b"", chunk)
         try:
             lines = self._decoder.decode_lines(chunk)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             lines = list(self._one_by_one(chunk))
         self._number += chunk.count(b"\n") + 1
         if not lines:
@@ -240,7 +241,7 @@ class _Reader:
                 continue
             try:
                 yield self._decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except _UNREADABLE as error:
                 self._unread += 1
                 if len(self._examples) < _EXAMPLES:
                     shown = printable(line[:60].decode(errors="replace"))

@@ -283,15 +283,20 @@ def _fetch(
         for hour in hours:
             file = folder / f"{time.strftime('%Y-%m-%dT%H', time.gmtime(hour * _HOUR))}.jsonl"
             if not file.exists() or file.stat().st_mtime < (hour + 1) * _HOUR + _LATE_SECONDS:
-                part = file.with_suffix(".part")
-                events = account.ask_all(
-                    PERMISSION,
-                    "events",
-                    logGroupName=group,
-                    startTime=hour * _HOUR * 1000,
-                    endTime=(hour + 1) * _HOUR * 1000 - 1,
-                )
-                part.write_text("".join(one["message"].strip() + "\n" for one in events), "utf-8")
+                part, token = file.with_suffix(".part"), dict[str, str]()
+                with part.open("w", encoding="utf-8") as lines:
+                    while True:
+                        page = account.ask(
+                            PERMISSION,
+                            logGroupName=group,
+                            startTime=hour * _HOUR * 1000,
+                            endTime=(hour + 1) * _HOUR * 1000 - 1,
+                            **token,
+                        )
+                        lines.writelines(one["message"].strip() + "\n" for one in page["events"])
+                        if "nextToken" not in page:
+                            break
+                        token = {"nextToken": page["nextToken"]}
                 part.replace(file)
             yield file, len(hours)
     except (CallError, OSError) as error:
