@@ -102,48 +102,41 @@ class Logged:
         """From the first request until just after the last."""
         return float(self.log.times[-1]) + 0.001
 
-    def run(self, limits: Limits, waf_lag_seconds: float, engine: Engine | None = None) -> Result:
-        """Return what happens to the requests under `limits`, or what `engine` says."""
-        return run(
-            limits,
-            self.sources,
-            self._blocks(),
-            start=self.log.start,
-            seconds=self.seconds,
-            duration_seconds=self.duration_seconds,
-            waf_lag_seconds=waf_lag_seconds,
-            engine=engine,
-        )
-
-    def engine(self, limits: Limits, waf_lag_seconds: float = 0.0) -> "Recorder":
-        """Return an engine that decides the requests and keeps its verdicts."""
+    def decide(self, limits: Limits, waf_lag_seconds: float) -> Codes:
+        """Return what happens to the requests under `limits`, as codes of `engine.OUTCOMES`."""
         start = self.log.start.timestamp()
-        return Recorder(limits, self.sources, waf_lag_seconds=waf_lag_seconds, epoch=start)
+        engine = Engine(limits, self.sources, waf_lag_seconds=waf_lag_seconds, epoch=start)
+        log, found = self.log, []
+        for part in self._parts():
+            arrays = log.times[part], self.source[part], log.address[part], self.durations[part]
+            found.append(engine.decide(*arrays))
+        return np.concatenate(found)
 
-    def _blocks(self) -> Iterator[Block]:
-        for first in range(0, len(self.source), _BLOCK_REQUESTS):
-            part = slice(first, first + _BLOCK_REQUESTS)
-            yield Block(
+    def run(self, limits: Limits, waf_lag_seconds: float, came: Codes | None = None) -> Result:
+        """Return the same by client and over time; with `came`, what really happened."""
+        blocks = (
+            Block(
                 times=self.log.times[part],
                 sources=self.source[part],
                 addresses=self.log.address[part],
                 durations=self.durations[part],
+                outcomes=None if came is None else came[part],
             )
+            for part in self._parts()
+        )
+        return run(
+            limits,
+            self.sources,
+            blocks,
+            start=self.log.start,
+            seconds=self.seconds,
+            duration_seconds=self.duration_seconds,
+            waf_lag_seconds=waf_lag_seconds,
+        )
 
-
-class Recorder(Engine):
-    """An engine that keeps its verdicts."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  those of Engine
-        super().__init__(*arguments, **options)
-        self.verdicts: list[Codes] = []
-
-    def decide(
-        self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
-    ) -> Codes:
-        """Decide requests, and keep the verdicts."""
-        self.verdicts.append(super().decide(times, sources, addresses, durations))
-        return self.verdicts[-1]
+    def _parts(self) -> Iterator[slice]:
+        for first in range(0, len(self.source), _BLOCK_REQUESTS):
+            yield slice(first, first + _BLOCK_REQUESTS)
 
 
 def read_logged(
@@ -290,15 +283,20 @@ def _fetch(
         for hour in hours:
             file = folder / f"{time.strftime('%Y-%m-%dT%H', time.gmtime(hour * _HOUR))}.jsonl"
             if not file.exists() or file.stat().st_mtime < (hour + 1) * _HOUR + _LATE_SECONDS:
-                part = file.with_suffix(".part")
-                events = account.ask_all(
-                    PERMISSION,
-                    "events",
-                    logGroupName=group,
-                    startTime=hour * _HOUR * 1000,
-                    endTime=(hour + 1) * _HOUR * 1000 - 1,
-                )
-                part.write_text("".join(one["message"].strip() + "\n" for one in events), "utf-8")
+                part, token = file.with_suffix(".part"), dict[str, str]()
+                with part.open("w", encoding="utf-8") as lines:
+                    while True:
+                        page = account.ask(
+                            PERMISSION,
+                            logGroupName=group,
+                            startTime=hour * _HOUR * 1000,
+                            endTime=(hour + 1) * _HOUR * 1000 - 1,
+                            **token,
+                        )
+                        lines.writelines(one["message"].strip() + "\n" for one in page["events"])
+                        if "nextToken" not in page:
+                            break
+                        token = {"nextToken": page["nextToken"]}
                 part.replace(file)
             yield file, len(hours)
     except (CallError, OSError) as error:
