@@ -9,14 +9,8 @@ from rich.text import Text
 from throttling import Layer, Limits
 from tools.traffic.load.judge import Findings, Verdict
 from tools.traffic.load.target import Target
-from tools.traffic.report import (
-    BEST_EFFORT,
-    LAYER_NAMES,
-    headline,
-    outcome_name,
-    report,
-    result_json,
-)
+from tools.traffic.outcomes import LAYER_NAMES, outcome_name
+from tools.traffic.report import BEST_EFFORT, headline, report, result_json
 
 _MAX_ANSWERS: Final = 8
 _STYLES: Final = {Verdict.AGREES: "green", Verdict.UNCLEAR: "yellow", Verdict.OFF: "bold red"}
