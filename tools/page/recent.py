@@ -19,7 +19,7 @@ ADMITTED: Final = "admitted"
 FAILED: Final = "failed"
 ROUTE: Final = "route"
 _FIRST, *_BEHIND = order()
-OUTCOMES: Final = {
+OUTCOMES: Final[dict[str, str]] = {
     ADMITTED: outcome_name(None),
     FAILED: "failed in the function",
     **{layer: outcome_name(layer) for layer in reversed(_BEHIND)},
@@ -60,7 +60,7 @@ class Recent:
         """Who used the newest addresses."""
         self._refusals: deque[tuple[Any, ...]] = deque(maxlen=_REFUSALS)
         self._sources: dict[tuple[Client | None, str], int] = {}
-        self._columns = [array(kind, [0]) * KEPT for kind in "ddqqB"]
+        self._columns: list[array[Any]] = [array(kind, [0]) * KEPT for kind in "ddqqB"]
         self._second = 0
 
     def add(
@@ -133,5 +133,7 @@ class Recent:
     def requests(self) -> Requests:
         """Return what can be decided again."""
         first, end = self.number % KEPT if self.number > KEPT else 0, min(self.number, KEPT)
-        columns = [(one[first:end] + one[:first]).tobytes() for one in self._columns]
-        return Requests(*columns, [*self._sources])
+        times, seconds, sources, addresses, outcomes = (
+            (one[first:end] + one[:first]).tobytes() for one in self._columns
+        )
+        return Requests(times, seconds, sources, addresses, outcomes, [*self._sources])

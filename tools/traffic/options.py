@@ -49,13 +49,6 @@ def check_writable(path: Path) -> None:
         path.unlink()
 
 
-set_option = click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="SETTING=VALUE",
-    help="Try a change, such as usagePlans.basic.rateLimit=150. May be repeated.",
-)
 compare_option = click.option(
     "--compare", is_flag=True, help="Show the run without --set beside it."
 )

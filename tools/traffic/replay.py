@@ -14,13 +14,12 @@ from throttling.simulation.engine import CODES, Engine
 from throttling.simulation.loops import Codes
 from throttling.simulation.simulator import Result
 from throttling.simulation.traffic import Floats, Ints
-from tools.cli import console, print_json
+from tools.cli import console, print_json, set_option
 from tools.traffic.logged import limits_of, log_options, read_logged
 from tools.traffic.options import (
     chart_option,
     check_compare,
     compare_option,
-    set_option,
     waf_lag_option,
 )
 from tools.traffic.report import (

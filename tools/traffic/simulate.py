@@ -13,13 +13,12 @@ from throttling.review import LimitFinding, not_among, review
 from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
-from tools.cli import console, format_option, print_json
+from tools.cli import console, format_option, print_json, set_option
 from tools.review import findings_json
 from tools.traffic.options import (
     check_compare,
     compare_option,
     parsed,
-    set_option,
     traffic_options,
 )
 from tools.traffic.profiles import parse_start, read_profile
