@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from settings import UserError, load_stack
-from throttling import Quota
+from throttling import Layer, Quota
 from throttling.gate import Met
 from throttling.simulation.traffic import NO_KEY
 from tools.page.content import REASONS, limit_rows
@@ -156,8 +156,6 @@ class Page:
         finally:
             starting.cancel()
             self._watchers -= 1
-            if not self._watchers:
-                await self._trial.stop()
 
     def _about(self, deployment: Deployment) -> dict[str, Any]:
         about = {
@@ -190,7 +188,7 @@ class Page:
                 left |= gateway.gate.left(now, client, route.method)
         gauges = [_gauge(one, rest) for one, rest in left.items()]
         if (most := deployment.limits.concurrency) is not None:
-            busy = {"of": "", "what": "executions at once", "used": gateway.gate.in_flight}
+            busy = {"of": "", "what": "function's concurrency", "used": gateway.gate.in_flight}
             gauges.append(busy | {"most": most})
         for name, limit, counts in gateway.web_acl.windows(now, _MAX_GAUGED_ADDRESSES):
             for address, count in counts.items():
@@ -252,7 +250,8 @@ def _gauge(one: Met, left: float) -> dict[str, Any]:
     if isinstance(one.limit, Quota):
         what, most = f"quota, {one.limit.period.lower()}", one.limit.limit
     else:
-        what, most = f"{LAYER_NAMES[one.layer]}, {one.limit.rate:,g}/s", one.limit.burst
+        name = "function's rate" if one.layer is Layer.CONCURRENCY else LAYER_NAMES[one.layer]
+        what, most = f"{name}, {one.limit.rate:,g}/s", one.limit.burst
     if one.method:
         what += f", {one.method}"
     return {"of": str(one.client or ""), "what": what, "used": round(most - left, 2), "most": most}

@@ -36,6 +36,8 @@ _MEANT: Final = {ADMITTED: 0, FAILED: 0, ROUTE: CODES[Layer.API_KEY]}
 _CODES: Final = np.array([_MEANT.get(name) or CODES.get(name, 0) for name in OUTCOMES], np.uint8)
 """The engine's code of each outcome. Without a route, a request has no valid key either."""
 
+_NONE: Final = Requests(bytes(8), bytes(8), bytes(8), bytes(8), bytes(1), [(None, "")])
+
 
 class _Happened(Engine):
     """An engine that says what really happened."""
@@ -81,8 +83,9 @@ def decide(
         "gone": findings_json(settings, not_among(before, found)),
         "cost": [_most(settings), _most(other)],
     }
-    if requests.times:
-        answer |= _decided(requests, limits, other)
+    # Without requests, decide one that never was, so that the first real trial waits for nothing.
+    decided = _decided(requests if requests.times else _NONE, limits, other)
+    answer |= decided if requests.times else {}
     return answer | {"milliseconds": round((perf_counter() - began) * 1000)}
 
 

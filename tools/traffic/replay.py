@@ -15,11 +15,13 @@ from throttling.simulation.loops import Codes
 from throttling.simulation.simulator import Result
 from throttling.simulation.traffic import Floats, Ints
 from tools.cli import console, print_json, set_option
+from tools.page.report import write_report
 from tools.traffic.logged import limits_of, log_options, read_logged
 from tools.traffic.options import (
     chart_option,
     check_compare,
     compare_option,
+    page_option,
     waf_lag_option,
 )
 from tools.traffic.report import (
@@ -72,12 +74,14 @@ class _AsLogged(Engine):
 @compare_option
 @waf_lag_option
 @chart_option
+@page_option
 def replay(
     stack: str,
     changes: Sequence[str],
     compare: bool,
     waf_lag_seconds: float | None,
     chart: Path | None,
+    page: Path | None,
     output_format: str,
     **log_options: Any,  # noqa: ANN401  checked by click
 ) -> None:
@@ -123,6 +127,11 @@ def replay(
         from tools.traffic.chart import draw
 
         draw(result, chart, about)
+    if page:
+        runs = {"logged": before, "in force": in_force, "replayed": result}
+        write_report(
+            page, f"Replay of stack {stack}", about, [*logged.notes, *notes], changed, runs
+        )
     if output_format == "json":
         change = zip(before.clients, in_force.clients, result.clients, strict=True)
         document = {

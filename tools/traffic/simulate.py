@@ -14,10 +14,12 @@ from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
 from tools.cli import console, format_option, print_json, set_option
+from tools.page.report import write_report
 from tools.review import findings_json
 from tools.traffic.options import (
     check_compare,
     compare_option,
+    page_option,
     parsed,
     traffic_options,
 )
@@ -51,6 +53,7 @@ from tools.traffic.report import (
 )
 @set_option
 @compare_option
+@page_option
 @format_option
 def simulate(
     stack: str,
@@ -59,6 +62,7 @@ def simulate(
     compare: bool,
     waf_lag_seconds: float | None,
     chart: Path | None,
+    page: Path | None,
     output_format: str,
     **traffic_options: Any,  # noqa: ANN401  checked by click
 ) -> None:
@@ -89,6 +93,9 @@ def simulate(
 
         addresses = {client: traffic.addresses(client) for client in traffic.clients}
         draw(result, chart, about, addresses)
+    if page:
+        runs = {"before": before, "after": result} if compare else {"simulated": result}
+        write_report(page, f"Simulation of stack {stack}", about, notes, stacks[-1], runs)
     if output_format == "json":
         print_json(_as_json(stacks, traffic, results, reviews))
     else:
