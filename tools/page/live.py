@@ -144,6 +144,7 @@ class Page:
                     },
                     "gauges": self._gauges(gateway),
                     "refusals": self.recent.refusals(number),
+                    "number": self.recent.number,
                     "sending": self._traffic is not None and not self._traffic.done(),
                 }
                 since, number = now - _LATE_SECONDS, self.recent.number

@@ -32,9 +32,12 @@ from tools.page.report import comparison
 from tools.review import findings_json
 
 _PRICES: Final = read_prices()
-_MEANT: Final = {ADMITTED: 0, FAILED: 0, ROUTE: CODES[Layer.API_KEY]}
-_CODES: Final = np.array([_MEANT.get(name) or CODES.get(name, 0) for name in OUTCOMES], np.uint8)
-"""The engine's code of each outcome. Without a route, a request has no valid key either."""
+_MEANT: Final = {ADMITTED: None, FAILED: None, ROUTE: Layer.API_KEY}
+"""What the engine says of requests that it does not know: without a route there is no key."""
+_CODES: Final = np.array(
+    [CODES[_MEANT[one] if one in _MEANT else Layer(one)] for one in OUTCOMES], np.uint8
+)
+"""The engine's code of each outcome."""
 
 _NONE: Final = Requests(bytes(8), bytes(8), bytes(8), bytes(8), bytes(1), [(None, "")])
 

@@ -1,8 +1,8 @@
 // The live page: shows the news that the server sends, and tries other limits.
 import { $, Chart, choice, cell, compare, element, fill, findings, number, swatch } from "./view.js";
 
-const STEPS = 1000; // of a slider over numbers
 const SHOWN_REFUSALS = 50;
+const TRIAL_MS = 3000; // between trials of new requests
 
 // The link carries the token behind the #, which no request has. Take it out of the address.
 if (location.hash) {
@@ -57,6 +57,7 @@ function show(news) {
   gauges(news.gauges);
   refusals(news.refusals);
   $("stop").disabled = !news.sending;
+  if (news.number !== decided && Date.now() > triedAt + TRIAL_MS && !document.hidden) tried(news.number);
   state(news.sending ? "Live. Sending traffic." : "Live.");
 }
 
@@ -123,52 +124,64 @@ function suggest() {
 
 const written = (value) => (value === null ? "none" : String(value));
 
-/** Return a slider with a field for exact numbers. Numbers grow by the same factor with each step. */
+/** Return numbers of two digits: they grow by about the same factor all the way up. */
+function ladder(least, most, whole) {
+  const steps = [];
+  for (let value = least; value < most;) {
+    steps.push(value);
+    const step = Math.max(10 ** Math.floor(Math.log10(value) - 1 + 1e-9), whole ? 1 : 0);
+    value = Number((Math.floor(value / step + 1 + 1e-9) * step).toPrecision(2));
+  }
+  return [...steps, most];
+}
+
+/** Return a slider, with a field for exact values. */
 function slider(setting) {
   const { path, choices, least, most, whole } = setting;
-  const value = setting.value ?? stack.file?.[path] ?? least;
-  const steps = choices ? choices.length - 1 : STEPS;
-  const place = (one) => (choices ? choices.indexOf(one) : Math.round((STEPS * Math.log(one / least)) / Math.log(most / least)));
-  const at = (step) => {
-    if (choices) return choices[step];
-    const exact = least * (most / least) ** (step / STEPS);
-    const rounded = Number(exact.toPrecision(exact < 100 ? 2 : 3));
-    return Math.min(most, Math.max(least, whole ? Math.round(rounded) : rounded));
-  };
-  const range = element("input", { type: "range", min: 0, max: steps, value: place(value), ariaLabel: `${path}, slider` });
+  const steps = choices ?? ladder(least, most, whole);
+  const value = setting.value ?? stack.file[path] ?? least;
+  const place = (one) => (choices ? choices.findIndex((each) => String(each) === one) : steps.findIndex((each) => each >= one));
+  const range = element("input", { type: "range", min: 0, max: steps.length - 1, value: place(String(value)), ariaLabel: `${path}, slider` });
   const field = choices
-    ? element("select", {}, ...choices.map((one) => element("option", { value: one, selected: one === value }, String(one))))
+    ? element("select", {}, ...choices.map((one) => element("option", { selected: one === value }, String(one))))
     : element("input", { type: "number", min: least, max: most, step: whole ? 1 : "any", value });
   field.ariaLabel = path;
   const none = element("input", { type: "checkbox", ariaLabel: `${path}: none`, checked: setting.value === null });
-  const set = () => {
-    range.ariaValueText = none.checked ? "none" : field.value;
-    range.disabled = field.disabled = none.checked;
-    const text = none.checked ? "none" : field.value;
-    if (!field.validity.valid || !text) return;
-    made.classList.toggle("changed", text !== written(setting.value));
-    if (text === written(stack.file?.[path])) delete changes[path];
-    else changes[path] = text;
-    tried();
-  };
-  range.addEventListener("input", () => { field.value = at(Number(range.value)); set(); });
-  field.addEventListener("input", () => { range.value = place(choices ? at(field.selectedIndex) : Number(field.value)); set(); });
-  none.addEventListener("change", set);
-  range.ariaValueText = none.checked ? "none" : String(value);
-  range.disabled = field.disabled = none.checked;
   const made = element("div", { className: "slider" },
     element("code", {}, path), range, field, ...(setting.optional ? [element("label", {}, none, "none")] : []),
     element("p", { className: "hint" }, setting.description));
+  const set = () => {
+    const text = none.checked ? "none" : field.value;
+    range.ariaValueText = text;
+    range.disabled = field.disabled = none.checked;
+    made.classList.toggle("changed", text !== written(setting.value));
+    return text;
+  };
+  const change = () => {
+    const text = set();
+    if (!field.validity.valid || !text) return;
+    if (text === written(stack.file[path])) delete changes[path];
+    else changes[path] = text;
+    tried();
+  };
+  range.addEventListener("input", () => { field.value = steps[range.value]; change(); });
+  field.addEventListener("input", () => { range.value = place(field.value); change(); });
+  none.addEventListener("change", change);
+  set();
   return made;
 }
 
 let asking = false;
 let waiting = false;
+let decided; // requests there were at the last trial
+let triedAt = 0;
 
 /** Try the changes. While one trial runs, the newest changes wait. */
-async function tried() {
+async function tried(requests) {
   if (asking) { waiting = true; return; }
   asking = true;
+  decided = requests;
+  triedAt = Date.now();
   const list = Object.entries(changes).map(([path, value]) => `${path}=${value}`);
   try {
     shown(await ask("page/try", { changes: list }));
