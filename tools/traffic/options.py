@@ -13,6 +13,7 @@ from tools.traffic.derived import PROFILES
 from tools.traffic.profiles import parse_client, parse_duration
 
 _CHARTS: Final = (".png", ".svg")
+_PAGES: Final = (".html", ".htm")
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
@@ -31,9 +32,19 @@ def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parame
 
 
 def _chart_path(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in _CHARTS:
+    if Path(text).suffix not in _CHARTS:
         raise ValueError(f"{text!r} is not a chart; allowed are {', '.join(_CHARTS)}")
+    return _writable(text)
+
+
+def _page_path(text: str) -> Path:
+    if Path(text).suffix not in _PAGES:
+        raise ValueError(f"{text!r} is not a page; allowed are {', '.join(_PAGES)}")
+    return _writable(text)
+
+
+def _writable(text: str) -> Path:
+    path = Path(text)
     try:
         check_writable(path)
     except OSError as error:
@@ -49,13 +60,6 @@ def check_writable(path: Path) -> None:
         path.unlink()
 
 
-set_option = click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="SETTING=VALUE",
-    help="Try a change, such as usagePlans.basic.rateLimit=150. May be repeated.",
-)
 compare_option = click.option(
     "--compare", is_flag=True, help="Show the run without --set beside it."
 )
@@ -79,6 +83,13 @@ chart_option = click.option(
     callback=parsed(_chart_path),
     metavar="FILE",
     help="Draw the requests over time (.png, .svg).",
+)
+
+page_option = click.option(
+    "--page",
+    callback=parsed(_page_path),
+    metavar="FILE",
+    help="Write the result as one page that needs no server or network (.html).",
 )
 
 

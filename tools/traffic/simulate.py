@@ -13,13 +13,14 @@ from throttling.review import not_among, review
 from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
-from tools.cli import console, format_option, print_json
+from tools.cli import console, format_option, print_json, set_option
+from tools.page.report import write_report
 from tools.review import findings_json
 from tools.traffic.options import (
     check_compare,
     compare_option,
+    page_option,
     parsed,
-    set_option,
     traffic_options,
 )
 from tools.traffic.profiles import parse_start, read_profile
@@ -52,6 +53,7 @@ from tools.traffic.report import (
 )
 @set_option
 @compare_option
+@page_option
 @format_option
 def simulate(
     stack: str,
@@ -60,6 +62,7 @@ def simulate(
     compare: bool,
     waf_lag_seconds: float | None,
     chart: Path | None,
+    page: Path | None,
     output_format: str,
     **traffic_options: Any,  # noqa: ANN401  checked by click
 ) -> None:
@@ -90,6 +93,9 @@ def simulate(
         from tools.traffic.chart import draw
 
         draw(result, chart, about, addresses)
+    if page:
+        shown = {"before": before, "after": result} if compare else {"simulated": result}
+        write_report(page, f"Simulation of stack {stack}", about, _notes(result), stacks[-1], shown)
     if output_format == "json":
         runs = [_as_json(stack, traffic, one) for one in results]
         document: dict[str, Any] = runs[0]
