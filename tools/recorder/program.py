@@ -11,6 +11,7 @@ import os
 import runpy
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from pathlib import Path
@@ -31,6 +32,9 @@ CODE: Final = Path(__file__).parents[2]
 """The folder of `__main__.py`."""
 _SOURCES: Final = ("components", "settings", "__main__.py")
 DEFAULT_REGION: Final = "us-east-1"
+_ENDS: Final = ("_exit", "execv", "execve")
+"""Functions of `os`, which its others use, that a program could call to end this process as well,
+with status 0 and without a word."""
 
 
 class ProgramError(UserError):
@@ -89,9 +93,12 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
     # Nearly all objects live until the end of the run. Collecting garbage would take two thirds of
     # a large run's time.
     gc.disable()
-    # os._exit(0) in the program would end the command that runs it, with 0 and without a word.
-    process, end_process = os.getpid(), os._exit
-    os._exit = lambda status: sys.exit(status) if os.getpid() == process else end_process(status)
+    process, ends = os.getpid(), {name: getattr(os, name) for name in _ENDS}
+
+    def caught(end: Callable[..., object]) -> Callable[..., object]:
+        return lambda *args: sys.exit(args[0]) if os.getpid() == process else end(*args)
+
+    vars(os).update({name: caught(end) for name, end in ends.items()})
     try:
         program = asyncio.run(run())
     except pulumi.RunError as error:
@@ -101,7 +108,7 @@ def run_program(config: StackConfig, *, base_url: str = "", preview: bool = Fals
     except Exception as error:  # whatever the program raises
         raise ProgramError(f"The program failed: {_where(error)}") from error
     finally:
-        os._exit = end_process
+        vars(os).update(ends)
         gc.enable()
     if not program.resources.items:
         raise ProgramError("The program registers no resources.")

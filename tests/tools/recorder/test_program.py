@@ -16,6 +16,8 @@ from tools.recorder.program import run_program
     [
         ("", "The program registers no resources."),
         ("import os\nos._exit(0)", "The program exits with 0 before its end."),
+        ("import os\nos.execlp('true', 'true')", "/true' before its end."),
+        ("import os\nos.execve('/bin/true', [''], {})", "exits with '/bin/true' before its end."),
         ("import sys\nsys.exit('why')", "The program exits with 'why' before its end."),
         ("import pulumi\nraise pulumi.RunError('why')", "why"),
         (
@@ -39,7 +41,8 @@ def test_a_program_that_fails_is_one_clear_error_and_the_next_run_is_clean(
     whole = run_program(config()).resources
     (tmp_path / "__main__.py").write_text(code)
     monkeypatch.setattr(program, "CODE", tmp_path)
-    monkeypatch.setattr(os, "_exit", pytest.fail)
+    for end in ("_exit", "execv", "execve"):
+        monkeypatch.setattr(os, end, pytest.fail)
 
     with pytest.raises(UserError) as raised:
         run_program(config())
