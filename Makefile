@@ -8,6 +8,7 @@ FUZZ ?= 50
 python := .venv/bin/python
 tools := $(python) -m tools
 jsonschema := $(python) -m check_jsonschema --builtin-schema
+no_pulumi := Pulumi's CLI is not on PATH. Install it: https://www.pulumi.com/docs/iac/download-install/
 
 # Packages are compiled to bytecode when they are first used. Without that, every command would
 # compile them again, which takes longer than all the rest.
@@ -52,9 +53,7 @@ test: .venv/ready ## Run all tests
 
 .PHONY: engine
 engine: .venv/ready ## Run the program under Pulumi's real engine (needs its CLI on PATH, no account)
-	@command -v pulumi >/dev/null || { \
-		echo "Pulumi's CLI is not on PATH. Install it: https://www.pulumi.com/docs/iac/download-install/" >&2; \
-		exit 2; }
+	$(if $(shell command -v pulumi 2>/dev/null),,$(error $(no_pulumi)))
 	@$(python) -m pytest tests/engine
 
 .PHONY: fuzz

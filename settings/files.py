@@ -7,7 +7,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +41,8 @@ class StackConfig:
 _PLAIN: Final = "!plain"
 """The tag of a text without quotes."""
 _TAGS: Final = {_PLAIN, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))}
+_INTEGER: Final = "[+-]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]{0,18})"
+_DECIMAL: Final = r"[+-]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][+-]?[0-9]+)?"
 _INFINITE: Final = r"[+-]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 _TIME: Final = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(([Tt]|[ \t]+)[0-9]{1,2}:.*)?"
 
@@ -103,12 +104,11 @@ def _plain(node: yaml.ScalarNode) -> object:
     if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
         return text.lower() == "true"
     number: float | None = None
-    if re.fullmatch(r"[+-]?\.?[0-9][!-~]*", text):
-        digits = re.sub("^([+-]?)0([0-7]+)$", r"\g<1>0o\2", text.replace("_", ""))
-        for read in (lambda word: int(word, 0), float):
-            with suppress(ValueError):
-                number = read(digits)
-                break
+    digits = re.sub("(?<=[0-9])_(?=[0-9])" if text[0] == "." else "(?<!^)_", "", text)
+    if re.fullmatch(_INTEGER, digits):
+        number = int(re.sub("^([+-]?)0(?=[0-7])", r"\g<1>0o", digits), 0)
+    elif re.fullmatch(_DECIMAL, digits):
+        number = float(digits)
     if re.fullmatch(f"{_INFINITE}|{_TIME}", text) or not -(2**63) <= (number or 0) < 2**63:
         raise _refusal(f"put {text[:40]} in quotes: a config holds no such number or time", node)
     if number is None:

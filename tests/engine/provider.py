@@ -15,9 +15,9 @@ import inspect
 import json
 import os
 import re
-import threading
 from concurrent import futures
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -30,65 +30,44 @@ REGION: Final = "eu-central-1"
 _UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """How the engine writes a value that a preview does not know."""
 _SECRET: Final = "4dabf18193072939515e22adb298388d"
-REPLACED_BY: Final = {
-    "aws:apigateway/deployment:Deployment": {"restApi", "triggers"},
-    "aws:apigateway/methodSettings:MethodSettings": {"restApi", "stageName", "methodPath"},
-    "aws:apigateway/stage:Stage": {"restApi", "stageName"},
-    "aws:apigateway/usagePlanKey:UsagePlanKey": {"keyId", "keyType", "usagePlanId"},
-    "aws:cloudwatch/dashboard:Dashboard": {"dashboardName"},
-    "aws:cloudwatch/logGroup:LogGroup": {"name", "namePrefix"},
-    "aws:cloudwatch/logMetricFilter:LogMetricFilter": {"name", "logGroupName"},
-    "aws:cloudwatch/metricAlarm:MetricAlarm": {"name"},
-    "aws:dynamodb/table:Table": {"name", "hashKey", "rangeKey"},
-    "aws:ec2/flowLog:FlowLog": {"vpcId", "trafficType", "logDestination", "iamRoleArn"},
-    "aws:ec2/routeTable:RouteTable": {"vpcId"},
-    "aws:ec2/routeTableAssociation:RouteTableAssociation": {"subnetId"},
-    "aws:ec2/securityGroup:SecurityGroup": {"name", "description", "vpcId"},
-    "aws:ec2/subnet:Subnet": {"cidrBlock", "availabilityZone", "vpcId"},
-    "aws:ec2/vpc:Vpc": {"cidrBlock"},
-    "aws:ec2/vpcEndpoint:VpcEndpoint": {"vpcId", "serviceName", "vpcEndpointType"},
-    "aws:iam/role:Role": {"name", "path"},
-    "aws:iam/rolePolicy:RolePolicy": {"role", "name"},
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": {"role", "policyArn"},
-    "aws:lambda/alias:Alias": {"name", "functionName"},
-    "aws:lambda/function:Function": {"name", "architectures"},
-    "aws:lambda/permission:Permission": {
-        *("action", "function", "principal", "qualifier", "sourceArn", "statementId")
-    },
-    "aws:sns/topic:Topic": {"name"},
-    "aws:sns/topicSubscription:TopicSubscription": {"topic", "protocol", "endpoint"},
-    "aws:wafv2/webAcl:WebAcl": {"name", "scope"},
-    "aws:wafv2/webAclAssociation:WebAclAssociation": {"resourceArn", "webAclArn"},
-    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": {"resourceArn"},
+"""A key of the mapping in which the engine wraps a secret."""
+_FIXED: Final = {
+    "Alias": ("functionName name", ""),
+    "Dashboard": ("dashboardName", ""),
+    "Deployment": ("", "restApi triggers"),
+    "FlowLog": ("", "vpcId trafficType logDestination iamRoleArn"),
+    "Function": ("", "name architectures"),
+    "LogGroup": ("name", ""),
+    "LogMetricFilter": ("logGroupName name", ""),
+    "MethodSettings": ("restApi stageName methodPath", ""),
+    "Permission": ("", "action function principal qualifier sourceArn statementId"),
+    "RolePolicy": ("role name", ""),
+    "RolePolicyAttachment": ("role policyArn", ""),
+    "RouteTable": ("", "vpcId"),
+    "RouteTableAssociation": ("", "subnetId"),
+    "SecurityGroup": ("", "name description vpcId"),
+    "Stage": ("restApi stageName", ""),
+    "Subnet": ("", "cidrBlock availabilityZone vpcId"),
+    "Table": ("", "name hashKey rangeKey"),
+    "TopicSubscription": ("topic endpoint", "protocol"),
+    "UsagePlanKey": ("keyId usagePlanId", "keyType"),
+    "Vpc": ("", "cidrBlock"),
+    "VpcEndpoint": ("", "vpcId serviceName vpcEndpointType"),
+    # These belong to one resource: deleting one removes whatever is there then.
+    "WebAclAssociation": ("resourceArn", "webAclArn"),
+    "WebAclLoggingConfiguration": ("resourceArn", ""),
 }
-"""By type: the properties that force a replacement (`ForceNew` in the AWS provider's schema).
+"""By type: the properties by which AWS knows a resource that has no id of its own there, and the
+others that AWS cannot change in place (`ForceNew` in the AWS provider's schema).
 
 https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
 """
-_IDENTIFIED_BY: Final = {
-    "aws:apigateway/methodSettings:MethodSettings": ("restApi", "stageName", "methodPath"),
-    "aws:apigateway/stage:Stage": ("restApi", "stageName"),
-    "aws:apigateway/usagePlanKey:UsagePlanKey": ("keyId", "usagePlanId"),
-    "aws:cloudwatch/dashboard:Dashboard": ("dashboardName",),
-    "aws:cloudwatch/logGroup:LogGroup": ("name",),
-    "aws:cloudwatch/logMetricFilter:LogMetricFilter": ("logGroupName", "name"),
-    "aws:cloudwatch/metricAlarm:MetricAlarm": ("name",),
-    "aws:iam/rolePolicy:RolePolicy": ("role", "name"),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("role", "policyArn"),
-    "aws:lambda/alias:Alias": ("functionName", "name"),
-    "aws:sns/topicSubscription:TopicSubscription": ("topic", "endpoint"),
-    # These belong to one resource: deleting one removes whatever is there then.
-    "aws:wafv2/webAclAssociation:WebAclAssociation": ("resourceArn",),
-    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ("resourceArn",),
-}
-"""By type: the properties by which AWS knows a resource that has no id of its own there."""
-_lock = threading.Lock()
+_OTHERS: Final = ("", "name")
 
 
-def _log(call: str, urn: str, **more: Any) -> None:
-    if path := os.environ.get("PROVIDER_LOG"):
-        with _lock, open(path, "a", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(json.dumps({"call": call, "urn": urn, **more}) + "\n")
+def _log(call: str, urn: str, id_: str) -> None:
+    with Path(os.environ["PROVIDER_LOG"]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"call": call, "urn": urn, "id": id_}) + "\n")
 
 
 def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
@@ -100,33 +79,29 @@ def _struct(value: dict[str, Any]) -> struct_pb2.Struct:
     return json_format.ParseDict(value, struct_pb2.Struct())
 
 
+def _open(value: Any) -> Any:
+    """Return a value without the marks of secrets."""
+    if isinstance(value, dict):
+        return (
+            _open(value["value"])
+            if _SECRET in value.values()
+            else {key: _open(item) for key, item in value.items()}
+        )
+    return [_open(item) for item in value] if isinstance(value, list) else value
+
+
 def _type_and_name(urn: str) -> tuple[str, str]:
     *_, types, name = urn.split("::", 3)
     return types.rpartition("$")[2], name
 
 
-def _open(value: Any) -> Any:
-    """Return a value without the marks of secrets."""
-    if isinstance(value, dict):
-        if _SECRET in value.values():
-            return _open(value["value"])
-        return {key: _open(item) for key, item in value.items()}
-    return [_open(item) for item in value] if isinstance(value, list) else value
-
-
 def _properties(type_: str) -> set[str]:
     """Return the properties that the SDK's class of a type takes."""
-    module, _, name = type_.removeprefix("aws:").partition("/")
-    package = importlib.import_module(f"pulumi_aws.{'lambda_' if module == 'lambda' else module}")
-    parameters = inspect.signature(
-        getattr(package, name.partition(":")[2])._internal_init
-    ).parameters
-    return {re.sub("_(.)", lambda found: found[1].upper(), name) for name in parameters}
-
-
-def _secret_of(urn: str) -> str:
-    """Return the value of an API key; of a plan's use of it, too."""
-    return hashlib.sha256(urn.rpartition("::")[2].encode()).hexdigest()
+    _, module, kind = type_.split(":")
+    service = module.partition("/")[0].replace("lambda", "lambda_")
+    made_by = getattr(importlib.import_module(f"pulumi_aws.{service}"), kind)._internal_init
+    names = inspect.signature(made_by).parameters
+    return {re.sub("_(.)", lambda found: found[1].upper(), name) for name in names}
 
 
 Message = Any
@@ -138,12 +113,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def GetPluginInfo(self, request: Message, context: Message) -> Message:
         return plugin_pb2.PluginInfo(version=metadata.version("pulumi-aws"))
-
-    def Handshake(self, request: Message, context: Message) -> Message:
-        return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, accept_resources=True)
-
-    def GetSchema(self, request: Message, context: Message) -> Message:
-        return provider_pb2.GetSchemaResponse(schema="{}")
 
     def CheckConfig(self, request: Message, context: Message) -> Message:
         return provider_pb2.CheckResponse(inputs=request.news)
@@ -157,82 +126,70 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Invoke(self, request: Message, context: Message) -> Message:
-        response = provider_pb2.InvokeResponse()
-        json_format.ParseDict(looked_up(request.tok, REGION), getattr(response, "return"))
-        return response
+        answer = _struct(looked_up(request.tok, REGION))
+        return provider_pb2.InvokeResponse(**{"return": answer})
 
     def Check(self, request: Message, context: Message) -> Message:
         type_, name = _type_and_name(request.urn)
-        inputs, old = _plain(request.news), _plain(request.olds)
-        properties = _properties(type_)
-        refused = sorted(set(inputs) - properties - {"__defaults"})
-        if "name" in properties and "name" not in inputs:
+        inputs, properties = _plain(request.news), _properties(type_)
+        if "name" in properties:
             prefix = inputs.get("namePrefix", f"{name}-")
-            inputs["name"] = old.get("name") or f"{prefix}{request.randomSeed.hex()[:7]}"
+            name = _plain(request.olds).get("name") or f"{prefix}{request.randomSeed.hex()[:7]}"
+            inputs.setdefault("name", name)
         return provider_pb2.CheckResponse(
             inputs=_struct(inputs),
             failures=[
                 provider_pb2.CheckFailure(property=one, reason=f"{type_} does not take {one}")
-                for one in refused
+                for one in inputs.keys() - properties - {"__defaults"}
             ],
         )
 
     def Diff(self, request: Message, context: Message) -> Message:
-        type_, _ = _type_and_name(request.urn)
+        kind = _type_and_name(request.urn)[0].rpartition(":")[2]
         old, new = _open(_plain(request.old_inputs)), _open(_plain(request.news))
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         response = provider_pb2.DiffResponse
         return response(
             changes=response.DIFF_SOME if changed else response.DIFF_NONE,
             diffs=changed,
-            replaces=[key for key in changed if key in REPLACED_BY.get(type_, ())],
+            replaces={*changed} & {*" ".join(_FIXED.get(kind, _OTHERS)).split()},
         )
 
     def Create(self, request: Message, context: Message) -> Message:
         type_, name = _type_and_name(request.urn)
+        kind = type_.rpartition(":")[2]
         inputs = _plain(request.properties)
-        failing = os.environ.get("PROVIDER_FAILS_AT")
-        if failing and not request.preview and re.search(failing, request.urn):
-            context.abort(grpc.StatusCode.INTERNAL, "The provider was told to fail here.")
-        id_, outputs = created(
-            type_,
-            name,
-            _open(inputs),
-            region=REGION,
-            stack=request.urn.split("::")[0],
-            salt=os.urandom(4).hex(),
-        )
-        if type_ in _IDENTIFIED_BY:
-            id_ = "/".join(str(outputs[key]) for key in _IDENTIFIED_BY[type_])
-        if type_ == "aws:apigateway/usagePlanKey:UsagePlanKey":
-            # AWS returns the key's value here too.
-            outputs["value"] = _secret_of(request.urn.replace("-plan-key-", "-key-"))
-        if type_ == "aws:apigateway/apiKey:ApiKey":
-            outputs["value"] = _secret_of(request.urn)
+        stack = request.urn.split("::")[0]
+        salt = os.urandom(4).hex()
+        id_, outputs = created(type_, name, _open(inputs), region=REGION, stack=stack, salt=salt)
+        if known_by := _FIXED.get(kind, _OTHERS)[0].split():
+            id_ = "/".join(str(outputs[key]) for key in known_by)
+        if kind in ("ApiKey", "UsagePlanKey"):  # AWS returns a key's value with both
+            key = name.replace("-plan-key-", "-key-")
+            outputs["value"] = hashlib.sha256(key.encode()).hexdigest()
         added = {key: value for key, value in outputs.items() if key not in inputs}
         if request.preview:
-            return provider_pb2.CreateResponse(
-                properties=_struct({**inputs, **dict.fromkeys(added, _UNKNOWN)})
-            )
-        _log("create", request.urn, id=id_)
+            added = dict.fromkeys(added, _UNKNOWN)
+        elif re.search(os.environ.get("PROVIDER_FAILS_AT", "^$"), request.urn):
+            context.abort(grpc.StatusCode.INTERNAL, "The provider was told to fail here.")
+        else:
+            _log("create", request.urn, id_)
         return provider_pb2.CreateResponse(id=id_, properties=_struct({**inputs, **added}))
 
     def Update(self, request: Message, context: Message) -> Message:
         if not request.preview:
-            _log("update", request.urn, id=request.id)
+            _log("update", request.urn, request.id)
         added = {k: v for k, v in _plain(request.olds).items() if k not in request.old_inputs}
         return provider_pb2.UpdateResponse(properties=_struct({**added, **_plain(request.news)}))
 
     def Delete(self, request: Message, context: Message) -> Message:
-        _log("delete", request.urn, id=request.id)
-        return empty_pb2.Empty()
-
-    def Cancel(self, request: Message, context: Message) -> Message:
+        _log("delete", request.urn, request.id)
         return empty_pb2.Empty()
 
 
 if __name__ == "__main__":
-    server = grpc.server(futures.ThreadPoolExecutor(8))
+    # One thread, so that calls are logged in the order in which they are done.
+    server = grpc.server(futures.ThreadPoolExecutor(1))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(), server)
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     server.start()
