@@ -113,11 +113,20 @@ def test_a_reader_who_closes_the_pipe_is_no_error() -> None:
     assert done.returncode == 0
 
 
+# As `python -m tools` runs it, which a shell may have started with SIGINT ignored. Short sleeps,
+# because a signal just before a sleep would only be seen at its end.
 SLOW = """
-import sys, time, tools.review
-from tools.__main__ import main
-tools.review.load_stack = lambda _: print("up", flush=True) or time.sleep(60)
-sys.exit(main(["review"]))
+import runpy, signal, sys, time, tools.review
+
+def wait(*_):
+    print("up", flush=True)
+    while True:
+        time.sleep(0.01)
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+tools.review.load_stack = wait
+sys.argv[1:] = ["review"]
+runpy.run_module("tools", run_name="__main__", alter_sys=True)
 """
 
 

@@ -21,7 +21,7 @@ ADDRESS_FILE: Final = "server.json"
 KEEP: Final = b"keep\n"
 """The command that launches a server sends it this at the end. If not, the server ends too."""
 _ANSWER_SECONDS: Final = 10.0
-_DEPLOY_SECONDS: Final = 180.0
+_TABLE_SECONDS: Final = 180.0
 """Long enough to read back a large table."""
 
 
@@ -67,7 +67,7 @@ class Sandbox:
         """
         options = {"port": port, "set": changes} | ({"dynamodb": dynamodb} if dynamodb else {})
         query = urlencode(options, doseq=True)
-        return _json(self._ask("POST", f"/deploy?{query}", resources.to_json(), _DEPLOY_SECONDS))
+        return _json(self._ask("POST", f"/deploy?{query}", resources.to_json(), _TABLE_SECONDS))
 
     def stop(self) -> None:
         """End the server's processes and free its ports. Then its own process ends."""

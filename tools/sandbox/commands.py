@@ -63,7 +63,7 @@ def up(stack: str, port: int, dynamodb_endpoint: str | None, changes: Sequence[s
     with _locked(root), contextlib.ExitStack() as cleanup:
         found = running(stack, root)
         # The server starts while the program runs.
-        sandbox = found or cleanup.enter_context(_launched(folder, own_table=not dynamodb_endpoint))
+        sandbox = found or cleanup.enter_context(_launched(folder))
         with _step(out, f"{stack}: running the Pulumi program"):
             program = run_program(config, base_url=f"http://{LOOPBACK}:{port}")
         with _step(out, f"{stack}: starting the function and the table"):
@@ -103,7 +103,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _launched(folder: Path, *, own_table: bool) -> Iterator[Sandbox]:
+def _launched(folder: Path) -> Iterator[Sandbox]:
     """Start a server. If the block fails, stop it.
 
     Raises:
@@ -113,10 +113,7 @@ def _launched(folder: Path, *, own_table: bool) -> Iterator[Sandbox]:
     log = folder / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603  our own module
-            [
-                *(sys.executable, "-m", "tools.sandbox.server", str(folder)),
-                *(["own-table"] if own_table else []),
-            ],
+            [sys.executable, "-m", "tools.sandbox.server", str(folder)],
             cwd=CODE,
             # Nothing of the user's shell, such as PYTHONWARNINGS, AWS_PROFILE or HTTP_PROXY.
             env={

@@ -136,7 +136,14 @@ class HttpServer(Server):
         header = dict(headers)
         chunked = "transfer-encoding" in header
         length = None if chunked else int(header.get("content-length", 0))
+        unread = length != 0
         async with contextlib.AsyncExitStack() as until_answered:
+
+            async def read_body(most: int) -> bytes:
+                nonlocal unread
+                unread = False
+                return await self._read_body(receive, length, most, until_answered)
+
             request = Request(
                 verb=scope["method"],
                 path=scope["raw_path"].decode("latin-1"),
@@ -144,7 +151,7 @@ class HttpServer(Server):
                 headers=headers,
                 header=header,
                 peer=scope["client"][0],
-                read_body=lambda most: self._read_body(receive, length, most, until_answered),
+                read_body=read_body,
             )
             try:
                 response = await self._handle(request)
@@ -153,6 +160,10 @@ class HttpServer(Server):
             except Exception:  # a fault of the sandbox
                 traceback.print_exc()
                 response = message(500, "Internal server error")
+            if unread:
+                # hyper would close the connection, at times before the caller reads the answer.
+                with contextlib.suppress(BodyTooLarge, _BrokenBody):
+                    await read_body(0)
         lines = [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
             for name, value in response.headers
@@ -196,12 +207,12 @@ class HttpServer(Server):
                     if event["type"] == "http.disconnect":
                         raise _BrokenBody(400, "Bad Request")
                     size += len(event["body"])
-                    if size > _LARGE_BODY_BYTES and not large:
-                        large = True
-                        await until_answered.enter_async_context(self._large_bodies)
                     if size > most:
                         parts.clear()  # read the rest, so that the caller reads the answer
                     else:
+                        if size > _LARGE_BODY_BYTES and not large:
+                            large = True
+                            await until_answered.enter_async_context(self._large_bodies)
                         parts.append(event["body"])
                     # granian's last message is empty; do not wait for it.
                     more = event["more_body"] and size != length

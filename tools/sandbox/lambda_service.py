@@ -130,6 +130,7 @@ class LambdaService:
         try:
             if environment.ended:
                 await self._start(environment)
+                self._grow()
             async with asyncio.timeout(seconds):
                 answer = await environment.call(invocation)
         except TimeoutError:
@@ -160,20 +161,15 @@ class LambdaService:
             growing.cancel()
 
     def _grow(self) -> None:
-        """Add an environment if an invocation waits and the function may have more."""
+        """Add an environment for an invocation that waits, if the function may have more.
+
+        The invocation starts it. No more start at a time than this machine has processors.
+        """
         starting = sum(one.ended for one in self._all)
         room = min(self._limit - len(self._all), (os.cpu_count() or 1) - starting)
         if self._waiting > self._idle.qsize() and room > 0:
             self._all.append(environment := _Environment())
-            environment.starting = asyncio.create_task(self._add(environment))
-
-    async def _add(self, environment: "_Environment") -> None:
-        try:
-            await self._start(environment)
-        except FunctionFailed:  # the invocation that takes it tries again, and reports it
-            await environment.end()
-        self._idle.put_nowait(environment)
-        asyncio.get_running_loop().call_later(_SCALE_AFTER_SECONDS, self._grow)
+            self._idle.put_nowait(environment)
 
     async def _start(self, environment: "_Environment") -> None:
         """Start an environment's process.
@@ -209,8 +205,6 @@ class _Environment:
     """One process, which answers each line of its standard input with a line of output."""
 
     process: Process | None = None
-    starting: asyncio.Task[None] | None = None
-    """Keeps the task that started it alive."""
     ready = False
     """Whether the process has imported the function."""
 
@@ -238,15 +232,15 @@ class _Environment:
         """Read one line.
 
         Raises:
-            FunctionFailed: the process ended before, or the line is too long.
+            FunctionFailed: the process ended before, or the line is too long or no JSON.
         """
         try:
             line = await self._output.readline()
+            if not line.endswith(b"\n"):
+                raise FunctionFailed("the execution environment ended")
+            answer: dict[str, Any] = json.loads(line)
         except ValueError:
-            raise FunctionFailed("the answer is too long") from None
-        if not line.endswith(b"\n"):
-            raise FunctionFailed("the execution environment ended")
-        answer: dict[str, Any] = json.loads(line)
+            raise FunctionFailed("the answer is too long, or no JSON") from None
         return answer
 
     async def end(self) -> None:

@@ -131,16 +131,12 @@ class SandboxServer:
         self._page = Page(folder, self._handle)
         self._refusals: Counter[str] = Counter()
         """Calls of DynamoDB that the function's permissions refuse, by reason."""
-        self._table_keeper: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
-    async def run(self, *, own_table: bool) -> None:
+    async def run(self) -> None:
         """Serve until a command stops it, or the first deployment fails.
-
-        Args:
-            own_table: start moto's DynamoDB at once, because the first deployment needs it.
 
         Raises:
             SystemExit: always; other exceptions are faults.
@@ -148,11 +144,11 @@ class SandboxServer:
         self._remove_functions()  # of a server that was killed
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self._admin.serve())
-            self._tasks.create_task(self._rotate_logs())
-            logging = self._tasks.create_task(self._access_log.keep())
             self._tasks.create_task(self._await_launcher())
-            if own_table:
-                self._tasks.create_task(self._start_table_early())
+            writing = [
+                self._tasks.create_task(task)
+                for task in (self._table.keep(), self._access_log.keep(), self._rotate_logs())
+            ]
             print(json.dumps(self._address()), flush=True)
             await self._stopping.wait()
             await self._page.stop()
@@ -162,10 +158,9 @@ class SandboxServer:
             if self._api:
                 await self._api.finish(_STOP_SECONDS)
             await asyncio.gather(*(release.stop(0) for release in self._releases))
-            logging.cancel()
-            if self._table_keeper:
-                self._table_keeper.cancel()
-            await self._table.stop()
+            for task in writing:
+                task.cancel()
+            await asyncio.wait(writing)
             self._remove_functions()
             self._stopped.set()
             await self._admin.finish(_STOP_SECONDS)
@@ -202,18 +197,6 @@ class SandboxServer:
                         await asyncio.to_thread(shutil.copyfile, log, log.with_suffix(".old"))
                     os.truncate(log, 0)  # its writers append
 
-    async def _start_table_early(self) -> None:
-        async with self._changing:
-            with contextlib.suppress(UserError):  # the deployment tries again and reports it
-                await self._own_dynamodb()
-
-    async def _own_dynamodb(self) -> str:
-        """Return the URL of moto's DynamoDB; start it first if it does not run."""
-        if self._table_keeper is None:
-            await self._table.start()
-            self._table_keeper = self._tasks.create_task(self._table.keep())
-        return self._table.endpoint
-
     async def _obey(self, request: Request) -> Response:
         """Answer a request to the admin port."""
         # Another host's name that leads here, or another page's script, is not the user.
@@ -237,7 +220,7 @@ class SandboxServer:
                 case "GET", "/status":
                     return _json(self._status())
                 case "GET", "/items":
-                    return _json(await asyncio.to_thread(self._items))
+                    return _json(await self._items())
                 case "GET", "/resources":
                     return Response(200, [], self._live.resources.to_json())
                 case "POST", "/deploy":
@@ -275,7 +258,7 @@ class SandboxServer:
                 f"with make down STACK={stack}, which deletes its items."
             )
         api = self._api or HttpServer(self._handle, port)
-        endpoint = dynamodb or await self._own_dynamodb()
+        endpoint = dynamodb or await self._table.ready()
         # In a thread: with many keys, reading takes long enough for callers to notice.
         release = await asyncio.to_thread(
             lambda: Release(
@@ -340,10 +323,13 @@ class SandboxServer:
             "changes": self._page.changes,
         }
 
-    def _items(self) -> dict[str, dict[str, Any]]:
+    async def _items(self) -> dict[str, dict[str, Any]]:
         release = self._live
+        if release.dynamodb == self._table.endpoint:
+            await self._table.ready()
         return {
-            table.name: release.tables.contents(table.name) for table in release.deployment.tables
+            table.name: await asyncio.to_thread(release.tables.contents, table.name)
+            for table in release.deployment.tables
         }
 
 
@@ -360,10 +346,9 @@ def _raise_file_limit() -> None:
 
 
 def main() -> None:
-    """Serve a stack. Arguments: the sandbox's folder, and whether it needs a table of its own."""
+    """Serve a stack, whose sandbox has the folder that the argument names."""
     _raise_file_limit()
-    server = SandboxServer(Path(sys.argv[1]))
-    uvloop.run(server.run(own_table=sys.argv[2:] == ["own-table"]))
+    uvloop.run(SandboxServer(Path(sys.argv[1])).run())
 
 
 if __name__ == "__main__":

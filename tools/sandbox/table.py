@@ -30,6 +30,8 @@ _CODE: Final = Path(__file__).parents[2]
 _STABLE_SECONDS: Final = 10.0
 """A process that has lived this long restarts at once when it ends."""
 _LONGEST_PAUSE_SECONDS: Final = 30.0
+_START_SECONDS: Final = 120.0
+"""Long enough to read back a large table on a busy machine."""
 
 
 class TableProcess:
@@ -46,21 +48,46 @@ class TableProcess:
         self._log = log
         self._refused = refused
         self._port = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._answers = False
+        self._settled = asyncio.Event()
+        """Set when it answers, and when it did not start."""
 
     @property
     def endpoint(self) -> str:
-        """URL of the DynamoDB API; the same for as long as this object exists."""
+        """URL of the DynamoDB API; once it has answered, the same for ever."""
         return f"http://{LOOPBACK}:{self._port}"
 
-    async def start(self) -> None:
-        """Start the process, and wait until it answers.
+    async def ready(self) -> str:
+        """Return the URL once the process answers, which may just be restarting.
 
         Raises:
-            UserError: it ended instead.
+            UserError: it does not start, or not in time.
         """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), _START_SECONDS)
+        if not self._answers:
+            raise UserError(f"The process of the table does not start. Its log is {self._log}.")
+        return self.endpoint
+
+    async def keep(self) -> None:
+        """Run the process, and start it again whenever it ends, until cancelled."""
+        pause = 0.0
+        while True:
+            began = time.monotonic()
+            with contextlib.suppress(OSError):  # no more processes or files
+                await self._run()
+            if self._answers:
+                self._settled.clear()
+            else:
+                self._settled.set()
+            self._answers = False
+            pause = pause_after(time.monotonic() - began, pause)
+            await asyncio.sleep(pause)
+
+    async def _run(self) -> None:
+        """Start the process, and read what it says until it ends."""
         with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tools.sandbox.table_server"),
                 *(str(self._journal.absolute()), str(self._port)),
                 cwd=_CODE,
@@ -68,32 +95,18 @@ class TableProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
-        assert self._process.stdout  # noqa: S101  a pipe was asked for
-        port = await self._process.stdout.readline()
-        if not port:
-            await self._process.wait()
-            raise UserError(f"The process of the table did not start. Its log is {self._log}.")
-        self._port = int(port)
-
-    async def keep(self) -> None:
-        """Start the process again whenever it ends, until cancelled. Cancel it before `stop`."""
-        pause = 0.0
-        while self._process and self._process.stdout:
-            began = time.monotonic()
-            async for line in self._process.stdout:
+        assert process.stdout  # noqa: S101  a pipe was asked for
+        try:
+            if port := await process.stdout.readline():
+                self._port = int(port)
+                self._answers = True
+                self._settled.set()
+            async for line in process.stdout:
                 self._refused(line.decode().rstrip())
-            await self._process.wait()
-            pause = pause_after(time.monotonic() - began, pause)
-            await asyncio.sleep(pause)
-            with contextlib.suppress(UserError, OSError):
-                await self.start()
-
-    async def stop(self) -> None:
-        """End the process, and wait until it has gone."""
-        if self._process:
+        finally:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+                process.kill()
+            await process.wait()
 
 
 def pause_after(lifetime: float, last_pause: float) -> float:

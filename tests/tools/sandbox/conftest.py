@@ -20,3 +20,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def resources() -> Resources:
     """The resources of stack dev."""
     return deploy("dev").resources
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The event loop that the sandbox runs on."""
+    return "asyncio", {"use_uvloop": True}

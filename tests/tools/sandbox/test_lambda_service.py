@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from settings import UserError
+from tools.sandbox import lambda_service
 from tools.sandbox.deployment import Function
 from tools.sandbox.lambda_service import FunctionFailed, LambdaService
 
@@ -46,7 +47,7 @@ CODE = """
                 time.sleep(0.05)
                 return os.getpid()
             case "wait":
-                while not os.path.exists(event["until"]):
+                while not os.path.exists("over"):
                     time.sleep(0.01)
             case "set":
                 return {1, 2}
@@ -54,10 +55,11 @@ CODE = """
                 return "x" * event["bytes"]
 """
 ARN = "arn:aws:lambda:eu-central-1:000000000000:function:stores"
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 
-class Deployed:
-    """A function that a service runs."""
+class Service(LambdaService):
+    """A service for one function, whose source is `app.py` in a folder."""
 
     def __init__(
         self,
@@ -80,85 +82,62 @@ class Deployed:
             environment={"TABLE_NAME": "records"},
         )
         self.folder = folder / "deployed"
-        self._log = (folder / log).open("ab", buffering=0)
-        self._runner = asyncio.Runner()
-        self._service = LambdaService(
+        super().__init__(
             function,
             folder=self.folder,
-            log=self._log,
+            log=(folder / log).open("ab", buffering=0),
             environment={"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"},
             region="eu-central-1",
         )
 
-    def start(self) -> None:
-        self._runner.run(self._service.start())
+    async def do(self, do: str, **event: object) -> Any:  # noqa: ANN401  JSON
+        """Return the result of one invocation."""
+        return await self.invoke({"do": do, **event}, "r-1")
 
-    def stopping(self) -> "asyncio.Task[None]":
-        return self._runner.get_loop().create_task(self._service.stop())
+    async def hold(self, invocations: int) -> "list[asyncio.Task[Any]]":
+        """Begin invocations that work until `release`."""
+        tasks = [asyncio.create_task(self.do("wait")) for _ in range(invocations)]
+        await asyncio.sleep(0.01)
+        return tasks
 
-    def stop(self) -> None:
-        self._runner.run(self._service.stop())
-        self._runner.close()
-        self._log.close()
+    def release(self) -> None:
+        (self.folder / "over").touch()
 
-    def tasks(self, *events: dict[str, Any]) -> "list[asyncio.Task[object]]":
-        """Invocations at the same time; they go on while `run` waits for something."""
-        loop = self._runner.get_loop()
-        return [loop.create_task(self._service.invoke(event, "r-1")) for event in events]
 
-    def run(self, *waiting: "asyncio.Future[Any]") -> list[Any]:
-        """Wait for all of these; return results and exceptions."""
-
-        async def gather() -> list[Any]:
-            async with asyncio.timeout(30):  # an invocation that waits for ever must fail, not hang
-                return await asyncio.gather(*waiting, return_exceptions=True)
-
-        return self._runner.run(gather())
-
-    def pause(self) -> None:
-        """Let the event loop look at what has happened."""
-        self._runner.run(asyncio.sleep(0.01))
-
-    def invoke(self, do: str, **event: object) -> Any:  # noqa: ANN401  JSON
-        """The result of one invocation."""
-        (result,) = self.run(*self.tasks({"do": do, **event}))
-        if isinstance(result, Exception):
-            raise result
-        return result
+Deploy = Callable[..., Awaitable[Service]]
 
 
 @pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployed]]:
+async def deploy(tmp_path: Path) -> AsyncIterator[Deploy]:
     """Start a service for a function; it is stopped at the end."""
-    deployed = []
+    services = []
 
-    def deploy(**changes: Any) -> Deployed:  # noqa: ANN401
-        deployed.append(Deployed(tmp_path, **changes))
-        deployed[0].start()
-        return deployed[0]
+    async def deploy(**changes: Any) -> Service:  # noqa: ANN401
+        services.append(Service(tmp_path, **changes))
+        await services[0].start()
+        return services[0]
 
     yield deploy
-    deployed[0].stop()
+    await services[0].stop()
+    services[0]._log.close()
 
 
-Deploy = Callable[..., Deployed]
+async def test_a_function_gets_its_event_and_context_and_stays_warm(deploy: Deploy) -> None:
+    function = await deploy()
+    assert (await function.do("echo", year=7))["event"] == {"do": "echo", "year": 7}
+    assert await function.do("context") == ["r-1", "stores", "512", ARN, True]
+    assert (await function.do("echo"))["count"] == 3
 
 
-def test_a_function_gets_its_event_and_context(deploy: Deploy) -> None:
-    function = deploy()
-    assert function.invoke("echo", year=7)["event"] == {"do": "echo", "year": 7}
-    assert function.invoke("context") == ["r-1", "stores", "512", ARN, True]
-
-
-def test_a_function_sees_the_variables_of_lambda_and_no_others(
+async def test_a_function_sees_the_variables_of_lambda_and_no_others(
     deploy: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "AWS_PROFILE", "AWS_RETRY_MODE", "AWS_SESSION_TOKEN", "HOME"):
         monkeypatch.setenv(name, "of the user's shell")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    function = deploy()
-    variables = function.invoke("environment")
+    function = await deploy()
+    variables = await function.do("environment")
     variables.pop("LC_CTYPE", None)  # Python sets it where LANG has no locale.
     assert variables == {
         "TABLE_NAME": "records",
@@ -182,23 +161,18 @@ def test_a_function_sees_the_variables_of_lambda_and_no_others(
     }
 
 
-def test_an_environment_stays_warm(deploy: Deploy) -> None:
-    function = deploy()
-    assert [function.invoke("echo")["count"] for _ in range(3)] == [1, 2, 3]
-
-
-def test_what_a_function_prints_goes_to_its_log(deploy: Deploy, tmp_path: Path) -> None:
-    deploy().invoke("print")
+async def test_what_a_function_prints_goes_to_its_log(deploy: Deploy, tmp_path: Path) -> None:
+    await (await deploy()).do("print")
     assert (tmp_path / "log").read_text() == "a line\nby a child\nhalf a line"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a device that is always full")
-def test_a_log_without_room_fails_no_invocation(deploy: Deploy) -> None:
-    function = deploy(log="/dev/full", timeout=1)
-    function.invoke("print")
-    assert function.invoke("echo")["count"] == 2
+async def test_a_log_without_room_fails_no_invocation(deploy: Deploy) -> None:
+    function = await deploy(log="/dev/full", timeout=1)
+    await function.do("print")
+    assert (await function.do("echo"))["count"] == 2
     with pytest.raises(FunctionFailed, match="timed out"):
-        function.invoke("hang")
+        await function.do("hang")
 
 
 @pytest.mark.parametrize(
@@ -210,64 +184,61 @@ def test_a_log_without_room_fails_no_invocation(deploy: Deploy) -> None:
         ("hang", "timed out", "r-1 Task timed out after 1.00 seconds"),
     ],
 )
-def test_a_failure_costs_no_other_caller(
+async def test_a_failure_costs_no_other_caller(
     deploy: Deploy, tmp_path: Path, what: str, reason: str, logged: str
 ) -> None:
-    function = deploy(concurrency=1, timeout=1)
-    pid = function.invoke("echo")["pid"]
+    function = await deploy(concurrency=1, timeout=1)
+    pid = (await function.do("echo"))["pid"]
     with pytest.raises(FunctionFailed, match=f"^{reason}"):
-        function.invoke(what)
-    assert (function.invoke("echo")["pid"] == pid) == (what in ("raise", "set"))
+        await function.do(what)
+    assert ((await function.do("echo"))["pid"] == pid) == (what in ("raise", "set"))
     assert logged in (tmp_path / "log").read_text()
 
 
-def test_an_environment_that_died_while_idle_costs_no_caller(deploy: Deploy) -> None:
-    function = deploy(concurrency=1)
+async def test_an_environment_that_died_while_idle_costs_no_caller(deploy: Deploy) -> None:
+    function = await deploy(concurrency=1)
     for _ in range(2):
-        pid = function.invoke("echo")["pid"]
+        pid = (await function.do("echo"))["pid"]
         os.kill(pid, signal.SIGKILL)
         while psutil.pid_exists(pid):
-            function.pause()
-        function.pause()
-    assert function.invoke("echo")["count"] == 1
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+    assert (await function.do("echo"))["count"] == 1
 
 
-def test_invocations_that_wait_get_environments_of_their_own(
-    deploy: Deploy, tmp_path: Path
-) -> None:
-    function = deploy()
-    held = function.tasks(*[{"do": "wait", "until": str(tmp_path / "over")}] * 2)
-    function.invoke("echo")
-    (tmp_path / "over").touch()
-    assert function.run(*held) == [None, None]
+async def test_invocations_that_wait_get_environments_of_their_own(deploy: Deploy) -> None:
+    function = await deploy()
+    held = await function.hold(3)
+    await function.do("echo")
+    function.release()
+    assert await asyncio.gather(*held) == [None] * 3
 
 
-def test_there_are_no_more_environments_than_the_concurrency(deploy: Deploy) -> None:
-    function = deploy(concurrency=2)
+async def test_there_are_no_more_environments_than_the_concurrency(deploy: Deploy) -> None:
+    function = await deploy(concurrency=2)
     # They wait for twenty times as long as it takes until another environment is started.
-    pids = function.run(*function.tasks(*[{"do": "hold"}] * 40))
+    pids = await asyncio.gather(*(function.do("hold") for _ in range(40)))
     assert len(set(pids)) <= 2
 
 
-@pytest.mark.parametrize("running", [True, False])
-def test_an_invocation_that_is_cancelled_takes_no_environment_with_it(
-    deploy: Deploy, tmp_path: Path, running: bool
+@pytest.mark.parametrize("cancelled", ["the one that runs", "the one that waits"])
+async def test_an_invocation_that_is_cancelled_takes_no_environment_with_it(
+    deploy: Deploy, cancelled: str
 ) -> None:
-    function = deploy(concurrency=1)
-    held = function.tasks(*[{"do": "wait", "until": str(tmp_path / "over")}] * 2)
-    function.pause()
-    held[0 if running else 1].cancel()
-    (tmp_path / "over").touch()
-    function.run(*held)
-    function.invoke("echo")
+    function = await deploy(concurrency=1)
+    held = await function.hold(2)
+    held[cancelled == "the one that waits"].cancel()
+    function.release()
+    await asyncio.gather(*held, return_exceptions=True)
+    await function.do("echo")
 
 
-def test_a_result_may_be_as_long_as_on_lambda_but_not_endless(deploy: Deploy) -> None:
-    function = deploy()
-    assert function.invoke("long", bytes=6 * 2**20) == "x" * 6 * 2**20
+async def test_a_result_may_be_as_long_as_on_lambda_but_not_endless(deploy: Deploy) -> None:
+    function = await deploy()
+    assert await function.do("long", bytes=6 * 2**20) == "x" * 6 * 2**20
     with pytest.raises(FunctionFailed, match="too long"):
-        function.invoke("long", bytes=9 * 2**20)
-    function.invoke("echo")
+        await function.do("long", bytes=9 * 2**20)
+    await function.do("echo")
 
 
 @pytest.mark.parametrize(
@@ -278,45 +249,53 @@ def test_a_result_may_be_as_long_as_on_lambda_but_not_endless(deploy: Deploy) ->
         ("x = 1", "AttributeError: module 'app' has no attribute 'handle'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("import os; os._exit(1)", "the execution environment ended"),
+        ("import time; time.sleep(60)", "took longer than 1 s"),
     ],
 )
-def test_a_function_that_cannot_be_imported_says_why(
-    deploy: Deploy, code: str, reason: str
+async def test_a_function_that_cannot_be_imported_says_why(
+    deploy: Deploy, code: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "time" in code:
+        monkeypatch.setattr(lambda_service, "_INIT_SECONDS", 1)
     with pytest.raises(UserError, match=r"^The function app\.handle cannot be imported: ") as said:
-        deploy(code=code)
+        await deploy(code=code)
     assert reason in str(said.value)
 
 
-def test_a_function_that_stops_being_importable_fails_its_callers(deploy: Deploy) -> None:
-    function = deploy(concurrency=1)
-    (function.folder / "app.py").write_text("import no_such_module")
-    with pytest.raises(FunctionFailed, match="ended"):
-        function.invoke("crash")
-    with pytest.raises(FunctionFailed, match="no_such_module"):
-        function.invoke("echo")
-    both = function.run(*function.tasks(*[{"do": "echo"}] * 2))
-    assert [type(one) for one in both] == [FunctionFailed] * 2, "no caller waits for ever"
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("import os; os.write(4, b'-\\n')", "no JSON"),
+    ],
+)
+async def test_a_function_that_stops_being_importable_fails_its_callers(
+    deploy: Deploy, code: str, reason: str
+) -> None:
+    function = await deploy(concurrency=2)
+    (function.folder / "app.py").write_text(code)
+    held = await function.hold(1)
+    for _ in range(2):
+        with pytest.raises(FunctionFailed, match=reason):
+            await function.do("echo")
+    function.release()
+    await asyncio.gather(*held)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    function = Deployed(tmp_path)
+async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    function = Service(tmp_path)
     (tmp_path / "app.py").unlink()
     with pytest.raises(UserError, match=r"file app\.py cannot be deployed"):
-        function.start()
-    function.stop()
+        await function.start()
+    function._log.close()
 
 
-def test_nothing_is_left_when_a_service_stops(tmp_path: Path) -> None:
+async def test_nothing_is_left_when_a_service_stops(deploy: Deploy) -> None:
     before = psutil.Process().children()
-    function = Deployed(tmp_path, concurrency=1)
-    function.start()
-    pid = function.invoke("echo")["pid"]
-    waiting = function.tasks({"do": "wait", "until": "never"}, {"do": "echo"})
-    function.pause()
-    function.run(function.stopping())
-    assert [type(one) for one in function.run(*waiting)] == [FunctionFailed] * 2
-    function.stop()
-    assert not psutil.pid_exists(pid)
+    function = await deploy(concurrency=1)
+    waiting = await function.hold(2)
+    await function.stop()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in ended] == [FunctionFailed] * 2
     assert psutil.Process().children() == before
     assert not function.folder.exists()

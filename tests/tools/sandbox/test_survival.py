@@ -115,6 +115,7 @@ def test_nothing_acknowledged_is_lost_when_a_process_is_killed(project: Project,
         (table,) = (child for child in children if "tools.sandbox.table_server" in child.cmdline())
         kill(table)
         until(lambda: times(503) > 0)
+        assert project.sandbox.items(), "a command waits until the table is back"
         store_more()
         processes = project.processes()
         kill(server)

@@ -275,59 +275,52 @@ class Running:
 
     def __init__(self, folder: Path) -> None:
         self.process = TableProcess(folder / "table.sqlite", folder / "table.log")
-        self.runner = asyncio.Runner()
-        self.runner.run(self.process.start())
-        self.tables = TableClient(self.process.endpoint, REGION)
-        self.tables.create([RECORDS])
 
-    def __enter__(self) -> "Running":
+    async def __aenter__(self) -> "Running":
+        self._keeping = asyncio.create_task(self.process.keep())
+        endpoint = await self.process.ready()
+        self.tables = TableClient(endpoint, REGION)
+        await asyncio.to_thread(self.tables.create, [RECORDS])
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.runner.run(self.process.stop())
-        self.runner.close()
-
-    def client(self) -> Any:  # noqa: ANN401  botocore has no types
-        return botocore.session.get_session().create_client(
-            "dynamodb",
-            endpoint_url=self.process.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+    async def __aexit__(self, *_: object) -> None:
+        self._keeping.cancel()
+        await asyncio.wait([self._keeping])
 
     def store(self, *ids: str) -> None:
-        client = self.client()
         for id_ in ids:
-            client.put_item(TableName="records", Item={"id": {"S": id_}})
+            self.tables._client.put_item(TableName="records", Item={"id": {"S": id_}})
 
-    def stored(self) -> set[str]:
-        pages = self.client().get_paginator("scan").paginate(TableName="records")
-        return {item["id"]["S"] for page in pages for item in page["Items"]}
-
-
-def test_of_two_processes_with_one_journal_the_second_waits_for_the_first(tmp_path: Path) -> None:
-    with Running(tmp_path) as first:
-        second: list[Running] = []
-        starting = threading.Thread(target=lambda: second.append(Running(tmp_path)))
-        starting.start()
-        first.store("1", "2", "3")
-    starting.join()
-    with second[0]:
-        assert second[0].stored() == {"1", "2", "3"}
+    @property
+    def ids(self) -> list[str]:
+        return [item["id"]["S"] for item in self.tables.contents("records")["sample"]]
 
 
-def test_a_process_that_cannot_start_names_its_log_and_leaves_the_journal_alone(
+@pytest.mark.anyio
+async def test_of_two_processes_with_one_journal_the_second_waits_for_the_first(
     tmp_path: Path,
 ) -> None:
-    journal, log = tmp_path / "table.sqlite", tmp_path / "table.log"
-    journal.write_text("of another program")
+    second = Running(tmp_path)
+    async with Running(tmp_path) as first:
+        starting = asyncio.create_task(second.__aenter__())
+        await asyncio.to_thread(first.store, "1", "2", "3")
+    async with await starting:
+        assert await asyncio.to_thread(lambda: second.ids) == ["1", "2", "3"]
+
+
+@pytest.mark.anyio
+async def test_a_process_that_cannot_start_names_its_log_and_leaves_the_journal_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "table.sqlite").write_text("of another program")
+    running = Running(tmp_path)
     with pytest.raises(UserError) as said:
-        asyncio.run(TableProcess(journal, log).start())
-    assert str(said.value) == f"The process of the table did not start. Its log is {log}."
+        await running.__aenter__()
+    await running.__aexit__()
+    log = tmp_path / "table.log"
+    assert str(said.value) == f"The process of the table does not start. Its log is {log}."
     assert "file is not a database" in log.read_text()
-    assert journal.read_text() == "of another program"
+    assert (tmp_path / "table.sqlite").read_text() == "of another program"
 
 
 @pytest.mark.parametrize(
@@ -340,23 +333,21 @@ def test_a_process_that_ends_at_once_is_started_again_more_and_more_rarely(
     assert pause_after(lifetime, last_pause) == pause
 
 
-def test_the_contents_of_a_table_are_its_count_and_some_items(tmp_path: Path) -> None:
-    with Running(tmp_path) as running:
-        running.store(*"0123456")
-        expected = {"count": 7, "sample": [{"id": {"S": id_}} for id_ in "01234"]}
-        assert running.tables.contents("records") == expected
-    unreachable: list[Callable[[], object]] = [
-        lambda: running.tables.contents("records"),
-        lambda: running.tables.create([RECORDS]),
-    ]
-    for contents in unreachable:
+@pytest.mark.anyio
+async def test_a_table_is_made_once_keeps_its_key_and_shows_some_items(tmp_path: Path) -> None:
+    async with Running(tmp_path) as running:
+        tables = running.tables
+
+        def check() -> None:
+            running.store(*"0123456")
+            tables.create([RECORDS])
+            other = replace(RECORDS, attributes={"key": "S"}, hash_key="key")
+            with pytest.raises(UserError, match=r"^Table records exists with another key"):
+                tables.create([other])
+            expected = {"count": 7, "sample": [{"id": {"S": id_}} for id_ in "01234"]}
+            assert tables.contents("records") == expected
+
+        await asyncio.to_thread(check)
+    for call in (lambda: tables.contents("records"), lambda: tables.create([RECORDS])):
         with pytest.raises(UserError, match=r"^DynamoDB at http:\S+ "):
-            contents()
-
-
-def test_a_table_is_made_once_and_keeps_its_key(tmp_path: Path) -> None:
-    with Running(tmp_path) as running:
-        running.tables.create([RECORDS])
-        other = replace(RECORDS, attributes={"key": "S"}, hash_key="key")
-        with pytest.raises(UserError, match=r"^Table records exists with another key"):
-            running.tables.create([other])
+            call()
