@@ -65,6 +65,11 @@ https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
 _OTHERS: Final = ("", "name")
 
 
+def replaced_by(type_: str) -> set[str]:
+    """Return the properties of a type that AWS cannot change in place."""
+    return {*" ".join(_FIXED.get(type_.rpartition(":")[2], _OTHERS)).split()}
+
+
 def _log(call: str, urn: str, id_: str) -> None:
     with Path(os.environ["PROVIDER_LOG"]).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"call": call, "urn": urn, "id": id_}) + "\n")
@@ -152,7 +157,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return response(
             changes=response.DIFF_SOME if changed else response.DIFF_NONE,
             diffs=changed,
-            replaces={*changed} & {*" ".join(_FIXED.get(kind, _OTHERS)).split()},
+            replaces={*changed} & replaced_by(kind),
         )
 
     def Create(self, request: Message, context: Message) -> Message:
