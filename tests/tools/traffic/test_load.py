@@ -107,12 +107,17 @@ def test_a_deployed_stack_is_found_with_its_keys(pulumi: Callable[[str], Path]) 
     ("script", "words", "error"),
     [
         (outputs(FAR), [], "No sandbox of stack dev is running. Start it with make up"),
-        ("exit 9", ["--stack", "prod"], "pulumi stack output --stack prod failed: exit status 9"),
+        (
+            "exit 9",
+            ["--stack", "prod"],
+            "pulumi stack output --stack prod failed: CalledProcessError",
+        ),
         (f"echo {KEY}; echo no stack >&2; exit 1", ["--deployed"], "failed: no stack. Is the"),
         (f"echo not JSON, {KEY}", ["--deployed"], "failed: JSONDecodeError."),
         ("echo '{}'", ["--deployed"], "no outputs dataUrl and apiKeys. Deploy it"),
         (outputs(FAR), ["--stack", "nowhere"], "There is no Pulumi.nowhere.yaml"),
         (outputs(FAR), ["--url", "ftp://example.com"], "is not an http or https address"),
+        (outputs(FAR), ["--url", "http://127.0.0.1:70000/"], "is not an http or https address"),
         (outputs(FAR), ["--deployed"], "There is no terminal to ask on. With --yes"),
         (outputs(FAR), ["--deployed", "--client", "gold/x=1rps"], "has no client gold/x"),
         ("", ["--tolerance", "5%"], "'5%' is not a share from 0 to below 1"),
