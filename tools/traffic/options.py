@@ -34,19 +34,19 @@ def _chart_path(text: str) -> Path:
     path = Path(text)
     if path.suffix not in _CHARTS:
         raise ValueError(f"{text!r} is not a chart; allowed are {', '.join(_CHARTS)}")
-    try:
-        check_writable(path)
-    except OSError as error:
-        raise ValueError(f"{text!r} cannot be written: {error.strerror}") from None
+    check_writable(path)
     return path
 
 
 def check_writable(path: Path) -> None:
-    """Raise an OSError if a file cannot be written, so that a run is not lost at its end."""
-    existed = path.exists()
-    path.open("ab").close()
-    if not existed:
-        path.unlink()
+    """Raise a UserError if a file cannot be written, so that a run is not lost at its end."""
+    try:
+        existed = path.exists()
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 set_option = click.option(
