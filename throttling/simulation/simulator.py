@@ -137,8 +137,7 @@ def run(
     for block in requests:
         durations = duration_seconds if block.durations is None else block.durations
         codes = engine.decide(block.times, block.sources, block.addresses, durations)
-        if block.came is not None:
-            codes = block.came
+        codes = codes if block.outcomes is None else block.outcomes
         interval = (block.times / interval_seconds + _ROUNDING).astype(np.int64)
         cell = client_of[block.sources] * len(OUTCOMES) + codes
         index = np.clip(interval, 0, intervals - 1) * first.size + cell

@@ -104,5 +104,5 @@ class Block:
     """Index of each request's address: any small numbers from 0 on."""
     durations: Floats | None = None
     """Seconds the function works on each request; None when all take the run's."""
-    came: NDArray[np.uint8] | None = None
-    """What really happened to each request, as codes of `engine.CODES`; None: ask the engine."""
+    outcomes: NDArray[np.uint8] | None = None
+    """What really happened, as codes of `engine.OUTCOMES`; None when the engine is to decide."""

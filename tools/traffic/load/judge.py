@@ -150,7 +150,7 @@ def judge(
             sources=source[order],
             addresses=addresses[order],
             durations=durations[order],
-            came=came,
+            outcomes=came,
         )
         return run(
             limits,
