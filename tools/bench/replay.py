@@ -66,9 +66,7 @@ def _write(file: Path, requests: int) -> None:
                 strict=True,
             )
             lines.writelines(
-                _LINE
-                % (next(number), _START_MS + at, address, keys[source], 40 + at % 97)
-                + "\n"
+                _LINE % (next(number), _START_MS + at, address, keys[source], 40 + at % 97) + "\n"
                 for at, source, address in columns
             )
 
