@@ -21,7 +21,7 @@ from throttling.simulation.simulator import Result, run
 from throttling.simulation.traffic import Block, Floats, Ints
 from tools.aws import LOG_IN, Account, CallError, endpoint_option
 from tools.cli import console, format_option
-from tools.sandbox.client import running, stack_folder
+from tools.sandbox.client import running
 from tools.traffic.access_log import MAX_SECONDS, NONE, AccessLog, read_log
 from tools.traffic.load.target import pulumi_outputs
 from tools.traffic.options import parsed
@@ -49,7 +49,7 @@ def log_options(command: _Command) -> _Command:
             callback=parsed(parse_duration),
             metavar="TIME",
             help="How much of the log --from-aws fetches, such as 7d or 12h. It is kept in "
-            ".sandbox/STACK/access-log, and a second run fetches only what is missing.",
+            ".access-log/STACK, and a second run fetches only what is missing.",
         ),
         click.option(
             "--from-aws",
@@ -265,7 +265,7 @@ def _fetch(
 
     A file is there only when it is complete, so the next run goes on where this one ended.
     """
-    folder = stack_folder(project_root(), settings.stack) / "access-log"
+    folder = project_root() / ".access-log" / settings.stack
     now = time.time()
     hours = range(int((now - min(last_seconds, MAX_SECONDS)) // _HOUR), int(now // _HOUR) + 1)
     account = Account(settings, endpoint_url)

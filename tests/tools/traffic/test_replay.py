@@ -256,7 +256,7 @@ def test_the_log_comes_from_aws_page_by_page_and_only_what_is_missing_again(
     page(stub, 0, line(requestTimeEpoch="1767571201000"), after="2")
     stub.add_client_error("filter_log_events", "AccessDeniedException", "not you")
     error = error_of(words, capsys)
-    folder = project / ".sandbox" / "prod" / "access-log"
+    folder = project / ".access-log" / "prod"
     assert "the credentials do not permit logs:FilterLogEvents" in error
     assert "permission logs:FilterLogEvents on group" in error
     assert [one.name for one in folder.iterdir() if one.suffix == ".jsonl"] == [
