@@ -101,7 +101,6 @@ def run(
     seconds: float,
     duration_seconds: float,
     waf_lag_seconds: float = choices.WAF_LAG_SECONDS,
-    engine: Engine | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Result:
     """Return what happens to requests of any origin: simulated, sent by a load test, or logged.
@@ -116,15 +115,12 @@ def run(
         duration_seconds: how long the function works on an admitted request, for blocks that do
             not say.
         waf_lag_seconds: how long after a request the WAF sees it.
-        engine: decides the requests; None for a new engine of `limits`.
         progress: called after each block with the seconds that are done.
 
     Raises:
         ValueError: if the times of the requests decrease or a source does not exist.
     """
-    engine = engine or Engine(
-        limits, sources, waf_lag_seconds=waf_lag_seconds, epoch=start.timestamp()
-    )
+    engine = Engine(limits, sources, waf_lag_seconds=waf_lag_seconds, epoch=start.timestamp())
     clients = {client: index for index, client in enumerate(dict.fromkeys(c for c, _ in sources))}
     client_of = np.array([clients[client] for client, _ in sources], np.int64)
     interval_seconds = next(

@@ -4,6 +4,7 @@ The log is of the shipped stack prod: two clients on 1,000 addresses, with lines
 them. Each command runs in a process of its own, on one core: times are its processor times.
 """
 
+import itertools
 import json
 import resource
 import subprocess
@@ -30,7 +31,7 @@ _FIELDS: Final = {
     "path": "/data",
     "requestTime": "05/Jan/2026:00:00:00 +0000",
     "requestId": "6f1c1f3e-4e4b-4c5d-9d0f-2a5f0c1b7e11",
-    "extendedRequestId": "Ae2MKEZxoAMFd4w=",
+    "extendedRequestId": "Ae2MKEZ%08d=",
     "wafResponseCode": "WAF_ALLOW",
     "xrayTraceId": "1-5f84c7a1-0123456789abcdef01234567",
 }
@@ -55,7 +56,7 @@ def _write(file: Path, requests: int) -> None:
             for plan, rate in _RATES.items()
         )
     )
-    keys = [*_RATES]
+    keys, number = [*_RATES], itertools.count()
     with file.open("w") as lines:
         for block in blocks(traffic):
             columns = zip(
@@ -65,7 +66,7 @@ def _write(file: Path, requests: int) -> None:
                 strict=True,
             )
             lines.writelines(
-                _LINE % (_START_MS + at, address, keys[source], 40 + at % 97) + "\n"
+                _LINE % (next(number), _START_MS + at, address, keys[source], 40 + at % 97) + "\n"
                 for at, source, address in columns
             )
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from settings import UserError
 from settings.paths import printable
@@ -27,24 +28,28 @@ from throttling.simulation.traffic import Floats, Ints
 NONE: Final = "-"
 """Stands in a line for an absent value."""
 MAX_SECONDS: Final = 366 * 86_400
+_LATE_MS: Final = 60_000
+"""A line may be written so long after those of later requests: 29 s is the longest request."""
 _CHUNK_BYTES: Final = 1 << 20
 _EXAMPLES: Final = 3
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DOCUMENT: Final = re.compile(
     rb"\s*(\[|\{\s*(\n|\"(events|results|searchedLogStreams|nextToken|queryLanguage|statistics)\"))"
 )
 """How a file begins that is one JSON document, not a line for each request."""
 _STAMP: Final = re.compile(rb"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z ", re.MULTILINE)
 """What CloudWatch's export to S3 writes before each line."""
-_LAYERS: Final = {
-    "WAF_FILTERED": Layer.WAF,
-    "INVALID_API_KEY": Layer.API_KEY,
-    "MISSING_AUTHENTICATION_TOKEN": Layer.API_KEY,
-    "QUOTA_EXCEEDED": Layer.QUOTA,
+_CODES: Final = {
+    "WAF_FILTERED": CODES[Layer.WAF],
+    "INVALID_API_KEY": CODES[Layer.API_KEY],
+    "MISSING_AUTHENTICATION_TOKEN": CODES[Layer.API_KEY],
+    "QUOTA_EXCEEDED": CODES[Layer.QUOTA],
     # A log does not say which throttle it was.
-    "THROTTLED": Layer.USAGE_PLAN,
+    "THROTTLED": CODES[Layer.USAGE_PLAN],
 }
 """The layer that refuses a request, by the type of API Gateway's response."""
-_CODES: Final = {kind: CODES[layer] for kind, layer in _LAYERS.items()}
+_TYPES: Final = (np.int64, np.int64, np.int32, np.int32, np.float32, np.uint8)
+"""Of the columns: time, ID, sender, address, latency and code."""
 
 
 class Line(msgspec.Struct, rename="camel", gc=False):
@@ -60,6 +65,8 @@ class Line(msgspec.Struct, rename="camel", gc=False):
     waf_response_code: str
     integration_status: str
     integration_latency_ms: Annotated[int, msgspec.Meta(ge=0)] | Literal["-"]
+    # Clients can set requestId, and not this one.
+    extended_request_id: str = NONE
 
     @property
     def code(self) -> int:
@@ -112,14 +119,14 @@ def read_log(
         reader.begin(file)
         try:
             with file.open("rb") as raw:
-                for chunk in _chunks(raw):
-                    reader.add(chunk)
+                for chunk, in_order in _chunks(raw):
+                    reader.add(chunk, in_order=in_order)
                     progress(done + raw.tell(), total)
         except EOFError:
             raise UserError(
                 f"{file} is cut off: its gzip stream has no end. Fetch it again."
             ) from None
-        except (OSError, zlib.error, msgspec.DecodeError) as error:
+        except (OSError, zlib.error, *_UNREADABLE) as error:
             raise UserError(f"{file} cannot be read: {error}.") from None
         done += file.stat().st_size
     return reader.log(", ".join(map(str, paths)))
@@ -131,23 +138,24 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
-def _chunks(raw: BufferedReader) -> Iterator[bytes]:
-    """Yield the lines of a file, many at a time."""
+def _chunks(raw: BufferedReader) -> Iterator[tuple[bytes, bool]]:
+    """Yield the lines of a file, many at a time, and whether they are in the order of writing."""
     file = raw
     if raw.peek(2)[:2] == b"\x1f\x8b":
         file = cast(BufferedReader, gzip.GzipFile(fileobj=raw))
     rest = file.read(_CHUNK_BYTES)
     if _DOCUMENT.match(rest):
-        yield b"\n".join(_messages(msgspec.json.decode(rest + file.read())))
+        # A query has an order of its own.
+        yield b"\n".join(_messages(msgspec.json.decode(rest + file.read()))), False
         return
     while piece := file.read(_CHUNK_BYTES):
         lines, newline, tail = piece.rpartition(b"\n")
         if newline:
-            yield rest + lines
+            yield rest + lines, True
             rest = tail
         else:
             rest += piece
-    yield rest
+    yield rest, True
 
 
 def _messages(document: Any) -> Iterator[bytes]:  # noqa: ANN401  JSON
@@ -168,53 +176,64 @@ class _Reader:
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(Line, strict=False)
-        self._parts: list[tuple[Ints, Ints, Ints, Floats, Codes]] = []
+        self._columns: list[list[NDArray[Any]]] = [[] for _ in _TYPES]
         self._senders: dict[tuple[str, str, str], int] = {}
         self._addresses: dict[str, int] = {}
-        self._read = self._unread = 0
+        self._unread = self._late = self._latest_ms = 0
         self._examples: list[str] = []
-        self._file, self._number = Path(), 0
+        self._file, self._number, self._last = Path(), 0, 0
 
     def begin(self, file: Path) -> None:
         """Begin a file."""
-        self._file, self._number = file, 0
+        self._file, self._number, self._last = file, 0, 0
 
-    def add(self, chunk: bytes) -> None:
-        """Add lines of the file."""
+    def add(self, chunk: bytes, *, in_order: bool) -> None:
+        """Add lines of the file.
+
+        Raises:
+            UserError: when lines that are in order have a clock that is set back.
+        """
         if chunk[:1].isdigit():
             chunk = _STAMP.sub(b"", chunk)
         try:
             lines = self._decoder.decode_lines(chunk)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             lines = list(self._one_by_one(chunk))
         self._number += chunk.count(b"\n") + 1
         if not lines:
             return
         senders, addresses = self._senders, self._addresses
-        self._read += len(lines)
-        self._parts.append(
-            (
-                np.array([line.request_time_epoch for line in lines], np.int64),
-                np.array(
-                    [
-                        senders.setdefault((x.api_key_id, x.method, x.path), len(senders))
-                        for x in lines
-                    ],
-                    np.int32,
-                ),
-                np.array(
-                    [addresses.setdefault(x.source_ip, len(addresses)) for x in lines], np.int32
-                ),
-                np.array(
-                    [
-                        np.nan if x.integration_latency_ms == NONE else x.integration_latency_ms
-                        for x in lines
-                    ],
-                    np.float32,
-                ),
-                np.array([line.code for line in lines], np.uint8),
-            )
+        columns = (
+            [one.request_time_epoch for one in lines],
+            [hash(one.extended_request_id) for one in lines],
+            [
+                senders.setdefault((one.api_key_id, one.method, one.path), len(senders))
+                for one in lines
+            ],
+            [addresses.setdefault(one.source_ip, len(addresses)) for one in lines],
+            [
+                np.nan if one.integration_latency_ms == NONE else one.integration_latency_ms
+                for one in lines
+            ],
+            [one.code for one in lines],
         )
+        for parts, column, kind in zip(self._columns, columns, _TYPES, strict=True):
+            parts.append(np.array(column, kind))
+        if in_order:
+            self._check_clock(self._columns[0][-1])
+
+    def _check_clock(self, times: Ints) -> None:
+        late = -np.diff(times, prepend=self._last)
+        worst, self._last = int(late.argmax()), times[-1]
+        if late[worst] > _LATE_MS:
+            now, before = (_moment(at) for at in (times[worst], times[worst] + late[worst]))
+            raise UserError(
+                f"{self._file}: the clock goes back from {before:%Y-%m-%d %H:%M:%S} to "
+                f"{now:%Y-%m-%d %H:%M:%S}. A line is written when its request ends, within 29 s. "
+                "Correct the times. Give the parts of a file that joins several logs as files."
+            )
+        self._late += int(np.count_nonzero(late > 0))
+        self._latest_ms = max(self._latest_ms, int(late[worst]))
 
     def _one_by_one(self, chunk: bytes) -> Iterator[Line]:
         """Yield the lines that can be read, and count the others."""
@@ -223,7 +242,7 @@ class _Reader:
                 continue
             try:
                 yield self._decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except _UNREADABLE as error:
                 self._unread += 1
                 if len(self._examples) < _EXAMPLES:
                     shown = printable(line[:60].decode(errors="replace"))
@@ -235,35 +254,35 @@ class _Reader:
         Raises:
             UserError: when that is nothing, or the times cannot be right.
         """
-        if self._unread and not self._read:
-            raise UserError(
-                f"None of the {self._unread:,} lines is one of the stage's access log. "
-                f"{self._examples[0]}"
-            )
-        if not self._read:
+        if not self._columns[0]:
+            if self._unread:
+                raise UserError(
+                    f"None of the {self._unread:,} lines is one of the stage's access log. "
+                    f"{self._examples[0]}"
+                )
             raise UserError(f"{name}: there is no line of an access log.")
-        times, sender, address, latency, logged = map(
-            np.concatenate, zip(*self._parts, strict=True)
-        )
-        self._parts.clear()
-        notes = []
+        # One column at a time, so that memory does not hold all of them twice.
+        columns = [np.concatenate(self._columns.pop(0)) for _ in _TYPES]
+        read, notes = len(columns[0]), []
         if self._unread:
-            notes.append(
-                f"{self._unread:,} of {self._read + self._unread:,} lines cannot be read, such as:"
-            )
+            notes = [f"{self._unread:,} of {self._unread + read:,} lines cannot be read, such as:"]
             notes += self._examples
-        late = np.maximum.accumulate(times) - times
-        if late.any():
+        if self._late:
+            most = f"{self._latest_ms / 1000:,.1f} s"
             notes.append(
-                f"The clock goes backwards at {np.count_nonzero(late):,} lines, by up to "
-                f"{late.max() / 1000:,.1f} s, because a line is written when its request ends. The "
-                "lines are sorted by time."
+                f"The clock goes back at {self._late:,} lines, by up to {most}, because a line is "
+                "written when its request ends. The lines are sorted by time."
             )
-            order = np.argsort(times, kind="stable")
-            times, sender, address, latency, logged = (
-                column[order] for column in (times, sender, address, latency, logged)
+        new = _new(columns.pop(1))
+        if not new.all():
+            notes.append(
+                f"{np.count_nonzero(~new):,} lines are there more than once (the same "
+                "extendedRequestId). They count once."
             )
-        start, end = (datetime.fromtimestamp(time / 1000, UTC) for time in times[[0, -1]].tolist())
+        order = np.argsort(columns[0], kind="stable")
+        order = order[new[order]]
+        times, sender, address, latency, logged = (columns.pop(0)[order] for _ in range(5))
+        start, end = _moment(times[0]), _moment(times[-1])
         if (end - start).total_seconds() > MAX_SECONDS:
             raise UserError(
                 f"{name}: the log goes from {start:%Y-%m-%d} to {end:%Y-%m-%d}. Allowed are "
@@ -281,3 +300,14 @@ class _Reader:
             logged=logged,
             notes=notes,
         )
+
+
+def _moment(epoch_ms: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+
+def _new(ids: Ints) -> NDArray[np.bool_]:
+    """Return which lines have an ID that no line before has, or none at all."""
+    new: NDArray[np.bool_] = ids == hash(NONE)
+    new[np.unique(ids, return_index=True)[1]] = True
+    return new

@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
@@ -18,9 +16,9 @@ from settings import Settings, UserError, load_stack
 from settings.errors import fix_command, written
 from settings.paths import Path, config_key
 from settings.schema import LEAST_WAF_RATE, WAF_WINDOWS
-from throttling import Client, Limits, Period, Throttle, WafRateLimit
+from throttling import Client, Limits, Period, Quota, Throttle, WafRateLimit
 from throttling.account import default_throttle
-from throttling.limiters import period_end, period_start
+from throttling.limiters import period_end
 from throttling.simulation.engine import Engine
 from throttling.simulation.loops import Codes
 from throttling.simulation.traffic import Ints
@@ -35,15 +33,17 @@ CANNOT_TELL: Final = (
     "let the web ACL count a new limit before it blocks (waf.shadow)."
 )
 _LEAST_RATE: Final = 0.001
-_LONGEST_PEAK_SECONDS: Final = 60.0
-"""What lasts longer is a matter of rate, what is shorter of burst."""
-_FRONTIER: Final = (0.5, 0.75, 0.9, 1.25, 1.5, 2.0, 4.0)
-"""Rates to show, as shares of the one taken."""
-_WHOLE_PERIOD: Final = 0.95
-"""A log of this share of a quota's period counts as one of the whole period."""
-_PRECISION: Final = 0.01
-"""Share by which a rate may be off."""
-_GOLDEN: Final = (math.sqrt(5) - 1) / 2
+_PEAK_REQUESTS: Final = 4000
+"""A longer peak is a matter of rate, a shorter one of burst. Independent arrivals with a mean rate
+look like peaks, too: with 4,000 requests, by no more than 3 or 4 % of the rate."""
+_LONGEST_PEAK: Final = 0.25
+"""The same as a share of all requests, for a short log."""
+_ENOUGH_REQUESTS: Final = 5000
+"""Fewer independent arrivals may miss their mean rate by more than 5 % (3 / sqrt(n))."""
+_RATES: Final = 8
+"""To try at a time."""
+_MISSING_SECONDS: Final = 3600
+"""A log that lacks so much of a quota's period counts as one of the whole period."""
 
 
 def _parse_share(text: str) -> float:
@@ -57,8 +57,7 @@ def _parse_share(text: str) -> float:
     return share
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
+class _Fitted(NamedTuple):
     """One setting: what the log needs, and what to set."""
 
     path: Path
@@ -69,59 +68,28 @@ class Fitted:
     """With head-room."""
     why: str
     """The client and minute that decide it."""
-    label: str = ""
+    window: str = ""
+    """Of a web ACL's limit."""
 
     @property
     def name(self) -> str:
-        """The setting, or what else it is."""
-        return self.label or config_key("", self.path).removeprefix(":")
-
-    def not_lowered(self) -> "Fitted":
-        """Return this with at least the present value, for a log that is too short to lower it."""
-        if self.now is None or self.value >= self.now:
-            return self
-        return replace(self, value=self.now, why=f"{self.why}. The log is short: not lowered")
-
-    def to_json(self, project: str) -> dict[str, Any]:
-        """Return this as plain values."""
-        values = {"now": self.now, "needed": self.needed, "value": self.value}
-        setting = config_key(project, self.path)
-        return {"limit": self.name, "setting": setting, **values, "decidedBy": self.why}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frontier:
-    """The burst that a bucket needs at several rates."""
-
-    path: Path
-    seconds: float
-    """What lasts longer is a matter of rate, what is shorter of burst."""
-    points: Sequence[tuple[float, int]]
-    taken: float
-
-    def words(self) -> str:
-        """Return the points, and which one is taken."""
-        points = ", ".join(
-            f"{rate:,.10g}/s: {burst:,}{' (taken)' if rate == self.taken else ''}"
-            for rate, burst in self.points
-        )
-        return (
-            f"{config_key('', self.path)[1:]}: burst needed at each rate: {points}. The one taken "
-            f"lets the fewest requests through in {self.seconds:.3g} s: what lasts longer is rate, "
-            "what is shorter is burst."
-        )
+        """The setting, and the window."""
+        return config_key("", self.path)[1:] + self.window
 
 
 class _Demand:
-    """Requests with a valid key, and how many of each client a limit refuses."""
+    """Requests of a log, and how many of each client's requests a limit refuses."""
 
-    def __init__(self, logged: Logged, limits: Limits, share: float) -> None:
-        """Take the requests of a log.
+    def __init__(
+        self,
+        logged: Logged,
+        limits: Limits,
+        share: float,
+        wanted: Callable[[Client | None, str], bool] | None = None,
+    ) -> None:
+        """Take the requests with a valid key that are `wanted`, by client and method.
 
-        Args:
-            logged: all its requests.
-            limits: of the stack, which say who has a valid key.
-            share: of each client's requests that may be refused.
+        None takes all requests. A limit may refuse a `share` of each client's.
         """
         holders = {
             Client(plan, name) for plan, one in limits.usage_plans.items() for name in one.clients
@@ -133,42 +101,21 @@ class _Demand:
         ]
         self.names = [*dict.fromkeys(["", *owners])]
         """Of the clients. The first stands for requests without a valid key, which do not count."""
-        self._of_source = np.array([self.names.index(owner) for owner in owners], np.int64)
-        self._logged, self._share = logged, share
-        self._choose(np.full(len(logged.source), True))
-
-    def _choose(self, chosen: NDArray[np.bool_]) -> None:
-        log = self._logged.log
-        self.times = log.times[chosen]
-        self.source = self._logged.source[chosen].astype(np.int64)
-        self.address = log.address[chosen].astype(np.int64)
-        self.durations = self._logged.durations[chosen].astype(np.float64)
-        self.client = self._of_source[self.source]
-        self.sent = self._count(self.client)
-        self._allowed = (self._share * self.sent + 1e-9).astype(np.int64)
-        self._allowed[0] = len(self.times)
-
-    def of(self, *, plan: str = "", methods: Sequence[str] = ()) -> "_Demand":
-        """Return the requests with a valid key, of one plan and of some methods if given."""
-        wanted = [
-            bool(owner)
-            and (not plan or (client is not None and client.plan == plan))
-            and (not methods or method in methods)
-            for owner, (client, method) in zip(
-                self._of_source.tolist(), self._logged.sources, strict=True
-            )
+        place = {name: index for index, name in enumerate(self.names)}
+        taken = [
+            not wanted or (bool(owner) and wanted(*source))
+            for owner, source in zip(owners, logged.sources, strict=True)
         ]
-        part = copy(self)
-        part._choose(np.array(wanted)[self._logged.source])
-        return part
-
-    def from_clients(self) -> "_Demand":
-        """Return the requests, even without a valid key, from addresses that clients send from."""
-        used = np.zeros(len(self._logged.log.addresses), bool)
-        used[self.address[self.client > 0]] = True
-        part = copy(self)
-        part._choose(used[self._logged.log.address])
-        return part
+        chosen = np.array(taken)[logged.source]
+        self._logged = logged
+        self.times = logged.log.times[chosen]
+        self.source = logged.source[chosen]
+        self.address = logged.log.address[chosen]
+        self.durations = logged.durations[chosen]
+        self.client = np.array([place[owner] for owner in owners], np.int64)[self.source]
+        self.sent = self._count(self.client)
+        self._allowed = (share * self.sent + 1e-9).astype(np.int64)
+        self._allowed[0] = len(self.times)
 
     def _count(self, clients: Ints) -> Ints:
         return np.bincount(clients, minlength=len(self.names))
@@ -187,20 +134,21 @@ class _Demand:
         """Return whether no client is refused more than it may."""
         return bool((self.refused(limits) <= self._allowed).all())
 
-    def longest_seconds(self) -> float:
-        """Return the longest time from the first request of a client to its last."""
-        first, last = np.zeros((2, len(self.names)))
-        first[self.client[::-1]], last[self.client] = self.times[::-1], self.times
-        return float((last - first).max())
+    def rates(self, *, shared: bool) -> tuple[int, float, float]:
+        """Return the requests of the busiest client, or of all, their mean rate and their peak."""
+        group = np.zeros_like(self.client) if shared else self.client
+        seconds = self.times.astype(np.int64)
+        most = int(np.bincount(group).max())
+        length = max(1.0, self.times[-1] - self.times[0])
+        peak = np.unique(group * (seconds[-1] + 1) + seconds, return_counts=True)[1].max()
+        # Twice as many may come in a second that begins in the middle of one.
+        return most, most / length, 2.0 * peak
 
     def decided_by(self, too_low: Limits, *, shared: bool = False, detail: str = "") -> str:
-        """Return the client and the minute that decide a limit, in words.
+        """Return the client and the minute that decide a limit that is just `too_low`, in words.
 
-        Args:
-            too_low: the limits, with this one just too low.
-            shared: whether clients share the limit. Then the minute with most refusals decides,
-                and the client is the one that sends most in it.
-            detail: what else to say: address or latency.
+        If clients share the limit, the minute with most refusals decides, and the client is the one
+        that sends most in it. `detail` says what else to name: address or latency.
         """
         refused, log = self.decide(too_low) > 0, self._logged.log
         if not refused.any():  # the limit is the least that AWS takes
@@ -234,103 +182,102 @@ class _Fitter:
     """Fits each limit on its own: with no other one, no client is refused more than its share."""
 
     def __init__(self, settings: Settings, logged: Logged, share: float, headroom: float) -> None:
-        self.limits = limits_of(settings)
+        self.limits, self.notes = limits_of(settings), list[str]()
+        self.frontiers: list[dict[str, Any]] = []
+        """The burst that each bucket needs at several rates, as JSON."""
         self.demand = _Demand(logged, self.limits, share)
-        self.frontiers: list[Frontier] = []
-        self.notes: list[str] = []
-        self._settings, self._log, self._factor = settings, logged.log, 1 + headroom
+        self._settings, self._logged, self._share = settings, logged, share
+        self._factor = 1 + headroom
         plans = {
             name: replace(plan, throttle=None, quota=None)
             for name, plan in self.limits.usage_plans.items()
         }
-        self._open = Limits(
-            waf=None,
-            usage_plans=plans,
-            stage=None,
-            keyless=self.limits.keyless,
-            concurrency=None,
+        self._open = replace(
+            self.limits, waf=None, usage_plans=plans, stage=None, methods={}, concurrency=None
         )
         """No limit at all."""
 
-    def fit(self) -> list[Fitted]:
+    def _of(self, plan: str = "", methods: Sequence[str] = METHODS) -> _Demand:
+        def wanted(client: Client | None, method: str) -> bool:
+            return method in methods and (not plan or (client is not None and client.plan == plan))
+
+        return _Demand(self._logged, self.limits, self._share, wanted)
+
+    def fit(self) -> list[_Fitted]:
         """Return what the log needs of each limit."""
         found = [one for name in self.limits.usage_plans for one in self._plan(name)]
         return [*found, *self._stage(found), *self._web_acl(), *self._concurrency()]
 
-    def _plan(self, name: str) -> Iterator[Fitted]:
-        plan, demand = self.limits.usage_plans[name], self.demand.of(plan=name)
-        if not len(demand.times):
-            self.notes.append(f"The log has no request of plan {name}: its limits stay.")
-            return
+    def _plan(self, name: str) -> Iterator[_Fitted]:
+        plan, path = self._settings.usage_plans[name], ("usagePlans", name)
+        demand = self._of(plan=name)
 
-        def only(**limit: Any) -> Limits:  # noqa: ANN401  a throttle or a quota
-            changed = replace(self._open.usage_plans[name], **limit)
+        def only(**limit: Throttle | Quota) -> Limits:
+            changed = replace(self._open.usage_plans[name], **limit)  # type: ignore[arg-type]
             return replace(self._open, usage_plans={**self._open.usage_plans, name: changed})
 
-        path = ("usagePlans", name)
-        if plan.throttle:
-            yield from self._throttle(path, plan.throttle, demand, lambda t: only(throttle=t))
-        if quota := plan.quota:
+        if len(demand.times):
+            yield from self._throttle(path, plan.limit(), demand, lambda t: only(throttle=t))
+            yield self._number(
+                (*path, "quota", "limit"),
+                plan.quota.limit,
+                demand,
+                lambda n: only(quota=Quota(limit=n, period=plan.quota.period)),
+                lower=self._covers(plan.quota.period),
+            )
+            return
+        for setting, value in (("rateLimit", plan.rate_limit), ("burstLimit", plan.burst_limit)):
+            yield _Fitted((*path, setting), value, 0, value, "no request in the log: it stays")
 
-            def only_quota(limit: int) -> Limits:
-                return only(quota=replace(quota, limit=limit))
-
-            found = self._number((*path, "quota", "limit"), quota.limit, demand, only_quota)
-            yield found if self._covers(quota.period) else found.not_lowered()
-
-    def _stage(self, plans: Sequence[Fitted]) -> Iterator[Fitted]:
-        """Yield the stage's bucket and those of its methods; no plan may exceed the stage's."""
-        buckets: list[tuple[Path, Throttle, Sequence[str], Callable[[Throttle], Limits]]] = [
-            (("throttle", "methods", name), throttle, [name], self._of_method(name))
-            for name, throttle in self.limits.methods.items()
+    def _stage(self, plans: Sequence[_Fitted]) -> Iterator[_Fitted]:
+        """Yield the buckets of the stage and of single methods, which replace the stage's there."""
+        own = self.limits.methods
+        buckets: list[tuple[Path, Throttle | None, list[str]]] = [
+            (("throttle",), self.limits.stage, [name for name in METHODS if name not in own]),
+            *((("throttle", "methods", name), bucket, [name]) for name, bucket in own.items()),
         ]
-        if self.limits.stage:
-            others = [name for name in METHODS if name not in self.limits.methods]
-            only_stage = lambda t: replace(self._open, stage=t)  # noqa: E731
-            buckets.append((("throttle",), self.limits.stage, others, only_stage))
-        for path, now, methods, only in buckets:
-            demand = self.demand.of(methods=methods)
-            if not methods or not len(demand.times):
+        for path, now, methods in buckets:
+            demand = self._of(methods=methods)
+            if not (now and len(demand.times)):
                 continue
-            for found in self._throttle(path, now, demand, only, shared=True):
-                name = found.path[-1]
-                of_plans = {
-                    plan: getattr(one.throttle, "rate" if name == "rateLimit" else "burst")
-                    for plan, one in self.limits.usage_plans.items()
-                    if one.throttle
-                } | {one.path[1]: one.value for one in plans if one.path[2:] == (name,)}
-                most = max(of_plans, key=lambda plan: of_plans[plan], default="")
-                if most and of_plans[most] > found.value:
-                    why = f"{found.why}. Raised to that of plan {most}"
-                    found = replace(found, value=of_plans[most], why=why)
+            for found in self._throttle(
+                path, now, demand, lambda t: replace(self._open, stage=t), shared=True
+            ):
+                # The settings refuse a plan that is faster than its stage.
+                least = max(one.value for one in plans if one.path[-1] == found.path[-1])
+                if found.value < least:
+                    why = f"{found.why}. Raised to that of the fastest plan"
+                    found = found._replace(value=least, why=why)
                 yield found
 
-    def _of_method(self, name: str) -> Callable[[Throttle], Limits]:
-        return lambda throttle: replace(self._open, methods={name: throttle})
-
-    def _web_acl(self) -> Iterator[Fitted]:
+    def _web_acl(self) -> Iterator[_Fitted]:
         if not (waf := self.limits.waf):
             self.notes.append("No limit of a web ACL is fitted, because none can be replayed.")
             return
-        demand, path = self.demand.from_clients(), ("waf", "rateLimit")
         for window in WAF_WINDOWS:
 
             def only(limit: int, window: int = window) -> Limits:
                 return replace(self._open, waf=WafRateLimit(limit=limit, window_seconds=window))
 
-            now = waf.limit if window == waf.window_seconds else None
-            found = self._number(path, now, demand, only, LEAST_WAF_RATE, detail="address")
-            found = replace(found, label=f"waf.rateLimit in {window} s")
-            yield found if self._log.times[-1] >= window else found.not_lowered()
+            found = self._number(
+                ("waf", "rateLimit"),
+                waf.limit if window == waf.window_seconds else None,
+                self.demand,
+                only,
+                LEAST_WAF_RATE,
+                lower=self._logged.log.times[-1] >= window,
+                detail="address",
+            )
+            yield found._replace(window=f" in {window} s")
 
-    def _concurrency(self) -> Iterator[Fitted]:
+    def _concurrency(self) -> Iterator[_Fitted]:
         if (now := self.limits.concurrency) is None:
             self.notes.append("function.reservedConcurrency is none: nothing is reserved.")
             return
         yield self._number(
             ("function", "reservedConcurrency"),
             now,
-            self.demand.of(),
+            self._of(),
             lambda n: replace(self._open, concurrency=n),
             shared=True,
             detail="latency",
@@ -343,13 +290,20 @@ class _Fitter:
         demand: _Demand,
         only: Callable[[int], Limits],
         least: int = 1,
+        *,
+        lower: bool = True,
         **words: Any,  # noqa: ANN401  those of `decided_by`
-    ) -> Fitted:
-        """Return the smallest number that fits, where `only` makes limits of it alone."""
+    ) -> _Fitted:
+        """Return the smallest number that fits, where `only` makes limits of it alone.
+
+        It is not less than the present one if the log is too short to `lower` it.
+        """
         most = max(least, len(demand.times))
         needed = _smallest(lambda number: demand.fits(only(number)), least, most)
-        why = demand.decided_by(only(_less(needed)), **words)
-        return Fitted(path=path, now=now, needed=needed, value=self._up(needed), why=why)
+        value, why = self._up(needed), demand.decided_by(only(_less(needed)), **words)
+        if now is not None and value < now and not lower:
+            value, why = now, f"{why}. The log is short: not lowered"
+        return _Fitted(path, now, needed, value, why)
 
     def _throttle(
         self,
@@ -359,8 +313,8 @@ class _Fitter:
         only: Callable[[Throttle], Limits],
         *,
         shared: bool = False,
-    ) -> Iterator[Fitted]:
-        """Yield the rate and the burst that let the fewest requests through in the horizon."""
+    ) -> Iterator[_Fitted]:
+        """Yield the rate and the burst of a bucket, where `only` makes limits of it alone."""
         bursts: dict[float, int] = {}
 
         def burst(rate: float) -> int:
@@ -374,42 +328,57 @@ class _Fitter:
                 )
             return bursts[rate]
 
-        seconds = float(demand.times[-1] - demand.times[0]) if shared else demand.longest_seconds()
-        horizon = min(_LONGEST_PEAK_SECONDS, max(1.0, seconds / 4))
+        requests, mean, high = demand.rates(shared=shared)
+        peak = min(_PEAK_REQUESTS, requests * _LONGEST_PEAK)
+        # A lower rate makes the whole log one peak.
+        low = max(_LEAST_RATE, mean * _LONGEST_PEAK)
         account = default_throttle(self._settings.region)
 
-        def cost(log_rate: float) -> float:
-            rate = _short(math.exp(log_rate))
-            needed = burst(rate)
+        def cost(rate: float) -> float:
+            """Weigh the burst against the rate: 1 % more is worth 1 % of the longest peak."""
             # No bucket holds more than the account's.
-            return needed * (1e6 if self._up(needed) > account.burst else 1) + horizon * rate
+            too_large = self._up(burst(rate)) > account.burst
+            return burst(rate) * (1e6 if too_large else 1) + peak * math.log(rate)
 
-        most = len(demand.times) if shared else int(demand.sent[1:].max())
-        rate = _short(math.exp(_lowest(cost, math.log(_LEAST_RATE), math.log(most / horizon + 1))))
-        points = sorted({_short(max(_LEAST_RATE, rate * factor)) for factor in _FRONTIER} | {rate})
+        shown: list[float] = []
+        while True:
+            rates = sorted({_short(rate) for rate in np.geomspace(low, high, _RATES).tolist()})
+            shown = shown or rates
+            rate = min(rates, key=cost)
+            if len(rates) <= 3:
+                break
+            best = rates.index(rate)
+            low, high = rates[max(best - 1, 0)], rates[min(best + 1, len(rates) - 1)]
+        name = config_key(self._settings.project, path)
         self.frontiers.append(
-            Frontier(path=path, seconds=horizon, points=[(r, burst(r)) for r in points], taken=rate)
+            {
+                "setting": name,
+                "taken": rate,
+                "peakRequests": round(peak),
+                "points": [{"rate": one, "burst": burst(one)} for one in sorted({*shown, rate})],
+            }
         )
-        below = Throttle(rate=rate, burst=_less(burst(rate)))
-        why = demand.decided_by(only(below), shared=shared)
+        if requests < _ENOUGH_REQUESTS:
+            self.notes.append(
+                f"{name}: arrivals are random, so {requests:,} requests tell the rate to within "
+                f"about {300 / math.sqrt(requests):.0f} %. For 4 %, use a log with "
+                f"{_ENOUGH_REQUESTS:,}{'' if shared else ' of one client'}."
+            )
+        why = demand.decided_by(only(Throttle(rate=rate, burst=_less(burst(rate)))), shared=shared)
         value = _short(rate * self._factor, up=True)
-        yield Fitted(path=(*path, "rateLimit"), now=now.rate, needed=rate, value=value, why=why)
-        needed, value = burst(rate), self._up(burst(rate))
-        yield Fitted(path=(*path, "burstLimit"), now=now.burst, needed=needed, value=value, why=why)
+        yield _Fitted((*path, "rateLimit"), now.rate, rate, value, why)
+        value = self._up(burst(rate))
+        yield _Fitted((*path, "burstLimit"), now.burst, burst(rate), value, why)
 
     def _up(self, number: int) -> int:
         return math.ceil(number * self._factor - 1e-9)
 
     def _covers(self, period: Period) -> bool:
         """Return whether the log has nearly all of a quota's period."""
-        start = self._log.start.timestamp()
-        end, starts = start + float(self._log.times[-1]), period_start(period, start).timestamp()
-        for _ in range(2):
-            ends = period_end(period, starts).timestamp()
-            if min(end, ends) - max(start, starts) >= _WHOLE_PERIOD * (ends - starts):
-                return True
-            starts = ends
-        return False
+        start = self._logged.log.start.timestamp()
+        begin = period_end(period, start - _MISSING_SECONDS).timestamp()
+        end = period_end(period, begin).timestamp() - _MISSING_SECONDS
+        return start + float(self._logged.log.times[-1]) >= end
 
 
 def _smallest(fits: Callable[[int], bool], low: int, high: int) -> int:
@@ -426,22 +395,6 @@ def _smallest(fits: Callable[[int], bool], low: int, high: int) -> int:
 def _less(number: int) -> int:
     """Return a number that is certainly less than the smallest that fits; see `_smallest`."""
     return number - 1 - number // 500
-
-
-def _lowest(cost: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a function with one valley is lowest, by golden sections."""
-    inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
-    costs = [cost(place) for place in inner]
-    while high - low > _PRECISION:
-        if costs[0] <= costs[1]:
-            high, inner[1], costs[1] = inner[1], inner[0], costs[0]
-            inner[0] = high - _GOLDEN * (high - low)
-            costs[0] = cost(inner[0])
-        else:
-            low, inner[0], costs[0] = inner[0], inner[1], costs[1]
-            inner[1] = low + _GOLDEN * (high - low)
-            costs[1] = cost(inner[1])
-    return inner[costs[1] < costs[0]]
 
 
 def _short(number: float, *, up: bool = False) -> float:
@@ -505,50 +458,61 @@ def fit(
     commands = [
         fix_command(settings.project, stack, one.path, written(one.value)) for one in changed
     ]
+    names, sent = fitter.demand.names, fitter.demand.sent
     checks = (
-        f"Checked by a replay: with these limits, {fitter.demand.names[worst]} is refused most, "
-        f"{100 * refused[worst]:.3g} % of its {fitter.demand.sent[worst]:,} requests."
+        f"Checked by a replay: with these limits, {names[worst]} is refused most, "
+        f"{100 * refused[worst]:.3g} % of its {sent[worst]:,} requests."
     )
     notes = [*logged.notes, *fitter.notes, *HIDDEN, CANNOT_TELL]
     head = (
-        f"Stack {stack}: limits for {fitter.demand.sent[1:].sum():,} requests with a valid key in "
+        f"Stack {stack}: limits for {sent[1:].sum():,} requests with a valid key in "
         f"{moment(logged.seconds)}, from {logged.log.start:%A %Y-%m-%d %H:%M:%S} UTC. No client is "
         f"refused more than {100 * share:g} %."
     )
     if output_format == "json":
+        limits = [
+            {
+                "limit": one.name,
+                "setting": config_key(settings.project, one.path),
+                "now": one.now,
+                "needed": one.needed,
+                "value": one.value,
+                "decidedBy": one.why,
+            }
+            for one in found
+        ]
         document = {
             "stack": stack,
             "refuseAtMost": share,
             "headroom": headroom,
-            "limits": [one.to_json(settings.project) for one in found],
-            "frontiers": [
-                {
-                    "setting": config_key(settings.project, one.path),
-                    "horizonSeconds": one.seconds,
-                    "taken": one.taken,
-                    "points": [{"rate": rate, "burst": burst} for rate, burst in one.points],
-                }
-                for one in fitter.frontiers
-            ],
+            "limits": limits,
+            "frontiers": fitter.frontiers,
             "commands": commands,
-            "refused": dict(zip(fitter.demand.names[1:], refused[1:].tolist(), strict=True)),
+            "refused": dict(zip(names[1:], refused[1:].tolist(), strict=True)),
             "notes": notes,
         }
         print_json(document)
         return
-    out = console()
-    out.print(Text(head, style="bold"), "", _table(found, headroom), "", sep="\n")
-    for frontier in fitter.frontiers:
-        out.print(Text(frontier.words()))
-    out.print("", *(Text(command) for command in commands or ["Nothing to set."]), "", sep="\n")
-    out.print(Text(checks), *(Text(note, style="dim") for note in notes), sep="\n")
-
-
-def _table(found: Sequence[Fitted], headroom: float) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("limit", "now", "needed", f"with {100 * headroom:g} %", "decided by (UTC)"):
         table.add_column(heading, justify="left" if heading[0] in "ld" else "right")
     for one in found:
         now = "" if one.now is None else f"{one.now:,.10g}"
         table.add_row(one.name, now, f"{one.needed:,.10g}", f"{one.value:,.10g}", Text(one.why))
-    return table
+    frontiers = [Text(_frontier_words(one)) for one in fitter.frontiers]
+    out = console()
+    out.print(Text(head, style="bold"), "", table, "", *frontiers, "", sep="\n")
+    out.print(*(Text(command) for command in commands or ["Nothing to set."]), "", sep="\n")
+    out.print(Text(checks), *(Text(note, style="dim") for note in notes), sep="\n")
+
+
+def _frontier_words(frontier: dict[str, Any]) -> str:
+    points = ", ".join(
+        f"{one['rate']:,.10g}/s: {one['burst']:,}"
+        f"{' (taken)' if one['rate'] == frontier['taken'] else ''}"
+        for one in frontier["points"]
+    )
+    return (
+        f"{frontier['setting']}: burst needed at each rate: {points}. It is taken because a peak "
+        f"of more than about {frontier['peakRequests']:,} requests is rate, a shorter one is burst."
+    )

@@ -1,6 +1,6 @@
 """`python -m tools replay`: requests that really happened, through limits to try."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -10,10 +10,9 @@ import numpy as np
 
 from settings import load_stack
 from throttling import Layer, choices
-from throttling.simulation.engine import CODES, Engine
+from throttling.simulation.engine import CODES
 from throttling.simulation.loops import Codes
-from throttling.simulation.simulator import Result
-from throttling.simulation.traffic import Floats, Ints
+from throttling.simulation.traffic import Ints
 from tools.cli import console, print_json
 from tools.traffic.logged import limits_of, log_options, read_logged
 from tools.traffic.options import (
@@ -46,22 +45,8 @@ HIDDEN: Final = (
     "mean of the others.",
 )
 _THROTTLES: Final = [
-    CODES[layer] for layer in (Layer.USAGE_PLAN_METHOD, Layer.USAGE_PLAN, Layer.METHOD, Layer.STAGE)
+    CODES[layer] for layer in (Layer.USAGE_PLAN, Layer.USAGE_PLAN_METHOD, Layer.METHOD, Layer.STAGE)
 ]
-
-
-class _AsLogged(Engine):
-    """An engine that gives the verdicts of the log."""
-
-    came: Codes
-    done = 0
-
-    def decide(
-        self, times: Floats, sources: Ints, addresses: Ints, durations: float | Floats
-    ) -> Codes:
-        """Return what was logged."""
-        self.done += len(times)
-        return self.came[self.done - len(times) : self.done]
 
 
 @click.command(
@@ -87,25 +72,24 @@ def replay(
     Each takes as long as it took in the log. docs/replay.md describes the logs and the result.
     """
     check_compare(compare, changes)
-    settings, changed = load_stack(stack), load_stack(stack, changes)
+    settings = load_stack(stack)
+    limits, candidate = limits_of(settings), limits_of(load_stack(stack, changes))
     lag = choices.WAF_LAG_SECONDS if waf_lag_seconds is None else waf_lag_seconds
     logged = read_logged(settings, **log_options)
-    engine = logged.engine(limits_of(settings), lag)
-    in_force = logged.run(limits_of(settings), lag, engine)
-    came = _as_decided(logged.log.logged, np.concatenate(engine.verdicts))
-    past = _AsLogged(limits_of(settings), logged.sources)
-    past.came = came
-    before = logged.run(limits_of(settings), lag, past)
-    result = logged.run(limits_of(changed), lag) if changes else in_force
-    different = int(np.abs(before.timeline - in_force.timeline).sum()) // 2
+    came = _throttles_named(logged.log.logged, logged.decide(limits, lag), logged.source)
+    before, in_force = logged.run(limits, lag, came), logged.run(limits, lag)
+    result = logged.run(candidate, lag) if changes else in_force
+    counts = (one.timeline.sum(axis=0) for one in (before, in_force))
+    different = int(np.abs(np.subtract(*counts)).sum()) // 2
     agreement = 1 - different / result.total.sent
+    addresses = len(logged.log.addresses)
     about = [
         headline(result),
         f"Stack {stack_title(stack, changes)}: {result.total.sent:,} requests in "
-        f"{moment(result.seconds)} from {len(logged.log.addresses):,} addresses, from "
+        f"{moment(result.seconds)} from {addresses:,} address{'es' if addresses > 1 else ''}, from "
         f"{result.start:%A %Y-%m-%d %H:%M:%S} UTC.",
-        f"The limits in force decide {100 * agreement:.4g} % of them as the log says. The rest "
-        "differs when limits have changed, or AWS did not apply them exactly.",
+        f"Counted by client and layer, the limits in force decide {100 * agreement:.4g} % as the "
+        "log says. The rest differs when limits have changed, or AWS did not apply them exactly.",
         *([f"In force: {headline(in_force)}"] if compare else []),
         f"Against {'the limits in force' if compare else 'the log'}: "
         f"{gains(in_force if compare else before, result)}",
@@ -113,7 +97,7 @@ def replay(
     ]
     notes = [
         "A log does not say which throttle refused a request. It counts for the one that refuses "
-        "it under the limits in force, or else for the usage plan's.",
+        "it under the limits in force, or else for the one that refuses most of that client.",
         *HIDDEN,
         f"{peak_words(result)}, at the logged latency (mean "
         f"{logged.duration_seconds * 1000:,.3g} ms).",
@@ -145,29 +129,34 @@ def replay(
         }
         print_json(document)
         return
-    cells: Mapping[Key, tuple[str, ...]] = beside(before, result)
-    headings = ["logged", "change", "first logged"]
-    if compare:
-        headings = ["logged", "in force", "change", "first in force"]
-        there = ("0", "0", "same", "")
-        cells = {
-            key: (cells.get(key, there)[0], *more)
-            for key, more in {**dict.fromkeys(cells, there[1:]), **beside(in_force, result)}.items()
-        }
-    firsts = _firsts(result)
-    cells = {key: (firsts.get(key, ""), *more) for key, more in cells.items()}
-    console().print(report(result, about, notes, ["first, UTC", *headings], cells))
-
-
-def _as_decided(logged: Codes, decided: Codes) -> Codes:
-    """Return logged outcomes, with the throttle that refuses now in place of just any."""
-    return np.where(np.isin(logged, _THROTTLES) & np.isin(decided, _THROTTLES), decided, logged)
-
-
-def _firsts(result: Result) -> dict[Key, str]:
-    """Return when each layer first refuses."""
-    return {
+    headings = ["logged", "in force", "change", "first in force"]
+    there, cells = beside(before, result), beside(in_force, result)
+    if not compare:
+        headings, cells = ["logged", "change", "first logged"], there
+    firsts: dict[Key, str] = {
         (name, layer): f"{result.start + timedelta(seconds=first):%m-%d %H:%M:%S}"
         for name, client in clients_of(result)
         for layer, first in client.first_refused.items()
     }
+    shown = {
+        key: (
+            firsts.get(key, ""),
+            *([there.get(key, ("0",))[0]] if compare else []),
+            *cells.get(key, ("0", "same", "")),
+        )
+        for key in [*there, *cells]
+    }
+    console().print(report(result, about, notes, ["first, UTC", *headings], shown))
+
+
+def _throttles_named(logged: Codes, decided: Codes, source: Ints) -> Codes:
+    """Return logged outcomes, with the throttle that refuses now in place of just any.
+
+    Where none refuses now, it is the one that refuses most requests of that client and method.
+    """
+    refused = [
+        np.bincount(source[decided == code], minlength=source.max() + 1) for code in _THROTTLES
+    ]
+    most = np.array(_THROTTLES, np.uint8)[np.argmax(refused, axis=0)]
+    now = np.where(np.isin(decided, _THROTTLES), decided, most[source])
+    return np.where(np.isin(logged, _THROTTLES), now, logged)

@@ -1,5 +1,6 @@
 """Access logs as API Gateway writes them, of traffic with known rates."""
 
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from throttling.simulation.engine import OUTCOMES, Engine
 from throttling.simulation.traffic import Traffic
 
 KEYS = {Client("basic", "default"): "k-basic", Client("premium", "default"): "k-premium"}
+_IDS = itertools.count()
 _TYPES = {
     Layer.WAF: "WAF_FILTERED",
     Layer.API_KEY: "INVALID_API_KEY",
@@ -24,7 +26,7 @@ def line(**fields: object) -> dict[str, Any]:
     """Return a line with all fields that the program registers."""
     usual = {
         "requestId": "1",
-        "extendedRequestId": "2",
+        "extendedRequestId": f"{next(_IDS)}=",
         "requestTime": "05/Jan/2026:00:00:00 +0000",
         "requestTimeEpoch": "1767571200000",
         "sourceIp": "192.0.2.1",

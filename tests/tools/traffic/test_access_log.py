@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,24 @@ def test_a_line_longer_than_what_is_read_at_a_time_is_whole(
 def test_folders_and_several_files_are_one_log_in_order_of_time(tmp_path: Path) -> None:
     (tmp_path / "folder" / "deep").mkdir(parents=True)
     write(tmp_path / "folder" / "deep" / "b", LINES[:2])
-    write(tmp_path / "folder" / "a", LINES[2:4])
+    write(tmp_path / "folder" / "a", [LINES[3], LINES[2]])
     last = write(tmp_path / "z", LINES[4:])
     log = read_log([last, tmp_path / "folder"])
     assert [log.addresses[index] for index in log.address] == [f"::{at}" for at in range(5)]
     (note,) = log.notes
-    assert note.startswith("The clock goes backwards at 4 lines, by up to 0.0 s")
+    assert note.startswith("The clock goes back at 1 lines, by up to 0.0 s, because a line is")
+
+
+def test_a_line_that_several_files_have_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    first = write(tmp_path / "day" / "a", LINES[:3])
+    write(tmp_path / "day" / "b", LINES[1:])
+    without = [line(extendedRequestId="-") for _ in range(2)]
+    log = read_log([first, tmp_path / "day", write(tmp_path / "c", without)])
+    assert len(log.times) == 5 + 2
+    assert log.notes == [
+        "5 lines are there more than once (the same extendedRequestId). They count once."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -155,10 +168,31 @@ def test_bad_input_is_one_clear_error(content: bytes, words: str, tmp_path: Path
     assert "\n" not in str(error.value)
 
 
-def test_a_wrong_clock_is_one_clear_error(tmp_path: Path) -> None:
-    late = line(requestTimeEpoch=str(1_767_571_200_000 + 400 * 86_400_000))
-    with pytest.raises(UserError, match=r"from 2026-01-05 to 2027-02-09\. Allowed are 366 days"):
-        read_log([write(tmp_path / "log", [*LINES, late])])
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        ((400 * 86_400,), r"from 2026-01-05 to 2027-02-09\. Allowed are 366 days"),
+        (
+            (0, 7200, 3600),
+            r"log: the clock goes back from 2026-01-05 02:00:00 to 2026-01-05 01:00:",
+        ),
+        ((61, 0), "the clock goes back"),
+        ((60, 0), None),
+    ],
+)
+def test_a_wrong_clock_is_one_clear_error(
+    seconds: tuple[int, ...], words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.traffic.access_log._CHUNK_BYTES", 300)
+    late = [line(requestTimeEpoch=str(1_767_571_200_000 + 1000 * at)) for at in seconds]
+    with pytest.raises(UserError, match=words) if words else nullcontext():
+        read_log([write(tmp_path / "log", [*LINES, *late])])
+
+
+def test_rows_of_a_query_may_have_any_order(tmp_path: Path) -> None:
+    late = line(requestTimeEpoch=str(1_767_571_200_000 + 3_600_000))
+    (tmp_path / "log").write_text(json.dumps([late, *LINES]))
+    assert read_log([tmp_path / "log"]).times.tolist()[-1] == 3600
 
 
 def test_a_file_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:

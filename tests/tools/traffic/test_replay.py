@@ -6,6 +6,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from botocore.stub import Stubber
 from tests.stacks import deploy, settings
 from tests.throttling.examples import BASIC, PREMIUM, even, poisson, steady
 from tests.tools.traffic.logs import KEYS, line, lines_of, write, write_keys
+from throttling import Throttle
 from throttling.simulation.traffic import Traffic
 from tools import aws
 from tools.__main__ import main
@@ -28,6 +30,8 @@ MIXED = poisson(
     steady(None, 20, 60),
 )
 """The plan of basic, the web ACL and the API key refuse some of this."""
+
+STAGE = "rateLimit: 500\n    burstLimit: 1000"
 
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.usefixtures("project")
@@ -56,7 +60,10 @@ def error_of(words: list[str], capsys: Capture) -> str:
     return error
 
 
-def test_the_limits_in_force_decide_as_the_log_says(tmp_path: Path, capsys: Capture) -> None:
+def test_the_limits_in_force_decide_as_the_log_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(logged, "_BLOCK_REQUESTS", 1000)
     result = json_of(log_of(MIXED, tmp_path), capsys)
     assert result["agreement"] > 0.999
     refused = {one["client"]: [*one["refused"]] for one in result["logged"]["clients"]}
@@ -69,6 +76,20 @@ def test_the_limits_in_force_decide_as_the_log_says(tmp_path: Path, capsys: Capt
         assert now["admitted"] == pytest.approx(was["admitted"], abs=0.01 * was["sent"])
 
 
+def test_a_throttled_request_counts_for_the_throttle_that_refuses_it_now(
+    project: Path, capsys: Capture
+) -> None:
+    config = project / "Pulumi.prod.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("rateLimit: 1000\n    burstLimit: 2000", STAGE))
+    limits = replace(PROD, waf=None, stage=Throttle(rate=500, burst=1000))
+    traffic = even(steady(BASIC, 90, 20, addresses=40), steady(PREMIUM, 490, 20, addresses=40))
+    file = str(write(project / "log", lines_of(traffic, limits)))
+    result = json_of([file, "--stack", "prod", "--keys", str(write_keys(project))], capsys)
+    for one in ("logged", "replayed"):
+        assert [*result[one]["total"]["refused"]] == ["stage"]
+
+
 def test_a_change_is_compared_with_the_log_and_with_the_limits_in_force(
     tmp_path: Path, capsys: Capture
 ) -> None:
@@ -77,7 +98,7 @@ def test_a_change_is_compared_with_the_log_and_with_the_limits_in_force(
     text = text_of([*log, *change, "--compare"], capsys)
     for words in (
         "basic/default is refused first, by the usage plan throttle at 0.2 s; 80% of its requests",
-        "The limits in force decide 100 % of them as the log says.",
+        "the limits in force decide 100 % as the log says.",
         "In force: All 2,000 requests are admitted.",
         "Against the limits in force: basic/default loses 1,591 requests.",
         "refused: usage plan throttle 1,591 79.5 % 0.2 s 01-05 00:00:00 0 0 +1,591",
@@ -233,10 +254,10 @@ def test_the_log_comes_from_aws_page_by_page_and_only_what_is_missing_again(
     page(stub, 0, line(), goes_on="1")
     page(stub, 0, after="1", goes_on="2")
     page(stub, 0, line(requestTimeEpoch="1767571201000"), after="2")
-    stub.add_client_error("filter_log_events", "ThrottlingException", "slow down")
+    stub.add_client_error("filter_log_events", "AccessDeniedException", "not you")
     error = error_of(words, capsys)
-    folder = project / ".sandbox" / "prod" / "access-log"
-    assert "slow down" in error
+    folder = project / ".access-log" / "prod"
+    assert "the credentials do not permit logs:FilterLogEvents" in error
     assert "permission logs:FilterLogEvents on group" in error
     assert [one.name for one in folder.iterdir() if one.suffix == ".jsonl"] == [
         "2026-01-05T00.jsonl"
@@ -247,12 +268,6 @@ def test_the_log_comes_from_aws_page_by_page_and_only_what_is_missing_again(
     os.utime(folder / "2026-01-05T01.jsonl", (time.time(), time.time()))
     page(stub, 1)
     assert json_of(words, capsys)["replayed"]["total"]["sent"] == 2
-
-
-def test_a_missing_permission_is_named(stub: Stubber, tmp_path: Path, capsys: Capture) -> None:
-    stub.add_client_error("filter_log_events", "AccessDeniedException", "not authorized")
-    words = ["--stack", "prod", "--from-aws", "--last", "1h", "--save", str(tmp_path / "kept")]
-    assert "It needs the permission logs:FilterLogEvents on group." in error_of(words, capsys)
 
 
 def test_a_stack_that_exports_no_log_group_is_one_clear_error(
