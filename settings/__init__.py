@@ -8,7 +8,7 @@ from settings.files import (
     read_stack,
     stack_names,
 )
-from settings.parse import load_stack, parse_settings
+from settings.parse import changed, load_stack, parse_settings
 from settings.schema import Settings
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SettingsError",
     "StackConfig",
     "UserError",
+    "changed",
     "check_stack_name",
     "load_stack",
     "parse_settings",

@@ -29,7 +29,15 @@ def load_stack(stack: str, changes: Sequence[str] = (), root: Path | None = None
     Raises:
         UserError: when there is no such stack, or its settings or a change are wrong.
     """
-    config = read_stack(stack, root)
+    return parse_settings(changed(read_stack(stack, root), changes))
+
+
+def changed(config: StackConfig, changes: Sequence[str]) -> StackConfig:
+    """Return a stack's config after changes such as `usagePlans.basic.rateLimit=150`.
+
+    Raises:
+        UserError: when a change has another form, or no such place exists.
+    """
     for change in changes:
         key, equals, value = change.partition("=")
         namespace, _, name = key.rpartition(":")
@@ -45,7 +53,7 @@ def load_stack(stack: str, changes: Sequence[str] = (), root: Path | None = None
         except LookupError:
             raise UserError(f"{option}: there is no such place; {top} is {there}.") from None
         config = replace(config, values=values)
-    return parse_settings(config)
+    return config
 
 
 def parse_settings(given: StackConfig) -> Settings:

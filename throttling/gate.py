@@ -170,6 +170,14 @@ class Gate:
             quota = self._quotas.get(client)
             return quota.left(now) if quota else None
 
+    def left(self, now: float, client: Client | None, method: str) -> dict[Met, float]:
+        """Return what is left of each limit that a request meets: tokens, or requests."""
+        with self._lock:
+            left = {one: limiter.left(now) for one, limiter in self._path(client, method) or ()}
+            if self._function and (rate := function_rate(self._limits.concurrency)):
+                left[Met(Layer.CONCURRENCY, rate, None, "")] = self._function.left(now)
+            return left
+
     def decide(
         self, now: float, *, address: str, client: Client | None, method: str
     ) -> Refusal | None:

@@ -7,6 +7,7 @@ additional request.
 
 from collections import OrderedDict, deque
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from throttling import choices
 from throttling.limits import Period, Throttle
@@ -28,14 +29,18 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Take one token. Return False, and take nothing, if there is no whole one."""
-        if self._updated is not None and now > self._updated:
-            refilled = self._tokens + (now - self._updated) * self._rate
-            self._tokens = min(self._burst, refilled)
+        self._tokens = self.left(now)
         self._updated = now if self._updated is None else max(now, self._updated)
         if self._tokens < 1 - choices.TOKEN_TOLERANCE:
             return False
         self._tokens -= 1
         return True
+
+    def left(self, now: float) -> float:
+        """Return how many tokens there are."""
+        if self._updated is None or now <= self._updated:
+            return self._tokens
+        return min(self._burst, self._tokens + (now - self._updated) * self._rate)
 
     def give_back(self) -> None:
         """Put the last token back."""
@@ -66,15 +71,22 @@ class RateWindow:
     def take(self, now: float) -> bool:
         """Count one request. Return whether it passes."""
         self.latest = now = max(now, self.latest)
+        passes = self.count(now) < self._limit
+        if passes or choices.WAF_COUNTS_BLOCKED_REQUESTS:
+            self._unseen.append(now)
+        return passes
+
+    def count(self, now: float) -> int:
+        """Return how many requests are in the window; at most `limit`, of which it keeps no more.
+
+        `now` must not be before the last time.
+        """
         window_end = now - self._lag_seconds
         while self._unseen and self._unseen[0] <= window_end:
             self._seen.append(self._unseen.popleft())
         while self._seen and self._seen[0] <= window_end - self._window_seconds:
             self._seen.popleft()
-        passes = len(self._seen) < self._limit
-        if passes or choices.WAF_COUNTS_BLOCKED_REQUESTS:
-            self._unseen.append(now)
-        return passes
+        return len(self._seen)
 
 
 class WafRateRule:
@@ -103,6 +115,11 @@ class WafRateRule:
             self._forget(now)
             self._windows[address] = RateWindow(*self._window)
         return self._windows[address].take(now)
+
+    def counts(self, now: float, most: int) -> dict[str, int]:
+        """Return how many requests are in the windows of the newest addresses."""
+        newest = islice(reversed(self._windows.items()), most)
+        return {address: window.count(max(now, window.latest)) for address, window in newest}
 
     def _forget(self, now: float) -> None:
         """Make room for one address."""

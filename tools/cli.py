@@ -49,6 +49,13 @@ def output_option(people: str) -> Callable[[_Command], _Command]:
 
 
 format_option = output_option("table")
+set_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="SETTING=VALUE",
+    help="Try a change, such as usagePlans.basic.rateLimit=150. May be repeated.",
+)
 
 
 class _Console(Console):

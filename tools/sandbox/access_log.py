@@ -16,6 +16,9 @@ _MAX_BYTES: Final = 100_000_000
 class Context(dict[str, str | int]):
     """Values of $context by variable, such as `error.responseType`; - for one without a value."""
 
+    answered_by = ("function", "")
+    """The layer that answered, and what its limit belongs to: no variable of AWS's."""
+
     def __missing__(self, _: str) -> str:
         return "-"
 

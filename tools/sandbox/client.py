@@ -1,6 +1,7 @@
 """Find the sandboxes that run on this machine, and talk to them over their admin ports."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -50,18 +51,22 @@ class Sandbox:
         """Return the resources that the sandbox serves."""
         return Resources.from_json(self._ask("GET", "/resources"))
 
-    def deploy(self, resources: Resources, *, port: int, dynamodb: str | None) -> dict[str, Any]:
+    def deploy(
+        self, resources: Resources, *, port: int, dynamodb: str | None, changes: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Serve resources, in place of those before, and return the status.
 
         Args:
             resources: what the program registered.
             port: of the API; the same each time.
             dynamodb: URL of a DynamoDB API; None for the sandbox's own.
+            changes: of settings, that are not in the stack's file.
 
         Raises:
             UserError: the resources cannot be served. Those before are still served.
         """
-        query = urlencode({"port": port} | ({"dynamodb": dynamodb} if dynamodb else {}))
+        options = {"port": port, "set": changes} | ({"dynamodb": dynamodb} if dynamodb else {})
+        query = urlencode(options, doseq=True)
         return _json(self._ask("POST", f"/deploy?{query}", resources.to_json(), _DEPLOY_SECONDS))
 
     def stop(self) -> None:

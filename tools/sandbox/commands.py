@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from settings import UserError, project_root, read_stack
-from tools.cli import console, format_option, is_url, print_json
+from settings import UserError, changed, project_root, read_stack
+from tools.cli import console, format_option, is_url, print_json, set_option
 from tools.recorder.resources import Resources
 from tools.sandbox.client import FOLDER, KEEP, LOOPBACK, Sandbox, running, stack_folder
 from tools.sandbox.deployment import API_KEY_HEADER, read_deployment
@@ -48,7 +48,8 @@ def _check_url(context: click.Context, option: click.Parameter, value: str | Non
     callback=_check_url,
     help="A DynamoDB API to use instead of moto's.",
 )
-def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
+@set_option
+def up(stack: str, port: int, dynamodb_endpoint: str | None, changes: Sequence[str]) -> None:
     """Run a stack on this machine, or redeploy it with its current config and code."""
     # Pulumi warns, and leaves sockets open, which PYTHONWARNINGS=error makes a failure.
     warnings.simplefilter("ignore")
@@ -57,7 +58,7 @@ def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
 
     out = console()
     root = project_root()
-    config = read_stack(stack, root)
+    config = changed(read_stack(stack, root), changes)
     folder = stack_folder(root, stack)
     with _locked(root), contextlib.ExitStack() as cleanup:
         found = running(stack, root)
@@ -66,7 +67,9 @@ def up(stack: str, port: int, dynamodb_endpoint: str | None) -> None:
         with _step(out, f"{stack}: running the Pulumi program"):
             program = run_program(config, base_url=f"http://{LOOPBACK}:{port}")
         with _step(out, f"{stack}: starting the function and the table"):
-            status = sandbox.deploy(program.resources, port=port, dynamodb=dynamodb_endpoint)
+            status = sandbox.deploy(
+                program.resources, port=port, dynamodb=dynamodb_endpoint, changes=changes
+            )
     for warning in program.warnings:
         out.print(f"[yellow]warning:[/] {escape(warning)}")
     _show_access(out, status, program.resources, redeployed=found is not None)
@@ -177,6 +180,9 @@ def _show_access(
     out.print(f"DynamoDB at {status['dynamodb']}, table {', '.join(status['tables'])}")
     for what in status["notEnforced"]:
         out.print(f"[yellow]not enforced here:[/] {escape(what)}")
+    if status["changes"]:
+        out.print(f"[yellow]Only here, until the next make up:[/] {', '.join(status['changes'])}")
+    out.print(f"\nWatch it, and try other limits: [bold]{status['page']}[/]")
     out.print("[dim]make status shows what was refused, make down stops it.[/]")
 
 
@@ -226,7 +232,8 @@ def status(stack: str, output_format: str) -> None:
         print_json(found)
         return
     out = console()
-    out.print(f"Stack [bold]{found['stack']}[/] at {found['apiUrl']} (pid {found['pid']})\n")
+    out.print(f"Stack [bold]{found['stack']}[/] at {found['apiUrl']} (pid {found['pid']})")
+    out.print(f"Its page: {found['page']}\n")
     answers = _table("answered by", "of", "status", "requests")
     for row in found["answers"]:
         colour = "green" if row["status"] < 400 else "yellow" if row["status"] < 500 else "red"

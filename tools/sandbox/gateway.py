@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request
 """
 
 import asyncio
+import math
 import re
 import time
 import uuid
@@ -16,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from throttling import Gate, Layer, Refusal
+from throttling import Client, Gate, Layer, Refusal
 from throttling.choices import FUNCTION_FAILURE_RESPONSE
 from throttling.gate import order
 from tools.sandbox.access_log import Context, line_writer
@@ -66,6 +67,7 @@ class Gateway:
         invoke: runs the function on an event and a request ID; may raise FunctionFailed.
         clock: POSIX seconds.
         log: takes the lines of the stage's access log.
+        seen: takes each request that was answered, as `Recent.add` does.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Gateway:
         invoke: Callable[[dict[str, Any], str], Awaitable[object]],
         clock: Callable[[], float] = time.time,
         log: Callable[[str], None] = lambda _: None,
+        seen: Callable[..., None] = lambda *_: None,
     ) -> None:
         self.deployment = deployment
         self.gate = Gate(deployment.limits)
@@ -81,6 +84,7 @@ class Gateway:
         self._invoke = invoke
         self._clock = clock
         self._log = log
+        self._seen = seen
         self._line = line_writer(deployment.access_log_format)
         self._answers: Counter[tuple[str, str, int]] = Counter()
 
@@ -121,15 +125,28 @@ class Gateway:
         stage, *segments = [part for part in request.path.split("/") if part] or [""]
         if stage != self.deployment.stage:
             return self._answer(_ROUTE, NO_STAGE, context)  # no stage logs it
-        response = await self._respond(request, address, segments, context)
+        found = self.deployment.route(request.verb, segments)
+        client = self.deployment.clients.get(request.header.get(API_KEY_HEADER, ""))
+        response = await self._respond(request, address, found, client, context)
         if self.deployment.access_log_format:
             context["status"] = response.status
             context["responseLatency"] = self._milliseconds_since(began)
             self._log(self._line(context))
+        took = float(context.get("integrationLatency", math.nan)) / 1000
+        method, line = found[0].method if found else "", f"{request.verb} {request.path}"
+        holder = client if found and found[0].key_required else None
+        self._seen(
+            *(began, took, holder, method, address, *context.answered_by, response.status, line)
+        )
         return response
 
     async def _respond(
-        self, request: Request, address: str, segments: list[str], context: Context
+        self,
+        request: Request,
+        address: str,
+        found: tuple[Route, dict[str, str]] | None,
+        client: Client | None,
+        context: Context,
     ) -> Response:
         """Answer a request to the stage, and add to its log's context."""
         if rule := self.web_acl.blocks(self._clock(), request, address):
@@ -137,17 +154,14 @@ class Gateway:
             return self._refuse(Refusal(Layer.WAF, rule.name), context, rule.response)
         if self.deployment.web_acl:
             context["wafResponseCode"] = "WAF_ALLOW"
-        found = self.deployment.route(request.verb, segments)
         if found is None:
             return self._answer(_ROUTE, "MISSING_AUTHENTICATION_TOKEN", context)
         route, parameters = found
         context["resourcePath"] = route.path
-        key = request.header.get(API_KEY_HEADER, "")
-        client = self.deployment.clients.get(key)
         if route.key_required:
             if client is None:
                 return self._refuse(Refusal(Layer.API_KEY), context)
-            context["identity.apiKeyId"] = self.deployment.key_ids[key]
+            context["identity.apiKeyId"] = self.deployment.key_ids[request.header[API_KEY_HEADER]]
         # Read the body before taking any token, so that a slow caller holds none.
         try:
             body = await request.read_body(MAX_BODY_BYTES)
@@ -202,6 +216,7 @@ class Gateway:
         if isinstance(response, str):
             response = self.deployment.responses[response]
         self._answers[layer, subject, response.status] += 1
+        context.answered_by = layer, subject
         context["error.responseType"] = response.type
         request_id = str(context["requestId"])
         headers = [

@@ -13,7 +13,7 @@ import resource
 import socket
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,6 +67,8 @@ class Response:
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    parts: AsyncGenerator[bytes, None] | None = None
+    """Further parts of the body, which are sent as they come while the caller stays."""
 
 
 class _BrokenBody(Exception):
@@ -156,7 +158,19 @@ class HttpServer(Server):
             for name, value in response.headers
         ]
         await send({"type": "http.response.start", "status": response.status, "headers": lines})
-        await send({"type": "http.response.body", "body": response.body})
+        end: dict[str, Any] = {"type": "http.response.body", "body": response.body}
+        if response.parts:
+            await send(end | {"more_body": True})
+            gone = asyncio.ensure_future(_disconnected(receive))
+            async with contextlib.aclosing(response.parts) as parts:
+                async for part in parts:
+                    # granian takes what it cannot send, too.
+                    if gone.done():
+                        break
+                    await send(end | {"body": part, "more_body": True})
+            gone.cancel()
+            end["body"] = b""
+        await send(end)
 
     async def _read_body(
         self,
@@ -198,6 +212,12 @@ class HttpServer(Server):
         if size > most:
             raise BodyTooLarge
         return b"".join(parts)
+
+
+async def _disconnected(receive: _Receive) -> None:
+    """Wait until the caller is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def message(status: int, text: str) -> Response:

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -22,9 +23,11 @@ from urllib.parse import parse_qs
 import uvloop
 
 from settings import UserError
+from tools.page.files import FILES, HEADERS
+from tools.page.live import Page
 from tools.recorder.resources import Resources
 from tools.sandbox.access_log import AccessLog
-from tools.sandbox.client import ADDRESS_FILE, KEEP
+from tools.sandbox.client import ADDRESS_FILE, KEEP, LOOPBACK
 from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway import Gateway
 from tools.sandbox.http_server import HttpServer, Request, Response, message
@@ -50,7 +53,12 @@ class Release:
     """
 
     def __init__(
-        self, resources: Resources, folder: Path, dynamodb: str, access_log: AccessLog
+        self,
+        resources: Resources,
+        folder: Path,
+        dynamodb: str,
+        access_log: AccessLog,
+        seen: Callable[..., None],
     ) -> None:
         self.resources = resources
         self.dynamodb = dynamodb
@@ -66,7 +74,9 @@ class Release:
             environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "AWS_ACCESS_KEY_ID": files.name},
             region=self.deployment.region,
         )
-        self.gateway = Gateway(self.deployment, self._function.invoke, log=access_log.add)
+        self.gateway = Gateway(
+            self.deployment, self._function.invoke, log=access_log.add, seen=seen
+        )
         self._under_way = 0
 
     async def start(self) -> None:
@@ -118,6 +128,7 @@ class SandboxServer:
         """The last one is current; earlier ones finish their requests."""
         self._table = TableProcess(folder / "table.sqlite", folder / "table.log", self._log_refusal)
         self._access_log = AccessLog(folder / "access.jsonl")
+        self._page = Page(folder, self._handle)
         self._refusals: Counter[str] = Counter()
         """Calls of DynamoDB that the function's permissions refuse, by reason."""
         self._table_keeper: asyncio.Task[None] | None = None
@@ -144,6 +155,7 @@ class SandboxServer:
                 self._tasks.create_task(self._start_table_early())
             print(json.dumps(self._address()), flush=True)
             await self._stopping.wait()
+            await self._page.stop()
             # A deployment under way ends first, so that nothing of it is left. None follows it.
             await self._changing.acquire()
             (self._folder / ADDRESS_FILE).unlink(missing_ok=True)
@@ -204,11 +216,24 @@ class SandboxServer:
 
     async def _obey(self, request: Request) -> Response:
         """Answer a request to the admin port."""
+        # Another host's name that leads here, or another page's script, is not the user.
+        host = request.header.get("host", "")
+        if host.partition(":")[0] not in (LOOPBACK, "localhost"):
+            return message(403, f"Open this at {LOOPBACK} or localhost.")
+        if request.header.get("origin", f"http://{host}") != f"http://{host}":
+            return message(403, "Another page may not ask this.")
+        if request.verb == "GET" and request.path in FILES:
+            file, kind = FILES[request.path]
+            return Response(200, [*HEADERS, ("content-type", kind)], file.read_bytes())
+        for_page = request.path.startswith("/page/")
+        token = self._page.token if for_page else self._token
         sent = request.header.get("authorization", "").encode()
-        if not hmac.compare_digest(sent, f"Bearer {self._token}".encode()):
+        if not hmac.compare_digest(sent, f"Bearer {token}".encode()):
             return message(401, "The token is missing or wrong.")
         try:
             match request.verb, request.path:
+                case _, _ if for_page:
+                    return await self._page.answer(request)
                 case "GET", "/status":
                     return _json(self._status())
                 case "GET", "/items":
@@ -216,10 +241,12 @@ class SandboxServer:
                 case "GET", "/resources":
                     return Response(200, [], self._live.resources.to_json())
                 case "POST", "/deploy":
-                    query = {name: values[0] for name, values in parse_qs(request.query).items()}
+                    query = parse_qs(request.query)
+                    dynamodb = query.get("dynamodb", [None])[0]
                     body = await request.read_body(_MAX_RESOURCES_BYTES)
                     async with self._changing:
-                        await self._deploy(body, int(query["port"]), query.get("dynamodb"))
+                        port = int(query["port"][0])
+                        await self._deploy(body, port, dynamodb, query.get("set", []))
                     return _json(self._status())
                 case "POST", "/stop":
                     self._stopping.set()
@@ -231,8 +258,10 @@ class SandboxServer:
             return message(422, f"{error.filename or 'The sandbox'}: {error.strerror or error}.")
         return message(404, "Not Found")
 
-    async def _deploy(self, body: bytes, port: int, dynamodb: str | None) -> None:
-        """Serve other resources.
+    async def _deploy(
+        self, body: bytes, port: int, dynamodb: str | None, changes: list[str]
+    ) -> None:
+        """Serve other resources, of the stack's file with changes.
 
         Raises:
             UserError: they cannot be served. Then nothing changes.
@@ -249,7 +278,10 @@ class SandboxServer:
         endpoint = dynamodb or await self._own_dynamodb()
         # In a thread: with many keys, reading takes long enough for callers to notice.
         release = await asyncio.to_thread(
-            lambda: Release(Resources.from_json(body), self._folder, endpoint, self._access_log)
+            lambda: Release(
+                *(Resources.from_json(body), self._folder, endpoint, self._access_log),
+                self._page.recent.add,
+            )
         )
         await release.start()
         for live in self._releases[-1:]:
@@ -257,6 +289,8 @@ class SandboxServer:
             self._tasks.create_task(self._retire(live))
         self._releases.append(release)
         self._refusals.clear()
+        options = [f"--port={port}", *([f"--dynamodb-endpoint={dynamodb}"] if dynamodb else [])]
+        self._page.show(release.gateway, changes, options)
         if self._api is None:
             self._api = api
             self._tasks.create_task(api.serve())
@@ -302,6 +336,8 @@ class SandboxServer:
                 {"reason": reason, "calls": calls} for reason, calls in self._refusals.most_common()
             ],
             "notEnforced": not_enforced,
+            "page": f"http://{LOOPBACK}:{self._admin.port}/#{self._page.token}",
+            "changes": self._page.changes,
         }
 
     def _items(self) -> dict[str, dict[str, Any]]:

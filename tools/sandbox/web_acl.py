@@ -119,6 +119,13 @@ class WebAcl:
             config.get("headerName", "").lower() != _FORWARDED_FOR for config in configs
         )
 
+    def windows(self, now: float, most: int) -> list[tuple[str, int, dict[str, int]]]:
+        """Return name and limit of each rate rule, and the counts of its newest addresses."""
+        limits = rate_limits(self._rules)
+        return [
+            (name, limits[name].limit, rate.counts(now, most)) for name, rate in self._rates.items()
+        ]
+
     def source_address(self, request: Request) -> str:
         """Return the caller's address.
 

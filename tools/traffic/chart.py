@@ -17,7 +17,8 @@ from throttling import Client, Layer, Throttle
 from throttling.simulation.engine import CODES
 from throttling.simulation.simulator import ClientResult, Result
 from throttling.simulation.traffic import Ints
-from tools.traffic.report import clients_of, first_at, outcome_name
+from tools.traffic.outcomes import outcome_name
+from tools.traffic.report import clients_of, first_at
 
 # The palette of Okabe and Ito, which colour-blind people can tell apart
 # (https://jfly.uni-koeln.de/color/).

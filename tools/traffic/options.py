@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -12,7 +12,6 @@ from throttling.simulation.traffic import Arrivals
 from tools.traffic.derived import PROFILES
 from tools.traffic.profiles import parse_client, parse_duration
 
-_CHARTS: Final = (".png", ".svg")
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
@@ -30,12 +29,17 @@ def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parame
     return callback
 
 
-def _chart_path(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in _CHARTS:
-        raise ValueError(f"{text!r} is not a chart; allowed are {', '.join(_CHARTS)}")
-    check_writable(path)
-    return path
+def _file(kind: str, *suffixes: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback for the path of a file that a command writes at its end."""
+
+    def parse(text: str) -> Path:
+        path = Path(text)
+        if path.suffix not in suffixes:
+            raise ValueError(f"{text!r} is not a {kind}; allowed are {', '.join(suffixes)}")
+        check_writable(path)
+        return path
+
+    return parsed(parse)
 
 
 def check_writable(path: Path) -> None:
@@ -49,13 +53,6 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-set_option = click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="SETTING=VALUE",
-    help="Try a change, such as usagePlans.basic.rateLimit=150. May be repeated.",
-)
 compare_option = click.option(
     "--compare", is_flag=True, help="Show the run without --set beside it."
 )
@@ -76,9 +73,16 @@ waf_lag_option = click.option(
 )
 chart_option = click.option(
     "--chart",
-    callback=parsed(_chart_path),
+    callback=_file("chart", ".png", ".svg"),
     metavar="FILE",
     help="Draw the requests over time (.png, .svg).",
+)
+
+page_option = click.option(
+    "--page",
+    callback=_file("page", ".html", ".htm"),
+    metavar="FILE",
+    help="Write the result as one page that needs no server or network (.html).",
 )
 
 

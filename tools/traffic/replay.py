@@ -13,13 +13,14 @@ from throttling import Layer, choices
 from throttling.simulation.engine import CODES
 from throttling.simulation.loops import Codes
 from throttling.simulation.traffic import Ints
-from tools.cli import console, print_json
+from tools.cli import console, print_json, set_option
+from tools.page.report import write_report
 from tools.traffic.logged import limits_of, log_options, read_logged
 from tools.traffic.options import (
     chart_option,
     check_compare,
     compare_option,
-    set_option,
+    page_option,
     waf_lag_option,
 )
 from tools.traffic.report import (
@@ -58,12 +59,14 @@ _THROTTLES: Final = [
 @compare_option
 @waf_lag_option
 @chart_option
+@page_option
 def replay(
     stack: str,
     changes: Sequence[str],
     compare: bool,
     waf_lag_seconds: float | None,
     chart: Path | None,
+    page: Path | None,
     output_format: str,
     **log_options: Any,  # noqa: ANN401  checked by click
 ) -> None:
@@ -73,7 +76,8 @@ def replay(
     """
     check_compare(compare, changes)
     settings = load_stack(stack)
-    limits, candidate = limits_of(settings), limits_of(load_stack(stack, changes))
+    changed = load_stack(stack, changes)
+    limits, candidate = limits_of(settings), limits_of(changed)
     lag = choices.WAF_LAG_SECONDS if waf_lag_seconds is None else waf_lag_seconds
     logged = read_logged(settings, **log_options)
     came = _throttles_named(logged.log.logged, logged.decide(limits, lag), logged.source)
@@ -108,6 +112,11 @@ def replay(
         from tools.traffic.chart import draw
 
         draw(result, chart, about)
+    if page:
+        runs = {"logged": before, "in force": in_force, "replayed": result}
+        write_report(
+            page, f"Replay of stack {stack}", about, [*logged.notes, *notes], changed, runs
+        )
     if output_format == "json":
         change = zip(before.clients, in_force.clients, result.clients, strict=True)
         document = {

@@ -11,18 +11,9 @@ from throttling import Client, Layer, Period
 from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import ClientResult, Result
 from throttling.simulation.traffic import NO_KEY
+from tools.traffic.outcomes import LAYER_NAMES, outcome_name
 
 ALL_CLIENTS: Final = "all clients"
-LAYER_NAMES: Final = {
-    Layer.WAF: "WAF",
-    Layer.API_KEY: "API key",
-    Layer.QUOTA: "quota",
-    Layer.USAGE_PLAN_METHOD: "usage plan's method throttle",
-    Layer.USAGE_PLAN: "usage plan throttle",
-    Layer.METHOD: "method throttle",
-    Layer.STAGE: "stage throttle",
-    Layer.CONCURRENCY: "function's concurrency",
-}
 BEST_EFFORT: Final = (
     "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings, and "
     "some requests above them pass."
@@ -158,11 +149,6 @@ def peak_words(result: Result) -> str:
 def client_name(client: Client | None) -> str:
     """Return plan and name of a client, or the word for requests without a key."""
     return NO_KEY if client is None else str(client)
-
-
-def outcome_name(layer: Layer | None) -> str:
-    """Return which layer refuses a request, or that it is admitted."""
-    return f"refused: {LAYER_NAMES[layer]}" if layer else "admitted"
 
 
 def moment(seconds: float) -> str:

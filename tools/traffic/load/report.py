@@ -7,7 +7,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from tools.traffic.load.judge import Findings, Verdict
-from tools.traffic.report import LAYER_NAMES, headline, outcome_name, report, result_json
+from tools.traffic.outcomes import LAYER_NAMES, outcome_name
+from tools.traffic.report import headline, report, result_json
 
 _LATE_SECONDS: Final = 0.25
 _MAX_ANSWERS: Final = 8
