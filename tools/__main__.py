@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from io import StringIO
 from typing import Final
 
 if __name__ == "__main__":
@@ -89,16 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         status = door.main(arguments, prog_name="tools", standalone_mode=False)
-    except UserError as error:
-        console(stderr=True).print(f"error: {error}", markup=False, style="red")
+    except click.exceptions.NoArgsIsHelpError as error:
+        console(stderr=True).print(error.format_message(), markup=False)
         return Exit.BAD_INPUT
-    except click.ClickException as error:
-        error.show(shown := StringIO())
-        console(stderr=True).print(shown.getvalue(), end="", markup=False)
-        return Exit.BAD_INPUT
-    except OSError as error:
-        _discard_output()
-        console(stderr=True).print(f"error: {error}", markup=False, style="red")
+    except (UserError, click.ClickException, OSError) as error:
+        if isinstance(error, OSError):
+            _discard_output()
+        words = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        if isinstance(error, click.UsageError) and error.ctx and "allowed" not in words:
+            words = f"{words.removesuffix('.')}. See {error.ctx.command_path} --help."
+        console(stderr=True).print(f"error: {words}", markup=False, style="red")
         return Exit.BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED

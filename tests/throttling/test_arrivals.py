@@ -42,19 +42,6 @@ def test_poisson_requests_come_from_random_addresses() -> None:
     assert (addresses[1:] == addresses[:-1]).mean() == pytest.approx(0.25, abs=0.02)
 
 
-@pytest.mark.parametrize("arrivals", list(Arrivals))
-def test_sources_are_merged_in_the_order_of_time(arrivals: Arrivals) -> None:
-    sources = tuple(steady(BASIC, rps, 200) for rps in (3, 400, 50, 1, 300, 20, 100))
-    block = all_of(Traffic(sources=sources, arrivals=arrivals))
-    assert (np.diff(block.times) >= 0).all()
-    for index, source in enumerate(sources):
-        sent = (block.sources == index).sum()
-        expected = source.phases[0].requests
-        assert sent == pytest.approx(
-            expected, abs=0 if arrivals is Arrivals.EVEN else 4 * expected**0.5
-        )
-
-
 def test_clients_have_addresses_of_their_own_and_sources_of_one_client_share_them() -> None:
     block = all_of(
         even(
@@ -89,14 +76,6 @@ def test_phases_follow_each_other_and_a_pause_is_silent(arrivals: Arrivals) -> N
     assert not ((times > 1.5) & (times < 3.25)).any()
     assert times.max() < 3.75
     assert (times > 3).sum() == pytest.approx(100, abs=0 if arrivals is Arrivals.EVEN else 40)
-
-
-def test_a_fraction_of_a_request_is_carried_into_the_next_phase() -> None:
-    phases = tuple(
-        Phase(start_seconds=n / 10, seconds=0.1, from_rps=3, to_rps=3) for n in range(1000)
-    )
-    source = Source(client=BASIC, method=METHOD, addresses=1, phases=phases)
-    assert all_of(even(source)).times == pytest.approx(np.arange(300) / 3)
 
 
 def test_poisson_requests_have_the_mean_and_the_spread_of_their_name() -> None:

@@ -56,6 +56,7 @@ def test_bad_input_is_one_error_and_status_2(words: list[str], error: str, capsy
     out, err = capsys.readouterr()
     assert error in err
     assert "Traceback" not in out + err
+    assert err.count("\n") == 1 or not words, "one line"
 
 
 def test_a_folder_without_a_project_is_one_error(

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -63,6 +64,10 @@ def table(title: str, figures: Iterable[Figure]) -> Table:
     return made
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def machine() -> str:
     """Return what the figures are measured on."""
     info = Path("/proc/cpuinfo")
@@ -70,6 +75,13 @@ def machine() -> str:
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     processor = models[0] if models else platform.processor()
     return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def peak_mb(who: int) -> float:
+    """Return the peak memory of this process or its children: one of `resource.RUSAGE_*`."""
+    peak = resource.getrusage(who).ru_maxrss
+    # Linux counts in kilobytes, macOS in bytes.
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 def result(script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401  JSON
@@ -95,7 +107,3 @@ def seconds(command: Sequence[str], folder: Path, **environment: str) -> float:
         check=True,
     )
     return time.perf_counter() - began
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -45,7 +45,8 @@ def generate(
         request: returns the bytes of the nth request.
         connections: how many requests may be under way at the same time.
         seconds: how long.
-        rate: requests per second; None for one after another on each connection.
+        rate: requests per second of all connections, which take turns; None for one after another
+            on each connection.
     """
     return uvloop.run(_generate(port, request, connections, seconds, rate))
 
@@ -57,64 +58,49 @@ async def _generate(
     seconds: float,
     rate: float | None,
 ) -> Load:
-    load = Load()
-    free: asyncio.Queue[_Connection] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
+    load, loop, began = Load(), asyncio.get_running_loop(), time.perf_counter()
 
-    async def connect() -> _Connection:
-        return (await loop.create_connection(lambda: _Connection(load, free), "127.0.0.1", port))[1]
+    async def call(first: int) -> None:
+        connection, number = None, first
+        while (due := began + number / rate if rate else time.perf_counter()) < began + seconds:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            if not connection or connection.closed:
+                _, connection = await loop.create_connection(_Connection, "127.0.0.1", port)
+            load.statuses[await connection.send(request(number))] += 1
+            # A request with a rate is timed from when it was due, so that waiting counts.
+            load.latencies.append(time.perf_counter() - due)
+            number += connections
+        if connection:
+            connection.transport.close()
 
-    for _ in range(connections):
-        free.put_nowait(await connect())
-    began = time.perf_counter()
-    sent = 0
-    while (now := time.perf_counter()) < began + seconds:
-        due = began + sent / rate if rate else now
-        if due > now:
-            await asyncio.sleep(due - now)
-        connection = await free.get()
-        if connection.closed:
-            connection = await connect()
-        # A request with a rate is timed from when it was due, so that waiting counts.
-        connection.send(request(sent), due if rate else time.perf_counter())
-        sent += 1
-    for _ in range(connections):
-        (await free.get()).transport.close()
+    await asyncio.gather(*map(call, range(connections)))
     load.seconds = time.perf_counter() - began
     return load
 
 
 class _Connection(asyncio.Protocol):
     transport: asyncio.Transport
-
-    def __init__(self, load: Load, free: "asyncio.Queue[_Connection]") -> None:
-        self._load = load
-        self._free = free
-        self._due: float | None = None
-        self.closed = False
+    closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's have their own type
+        self._status = asyncio.get_running_loop().create_future()
 
-    def send(self, request: bytes, due: float) -> None:
-        self._due = due
+    def send(self, request: bytes) -> "asyncio.Future[int]":
+        """Send a request, and return the status of its answer; 0 without one."""
+        self._status = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self.transport.write(request)
+        return self._status
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
         self.closed = not self._parser.should_keep_alive()
-        self._finish(self._parser.get_status_code())
+        self._status.set_result(self._parser.get_status_code())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        if self._due is not None:
-            self._finish(0)
-
-    def _finish(self, status: int) -> None:
-        self._load.statuses[status] += 1
-        self._load.latencies.append(time.perf_counter() - (self._due or 0.0))
-        self._due = None
-        self._free.put_nowait(self)
+        if not self._status.done():
+            self._status.set_result(0)

@@ -18,7 +18,7 @@ from components.edge_protection.access_log import access_log_format
 from throttling import Client
 from throttling.simulation.arrivals import blocks
 from throttling.simulation.traffic import Phase, Source, Traffic
-from tools.bench.figures import Figure
+from tools.bench.figures import Figure, peak_mb
 
 _START_MS: Final = 1_767_571_200_000
 _RATES: Final = {"basic": 80.0, "premium": 420.0}
@@ -106,7 +106,5 @@ def figures() -> Iterator[Figure]:
             samples=[_seconds_for(folder, "replay", log)],
             at_most=60,
         )
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        # Linux counts in kilobytes, macOS in bytes.
-        megabytes = peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+        megabytes = peak_mb(resource.RUSAGE_CHILDREN)
         yield Figure(what="peak memory of these", unit="MB", samples=[megabytes], at_most=1000)

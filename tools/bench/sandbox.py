@@ -2,9 +2,15 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Event
 from typing import Final
+
+import httpx
+import psutil
 
 from tests.tools.sandbox.project import Project, keys_in, project_copy
 from tools.bench.figures import Figure, seconds
@@ -59,12 +65,56 @@ def _refusals(project: Project) -> Iterator[Figure]:
         paced = generate(project.port, request, connections=64, seconds=_SECONDS, rate=_PACE)
         p99s.append(paced.latency_ms(99))
     yield Figure(what="refusals by a usage plan", unit="/s", samples=rates, at_least=8000)
+    yield _watched(project, request)
     yield Figure(
         what=f"99 % of refusals at {_PACE:,}/s take no longer than",
         unit="ms",
         samples=p99s,
         at_most=10,
     )
+
+
+def _watched(project: Project, request: Callable[[int], bytes]) -> Figure:
+    """Compare the server's work for a refusal with the page open and closed.
+
+    Its processor time, because requests per second vary more than the page can change them.
+    """
+    server, shares = psutil.Process(project.sandbox.pid), []
+    for _ in range(_ROUNDS + 2):
+        costs = []
+        for page in (_page(project), nullcontext()):
+            with page:
+                before = sum(server.cpu_times()[:2])
+                load = generate(project.port, request, connections=32, seconds=_SECONDS / 2)
+                costs.append((sum(server.cpu_times()[:2]) - before) / load.statuses[429])
+        shares.append(100 * costs[0] / costs[1])
+    what = "processor time of a refusal with the page open, of that with it closed"
+    return Figure(what=what, unit="%", samples=shares, at_most=105)
+
+
+@contextmanager
+def _page(project: Project) -> Iterator[None]:
+    """Ask for what an open page asks for: news, and a trial every three seconds."""
+    address, _, token = project.sandbox.status()["page"].partition("/#")
+    client = httpx.Client(headers={"authorization": f"Bearer {token}"}, timeout=60)
+    closed = Event()
+
+    def follow() -> None:
+        with client.stream("GET", f"{address}/page/news") as news:
+            for _ in news.iter_raw():
+                if closed.is_set():
+                    return
+
+    def keep_trying() -> None:
+        while not closed.wait(3):
+            client.post(f"{address}/page/try", json={"changes": []})
+
+    client.post(f"{address}/page/try", json={"changes": []})  # the first one starts a process
+    with ThreadPoolExecutor() as threads:
+        threads.submit(follow)
+        threads.submit(keep_trying)
+        yield
+        closed.set()
 
 
 def _stored(project: Project) -> Iterator[Figure]:

@@ -5,7 +5,6 @@ the simulator uses one core.
 """
 
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +18,7 @@ from throttling.simulation.arrivals import blocks
 from throttling.simulation.engine import Engine
 from throttling.simulation.simulator import simulate
 from throttling.simulation.traffic import Phase, Source, Traffic
-from tools.bench.figures import Figure
+from tools.bench.figures import Figure, peak_mb
 
 _DAY_SECONDS: Final = 86_400
 _ROUNDS: Final = 3
@@ -78,12 +77,6 @@ def _decided_per_second(limits: Limits, traffic: Traffic, *, each: bool = False)
     return sum(len(chunk.times) for chunk in chunks) / (time.process_time() - began)
 
 
-def _peak_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in kilobytes, macOS in bytes.
-    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
-
-
 def figures() -> Iterator[Figure]:
     """Measure the simulator."""
     _seconds_for(_PRODUCTION, _traffic(1))  # compiles it
@@ -97,7 +90,9 @@ def figures() -> Iterator[Figure]:
             samples=[_seconds_for(limits, _traffic(_DAY_SECONDS)) for _ in range(_ROUNDS)],
             at_most=15,
         )
-    yield Figure(what="peak memory of these", unit="MB", samples=[_peak_mb()], at_most=500)
+    yield Figure(
+        what="peak memory of these", unit="MB", samples=[peak_mb(resource.RUSAGE_SELF)], at_most=500
+    )
     for name, limits, traffic in (
         ("production's limits", _PRODUCTION, _traffic(5000)),
         ("all layers pass", _SLOWEST, _traffic(5000)),

@@ -79,10 +79,7 @@ def cost(
         # Numba, which the worst month does not need.
         from tools.traffic.logged import limits_of, read_logged
 
-        logged = read_logged(
-            settings, paths=logs, keys_file=keys_file, from_aws=False, last_seconds=0, save=None,
-            endpoint_url=None,
-        )  # fmt: skip
+        logged = read_logged(settings, paths=logs, keys_file=keys_file)
         notes = logged.notes
         bills["expected"] = bill(settings, prices, expected(logged.run(limits_of(settings), 0)))
     elif profile or clients:

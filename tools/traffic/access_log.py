@@ -176,7 +176,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(Line, strict=False)
-        self._parts: list[list[NDArray[Any]]] = []
+        self._columns: list[list[NDArray[Any]]] = [[] for _ in _TYPES]
         self._senders: dict[tuple[str, str, str], int] = {}
         self._addresses: dict[str, int] = {}
         self._unread = self._late = self._latest_ms = 0
@@ -217,9 +217,10 @@ class _Reader:
             ],
             [one.code for one in lines],
         )
-        self._parts.append([np.array(*one) for one in zip(columns, _TYPES, strict=True)])
+        for parts, column, kind in zip(self._columns, columns, _TYPES, strict=True):
+            parts.append(np.array(column, kind))
         if in_order:
-            self._check_clock(self._parts[-1][0])
+            self._check_clock(self._columns[0][-1])
 
     def _check_clock(self, times: Ints) -> None:
         late = -np.diff(times, prepend=self._last)
@@ -253,16 +254,16 @@ class _Reader:
         Raises:
             UserError: when that is nothing, or the times cannot be right.
         """
-        if not self._parts:
+        if not self._columns[0]:
             if self._unread:
                 raise UserError(
                     f"None of the {self._unread:,} lines is one of the stage's access log. "
                     f"{self._examples[0]}"
                 )
             raise UserError(f"{name}: there is no line of an access log.")
-        times, ids, *others = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        self._parts.clear()
-        notes, read = [], len(times)
+        # One column at a time, so that memory does not hold all of them twice.
+        columns = [np.concatenate(self._columns.pop(0)) for _ in _TYPES]
+        read, notes = len(columns[0]), []
         if self._unread:
             notes = [f"{self._unread:,} of {self._unread + read:,} lines cannot be read, such as:"]
             notes += self._examples
@@ -272,17 +273,15 @@ class _Reader:
                 f"The clock goes back at {self._late:,} lines, by up to {most}, because a line is "
                 "written when its request ends. The lines are sorted by time."
             )
-        known = np.zeros(read, np.bool_)
-        known[np.unique(ids, return_index=True)[1]] = True
-        known |= ids == hash(NONE)
-        if not known.all():
+        new = _new(columns.pop(1))
+        if not new.all():
             notes.append(
-                f"{np.count_nonzero(~known):,} lines are there more than once (the same "
+                f"{np.count_nonzero(~new):,} lines are there more than once (the same "
                 "extendedRequestId). They count once."
             )
-        order = np.argsort(times, kind="stable")
-        order = order[known[order]]
-        times, sender, address, latency, logged = (one[order] for one in (times, *others))
+        order = np.argsort(columns[0], kind="stable")
+        order = order[new[order]]
+        times, sender, address, latency, logged = (columns.pop(0)[order] for _ in range(5))
         start, end = _moment(times[0]), _moment(times[-1])
         if (end - start).total_seconds() > MAX_SECONDS:
             raise UserError(
@@ -305,3 +304,10 @@ class _Reader:
 
 def _moment(epoch_ms: int) -> datetime:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+
+def _new(ids: Ints) -> NDArray[np.bool_]:
+    """Return which lines have an ID that no line before has, or none at all."""
+    new: NDArray[np.bool_] = ids == hash(NONE)
+    new[np.unique(ids, return_index=True)[1]] = True
+    return new

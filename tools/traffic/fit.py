@@ -87,14 +87,9 @@ class _Demand:
         share: float,
         wanted: Callable[[Client | None, str], bool] | None = None,
     ) -> None:
-        """Take requests of a log.
+        """Take the requests with a valid key that are `wanted`, by client and method.
 
-        Args:
-            logged: all its requests.
-            limits: of the stack, which say who has a valid key.
-            share: of each client's requests that may be refused.
-            wanted: says by client and method which requests with a valid key to take. None takes
-                all requests, even those without a valid key.
+        None takes all requests. A limit may refuse a `share` of each client's.
         """
         holders = {
             Client(plan, name) for plan, one in limits.usage_plans.items() for name in one.clients
@@ -140,11 +135,7 @@ class _Demand:
         return bool((self.refused(limits) <= self._allowed).all())
 
     def rates(self, *, shared: bool) -> tuple[int, float, float]:
-        """Return a client's most requests, their mean rate, and the highest rate in a second.
-
-        Args:
-            shared: whether to take all clients as one.
-        """
+        """Return the requests of the busiest client, or of all, their mean rate and their peak."""
         group = np.zeros_like(self.client) if shared else self.client
         seconds = self.times.astype(np.int64)
         most = int(np.bincount(group).max())
@@ -154,13 +145,10 @@ class _Demand:
         return most, most / length, 2.0 * peak
 
     def decided_by(self, too_low: Limits, *, shared: bool = False, detail: str = "") -> str:
-        """Return the client and the minute that decide a limit, in words.
+        """Return the client and the minute that decide a limit that is just `too_low`, in words.
 
-        Args:
-            too_low: the limits, with this one just too low.
-            shared: whether clients share the limit. Then the minute with most refusals decides,
-                and the client is the one that sends most in it.
-            detail: what else to say: address or latency.
+        If clients share the limit, the minute with most refusals decides, and the client is the one
+        that sends most in it. `detail` says what else to name: address or latency.
         """
         refused, log = self.decide(too_low) > 0, self._logged.log
         if not refused.any():  # the limit is the least that AWS takes
@@ -204,12 +192,8 @@ class _Fitter:
             name: replace(plan, throttle=None, quota=None)
             for name, plan in self.limits.usage_plans.items()
         }
-        self._open = Limits(
-            waf=None,
-            usage_plans=plans,
-            stage=None,
-            keyless=self.limits.keyless,
-            concurrency=None,
+        self._open = replace(
+            self.limits, waf=None, usage_plans=plans, stage=None, methods={}, concurrency=None
         )
         """No limit at all."""
 

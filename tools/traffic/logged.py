@@ -1,6 +1,7 @@
 """Requests that really happened: fetch a stack's access log, and find out who sent them."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from throttling.simulation.simulator import Result, run
 from throttling.simulation.traffic import Block, Floats, Ints
 from tools.aws import LOG_IN, Account, CallError, endpoint_option
 from tools.cli import console, format_option
-from tools.sandbox.client import running, stack_folder
+from tools.sandbox.client import running
 from tools.traffic.access_log import MAX_SECONDS, NONE, AccessLog, read_log
 from tools.traffic.load.target import pulumi_outputs
 from tools.traffic.options import parsed
@@ -41,19 +42,14 @@ def log_options(command: _Command) -> _Command:
         format_option,
         endpoint_option,
         click.option(
-            "--save",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Keep what --from-aws fetches in this folder, one file an hour. A second run "
-            "fetches only what is missing.  [default: .sandbox/STACK/access-log]",
-        ),
-        click.option(
             "--last",
             "last_seconds",
             default="1d",
             show_default=True,
             callback=parsed(parse_duration),
             metavar="TIME",
-            help="How much of the log --from-aws fetches, such as 7d or 12h.",
+            help="How much of the log --from-aws fetches, such as 7d or 12h. It is kept in "
+            ".access-log/STACK, and a second run fetches only what is missing.",
         ),
         click.option(
             "--from-aws",
@@ -144,10 +140,9 @@ def read_logged(
     *,
     paths: Sequence[Path],
     keys_file: Path | None,
-    from_aws: bool,
-    last_seconds: float,
-    save: Path | None,
-    endpoint_url: str | None,
+    from_aws: bool = False,
+    last_seconds: float = 0,
+    endpoint_url: str | None = None,
 ) -> Logged:
     """Return the requests of the log that the command line asks for; see `log_options`.
 
@@ -165,9 +160,8 @@ def read_logged(
                 raise UserError(
                     f"Stack {settings.stack} has no output accessLogGroup. Run pulumi up."
                 )
-            save = save or stack_folder(project_root(), settings.stack) / "access-log"
             paths = []
-            for file, total in _fetch(settings, group, last_seconds, save, endpoint_url):
+            for file, total in _fetch(settings, group, last_seconds, endpoint_url):
                 paths.append(file)
                 bar.update(task, completed=len(paths), total=total)
         log = read_log(paths, lambda done, total: bar.update(task, completed=done, total=total))
@@ -182,16 +176,12 @@ def identify(log: AccessLog, settings: Settings, holders: Mapping[str, Client]) 
         for key, method in log.senders
     ]
     source, known = log.sender, np.array([client is not None for client, _ in sources])
-    unknown = {
-        key: 0 for key, method in log.senders if key not in holders and key not in (NONE, "")
-    }
-    if unknown:
-        numbers = np.bincount(source, minlength=len(sources)).tolist()
-        for (key, _), number in zip(log.senders, numbers, strict=True):
-            if key in unknown:
-                unknown[key] += number
-        most = sorted(unknown, key=lambda key: -unknown[key])
-        listed = ", ".join(f"{key} ({unknown[key]:,})" for key in most[:_MAX_UNKNOWN])
+    unknown: Counter[str] = Counter()
+    sent = np.bincount(source, minlength=len(sources)).tolist()
+    for (key, _), number in zip(log.senders, sent, strict=True):
+        unknown[key] += 0 if key in holders or key in (NONE, "") else number
+    if most := (+unknown).most_common():
+        listed = ", ".join(f"{key} ({number:,})" for key, number in most[:_MAX_UNKNOWN])
         more = f" and {len(most) - _MAX_UNKNOWN:,} more" if len(most) > _MAX_UNKNOWN else ""
         notes.append(
             f"Unknown key IDs, with their requests: {listed}{more}. They count as requests without "
@@ -269,12 +259,13 @@ def _holders(content: Any) -> dict[str, Client]:  # noqa: ANN401  JSON
 
 
 def _fetch(
-    settings: Settings, group: str, last_seconds: float, folder: Path, endpoint_url: str | None
+    settings: Settings, group: str, last_seconds: float, endpoint_url: str | None
 ) -> Iterator[tuple[Path, int]]:
     """Fetch a log group's lines. Yield a file for each hour, and how many there will be.
 
     A file is there only when it is complete, so the next run goes on where this one ended.
     """
+    folder = project_root() / ".access-log" / settings.stack
     now = time.time()
     hours = range(int((now - min(last_seconds, MAX_SECONDS)) // _HOUR), int(now // _HOUR) + 1)
     account = Account(settings, endpoint_url)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -12,8 +12,6 @@ from throttling.simulation.traffic import Arrivals
 from tools.traffic.derived import PROFILES
 from tools.traffic.profiles import parse_client, parse_duration
 
-_CHARTS: Final = (".png", ".svg")
-_PAGES: Final = (".html", ".htm")
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
@@ -31,33 +29,28 @@ def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parame
     return callback
 
 
-def _chart_path(text: str) -> Path:
-    if Path(text).suffix not in _CHARTS:
-        raise ValueError(f"{text!r} is not a chart; allowed are {', '.join(_CHARTS)}")
-    return _writable(text)
+def _file(kind: str, *suffixes: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback for the path of a file that a command writes at its end."""
 
-
-def _page_path(text: str) -> Path:
-    if Path(text).suffix not in _PAGES:
-        raise ValueError(f"{text!r} is not a page; allowed are {', '.join(_PAGES)}")
-    return _writable(text)
-
-
-def _writable(text: str) -> Path:
-    path = Path(text)
-    try:
+    def parse(text: str) -> Path:
+        path = Path(text)
+        if path.suffix not in suffixes:
+            raise ValueError(f"{text!r} is not a {kind}; allowed are {', '.join(suffixes)}")
         check_writable(path)
-    except OSError as error:
-        raise ValueError(f"{text!r} cannot be written: {error.strerror}") from None
-    return path
+        return path
+
+    return parsed(parse)
 
 
 def check_writable(path: Path) -> None:
-    """Raise an OSError if a file cannot be written, so that a run is not lost at its end."""
-    existed = path.exists()
-    path.open("ab").close()
-    if not existed:
-        path.unlink()
+    """Raise a UserError if a file cannot be written, so that a run is not lost at its end."""
+    try:
+        existed = path.exists()
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 compare_option = click.option(
@@ -80,14 +73,14 @@ waf_lag_option = click.option(
 )
 chart_option = click.option(
     "--chart",
-    callback=parsed(_chart_path),
+    callback=_file("chart", ".png", ".svg"),
     metavar="FILE",
     help="Draw the requests over time (.png, .svg).",
 )
 
 page_option = click.option(
     "--page",
-    callback=parsed(_page_path),
+    callback=_file("page", ".html", ".htm"),
     metavar="FILE",
     help="Write the result as one page that needs no server or network (.html).",
 )

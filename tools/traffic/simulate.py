@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from settings import Settings, load_stack
 from throttling import choices
-from throttling.review import not_among, review
+from throttling.review import LimitFinding, not_among, review
 from throttling.simulation.simulator import Result
 from throttling.simulation.simulator import simulate as run_traffic
 from throttling.simulation.traffic import Traffic
@@ -86,8 +86,11 @@ def simulate(
         f"{moment(traffic.seconds)} from {number:,} address{'es' if number > 1 else ''}, "
         f"{traffic.arrivals} arrivals, seed {traffic.seed}, from "
         f"{traffic.start:%A %Y-%m-%d %H:%M} UTC.",
-        *([f"Before: {headline(before)}", gains(before, result)] if compare else []),
     ]
+    notes = _notes(result)
+    if compare:
+        about += [f"Before: {headline(before)}", gains(before, result)]
+        notes = [*_review_words(*reviews), *notes]
     if chart:
         # Half a second that only charts need.
         from tools.traffic.chart import draw
@@ -95,7 +98,7 @@ def simulate(
         draw(result, chart, about, addresses)
     if page:
         shown = {"before": before, "after": result} if compare else {"simulated": result}
-        write_report(page, f"Simulation of stack {stack}", about, _notes(result), stacks[-1], shown)
+        write_report(page, f"Simulation of stack {stack}", about, notes, stacks[-1], shown)
     if output_format == "json":
         runs = [_as_json(stack, traffic, one) for one in results]
         document: dict[str, Any] = runs[0]
@@ -111,20 +114,10 @@ def simulate(
             document = {"before": old, "after": new, "change": change}
         print_json(document)
     elif compare:
-        notes = [
-            f"{what}: {one.level}: {one.key}: {one.message}"
-            for what, findings in (
-                ("New finding of the review", not_among(reviews[1], reviews[0])),
-                ("Finding that is gone", not_among(reviews[0], reviews[1])),
-            )
-            for one in findings
-        ] or ["The review's findings do not change."]
         headings = ("before", "change", "first before")
-        console().print(
-            report(result, about, [*notes, *_notes(result)], headings, beside(before, result))
-        )
+        console().print(report(result, about, notes, headings, beside(before, result)))
     else:
-        console().print(report(result, about, _notes(result)))
+        console().print(report(result, about, notes))
 
 
 def _simulated(settings: Settings, traffic: Traffic, waf_lag_seconds: float) -> Result:
@@ -148,6 +141,14 @@ def _notes(result: Result) -> list[str]:
         "The WAF estimates rates about every 10 s and usually blocks within 30 s, sometimes "
         f"minutes. In this run its view is {result.waf_lag_seconds:,.10g} s behind (--waf-lag).",
     ]
+
+
+def _review_words(before: list[LimitFinding], after: list[LimitFinding]) -> list[str]:
+    new, gone = not_among(after, before), not_among(before, after)
+    return [
+        *(f"New finding of the review: {one.level}: {one.key}: {one.message}" for one in new),
+        *(f"Finding that is gone: {one.level}: {one.key}: {one.message}" for one in gone),
+    ] or ["The review's findings do not change."]
 
 
 def _as_json(stack: str, traffic: Traffic, result: Result) -> dict[str, Any]:

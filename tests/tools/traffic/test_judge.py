@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from routes import ROUTES
@@ -56,8 +57,8 @@ def off(findings: Findings) -> set[tuple[str, Layer | None]]:
 @pytest.mark.parametrize("profile", ["plan", "burst", "stage", "sizes", "waf", "seed"])
 @pytest.mark.parametrize(
     "how",
-    [{}, {"late": 0.4}, {"delay": (0.001, 0.03, 0.002)}],
-    ids=["on time", "late", "answered out of order"],
+    [{}, {"late": 0.4, "delay": (0.001, 0.03, 0.002)}],
+    ids=["on time", "late and answered out of order"],
 )
 def test_a_target_with_the_configured_limits_agrees(
     stack: str, profile: str, how: Mapping[str, Any]
@@ -149,29 +150,16 @@ def test_a_target_that_queues_is_not_off(profile: str, service: float, works: fl
     assert off(findings) == set(), findings.rows
 
 
-def test_counts_too_far_apart_are_unclear_and_not_agreement() -> None:
+def test_counts_too_far_apart_are_unclear_but_a_limit_far_beyond_both_is_off() -> None:
     requests = requests_of("burst")
-    waits = [
-        2.0 * number / len(requests.requests.times)
-        for number in range(len(requests.requests.times))
-    ]
+    waits = np.linspace(0.0, 2.0, len(requests.requests.times)).tolist()
     findings = verdict_on(DEV, DEV, requests, delay=waits)
 
     row = findings.rows["premium/default", Layer.USAGE_PLAN]
     assert row.low + 5 < row.high
-    assert row.verdict is UNCLEAR
-    assert findings.verdict is UNCLEAR
-
-
-def test_a_limit_far_beyond_both_counts_is_off_however_far_apart_they_are() -> None:
-    requests = requests_of("burst")
-    waits = [
-        0.2 * number / len(requests.requests.times)
-        for number in range(len(requests.requests.times))
-    ]
+    assert row.verdict is findings.verdict is UNCLEAR
     nothing_refused = with_plan(DEV, "premium", rate=20, burst=4000)
-    findings = verdict_on(DEV, nothing_refused, requests, delay=waits)
-
+    findings = verdict_on(DEV, nothing_refused, requests, delay=[one / 10 for one in waits])
     assert ("premium/default", Layer.USAGE_PLAN) in off(findings)
 
 
@@ -243,9 +231,7 @@ def test_on_aws_the_web_acl_may_lag_but_not_block_early_or_never(
         ({"status": 403}, Layer.API_KEY),
         ({"status": 503}, Layer.CONCURRENCY),
         ({"status": 500}, "failed"),
-        ({"status": 504}, "failed"),
         ({"status": 413}, "failed"),
-        ({"status": 302}, "failed"),
         ({"status": 200, "layer": "another proxy's"}, "admitted"),
     ],
 )

@@ -103,23 +103,18 @@ def test_the_shipped_profiles_can_be_sent(path: Path) -> None:
     [
         ("premium/default", "write premium/default=600rps"),
         ("premium/default=600", "one of rps, rpm"),
-        ("premium/default=600rpx", "one of rps, rpm"),
         ("premium/default=-5rps", "one of rps, rpm"),
         ("premium/default=100000000rps", "a rate up to 1000000rps"),
         ("premium/default=1" + "0" * 400 + "rps", "a rate up to 1000000rps"),
         ("premium=5rps", "PLAN/CLIENT"),
         ("premium/default=5rps,for=3", "one of ms, s, m, h, d"),
-        ("premium/default=5rps,for=3w", "one of ms, s, m, h, d"),
         ("premium/default=5rps,for=9999999d", "a duration up to 366d"),
-        ("premium/default=5rps,at=400d", "a duration up to 366d"),
         ("premium/default=5rps,ips=0", "ips: Input should be greater than or equal to 1"),
-        ("premium/default=5rps,ips=100001", "less than or equal to 100000"),
         ("premium/default=5rps,ips=1_0", "ips: '1_0' is not a whole number"),
         ("premium/default=\u0663rps", "is not a rate"),
         ("premium/default=nanrps", "is not a rate"),
         ("premium/default=5rps,to=9rps", "'to=9rps' in 'premium/default=5rps,to=9rps' is unknown"),
         ("premium/default=5rps,ips=many", "ips: 'many' is not a whole number"),
-        ("premium/default=5rps,during=3m", "allowed, once each: ips=, for=, at="),
         ("premium/default=5rps,for=1s,for=2s", "'for=2s' in 'premium/default=5rps,for=1s,for=2s'"),
     ],
 )
@@ -138,30 +133,22 @@ CLIENT = "clients: {basic/default: {phases: [{rate: 5rps, for: 1m}]}}"
     ("text", "problem"),
     [
         ("", "a mapping is expected"),
-        ("- 1", "a mapping is expected"),
         ("clients: {", "not valid YAML"),
-        ("[" * 2000, "nested too deeply"),
+        ("[" * 1000, "nested too deeply"),
         ("x" * 1_000_001, "larger than 1,000,000 characters"),
         (f"{CLIENT}\nseed: 1\nseed: 2", "'seed' comes twice"),
         ("clients: {a/b: {phases: &p []}, c/d: {phases: *p}}", "aliases are not allowed"),
-        ("clients: {a/b: {phases: [1]}}", "clients.a/b.phases.0: a mapping is expected"),
         ("seed: 1", "clients: Field required"),
-        ("clients: []", "clients: a mapping is expected"),
         ("clients: {}", "clients: Dictionary should have at least 1 item"),
         ("clients: {gold: {phases: [{rate: 5rps, for: 1m}]}}", "allowed is PLAN/CLIENT"),
-        ("clients: {basic/default: {ips: 3}}", "clients.basic/default.phases: Field required"),
-        ("clients: {basic/default: {phases: 3}}", "phases: Input should be a valid list"),
-        ("clients: {basic/default: {phases: []}}", "phases: List should have at least 1 item"),
         ("clients: {a/b: {phases: [{rate: 5rps}]}}", "phases.0.for: Field required"),
         ("clients: {a/b: {phases: [{rate: 5rps, for: 1m, til: 2}]}}", "0.til: Extra inputs"),
         ("clients: {a/b: {phases: [{rate: 5, for: 1m}]}}", "0.rate: '5' is not a rate"),
         ("clients: {a/b: {phases: [{rate: [5], for: 1m}]}}", "0.rate: \"['5']\" is not a rate"),
         (f"{CLIENT}\narrivals: uneven", "arrivals: Input should be 'poisson' or 'even'"),
-        (f"{CLIENT}\nseed: abc", "seed: 'abc' is not a whole number"),
         (f"{CLIENT}\nseed: -1", "seed: '-1' is not a whole number"),
         (f"{CLIENT}\nstart: noon", "start: 'noon' is not a start"),
         (f"{CLIENT}\nbytes: [0]", "bytes.0: Input should be greater than or equal to 1"),
-        (f"{CLIENT}\nspeed: 1", "speed: Extra inputs are not permitted"),
     ],
 )
 def test_a_profile_that_cannot_be_read_is_one_line_with_the_place(text: str, problem: str) -> None:
@@ -224,7 +211,7 @@ def test_every_route_with_a_bucket_of_its_own_is_tested(monkeypatch: pytest.Monk
     } == {post}
 
 
-def test_each_plan_is_tested_below_at_and_beyond_its_rate() -> None:
+def test_each_plan_is_tested_below_at_and_beyond_its_rate_with_full_buckets() -> None:
     for source in derive("plan", DEV, 0.0).sources:
         assert source.client
         throttle = DEV.usage_plans[source.client.plan].throttle
@@ -235,13 +222,8 @@ def test_each_plan_is_tested_below_at_and_beyond_its_rate() -> None:
         assert beyond.seconds >= emptied + 12
         assert below.end_seconds == at.start_seconds
         assert at.end_seconds == beyond.start_seconds
-
-
-def test_plans_are_tested_one_after_the_other_with_full_buckets() -> None:
-    for name in ("plan", "burst"):
-        first, second = derive(name, DEV, 0.0).sources
-        assert second.phases[0].start_seconds - first.phases[-1].end_seconds > 2.0
-    assert pause_seconds(DEV) == 2.5
+    first, second = derive("burst", DEV, 0.0).sources
+    assert second.phases[0].start_seconds - first.phases[-1].end_seconds == pause_seconds(DEV)
 
 
 def test_a_stage_that_its_clients_can_reach_is_reached() -> None:

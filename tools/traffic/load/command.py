@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,7 +127,9 @@ def load(
     now = f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
     kept = project_root() / RECORDS / f"{settings.stack}-{kind}-{now}.json"
     if record:
-        _check_writable(kept)
+        with suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(kept)
     out = console(stderr=output_format == "json")
     out.print(
         f"Loading {'the sandbox of ' if target.sandbox else ''}stack {settings.stack} at "
@@ -253,13 +255,5 @@ def _chart_paths(path: Path, profiles: Sequence[str]) -> dict[str, Path]:
     if len(paths) < len(profiles):
         raise UserError("--chart needs another name for each profile: one chart would be lost.")
     for one in paths.values():
-        _check_writable(one)
+        check_writable(one)
     return paths
-
-
-def _check_writable(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from None

@@ -82,6 +82,6 @@ def summary(findings: Sequence[Findings]) -> list[str]:
         lines.append("Requests before this run may have used some of the quota.")
     if unclear:
         lines.append(f"Unclear, because answers took long or failed: {'; '.join(unclear)}.")
-    reached = {layer for one in findings for _, layer in one.rows}
+    reached = {layer for one in findings for layer in one.result.total.refused}
     names = [name for layer, name in LAYER_NAMES.items() if layer in reached]
     return [*lines, f"Limits that refused requests: {', '.join(names) or 'none'}."]

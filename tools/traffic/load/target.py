@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from settings import Settings, UserError, project_root
 from throttling import Client
+from tools.cli import is_url
 from tools.sandbox.client import running
 from tools.sandbox.deployment import read_deployment
 
@@ -55,7 +56,7 @@ def find_target(settings: Settings, *, url: str | None, deployed: bool, named: b
     Raises:
         UserError: when there is neither, or it cannot be reached.
     """
-    if url is not None and urlsplit(url).scheme not in ("http", "https"):
+    if url is not None and not is_url(url):
         raise UserError(f"--url {url} is not an http or https address.")
     sandbox = None if deployed else running(settings.stack)
     if not (sandbox or deployed or named):
@@ -99,18 +100,14 @@ def pulumi_outputs(stack: str) -> Mapping[str, Any]:
             capture_output=True,
             text=True,
             timeout=_PULUMI_SECONDS,
-            check=False,
+            check=True,
         )
-        if done.returncode == 0:
-            outputs: Mapping[str, Any] = json.loads(done.stdout)
-            return outputs
-        why = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-    except subprocess.TimeoutExpired:
-        why = f"no answer within {_PULUMI_SECONDS} s"
-    except (OSError, ValueError) as error:
+        outputs: Mapping[str, Any] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         # Without the output itself, which holds the keys.
-        why = type(error).__name__
-    raise UserError(
-        f"pulumi stack output --stack {stack} failed: {why}. Is the stack deployed, and are you "
-        f"logged in (pulumi whoami)?"
-    )
+        said = getattr(error, "stderr", None) or type(error).__name__
+        raise UserError(
+            f"pulumi stack output --stack {stack} failed: {' '.join(str(said).split())}. Is the "
+            f"stack deployed, and are you logged in (pulumi whoami)?"
+        ) from None
+    return outputs
