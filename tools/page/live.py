@@ -193,7 +193,7 @@ class Page:
             gauges.append(busy | {"most": most})
         for name, limit, counts in gateway.web_acl.windows(now, _MAX_GAUGED_ADDRESSES):
             for address, count in counts.items():
-                holder = str(recent.clients.get(address) or "")
+                holder = str(recent.clients.get(address) or NO_KEY)
                 window = {"of": holder, "what": f"{name}, {address}", "used": count}
                 gauges += [window | {"most": limit}] if count else []
         return gauges

@@ -38,6 +38,7 @@ def page(browser: Browser, link: str) -> Iterator[Page]:
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda one: faults.append(one.text))
     page.on(
         "request", lambda one: faults.append(one.url) if not _same_host(one.url, link) else None
     )
