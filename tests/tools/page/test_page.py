@@ -199,7 +199,7 @@ def test_no_text_of_the_news_becomes_markup(browser: Browser, link: str) -> None
     }
     row: dict[str, Any] = {"time": 0, "client": _HOSTILE, "request": _HOSTILE, "address": _HOSTILE}
     row |= {"layer": "waf", "subject": _HOSTILE, "status": 429}
-    setting: dict[str, Any] = dict.fromkeys(("path", "name", "description"), _HOSTILE)
+    setting: dict[str, Any] = dict.fromkeys(("path", "description"), _HOSTILE)
     setting |= {"value": 1, "least": 1, "most": 9, "whole": True, "optional": True}
     texts |= {"outcomes": {"waf": _HOSTILE}, "reasons": {"waf": _HOSTILE}, "clients": [_HOSTILE]}
     texts |= {"limits": [{"limit": _HOSTILE, "value": _HOSTILE, "settings": [setting]}]}
