@@ -356,7 +356,7 @@ class _Fitter:
         if requests < _ENOUGH_REQUESTS:
             self.notes.append(
                 f"{name}: arrivals are random, so {requests:,} requests tell the rate to within "
-                f"about {300 / math.sqrt(requests):.0f} %. For 4 %, use a log with "
+                f"about {min(300 / math.sqrt(requests), 100):.0f} %. For 4 %, use a log with "
                 f"{_ENOUGH_REQUESTS:,}{'' if shared else ' of one client'}."
             )
         why = demand.decided_by(only(Throttle(rate=rate, burst=_less(burst(rate)))))
