@@ -33,7 +33,7 @@ _LATE_MS: Final = 60_000
 """A line may be written so long after those of later requests: 29 s is the longest request."""
 _CHUNK_BYTES: Final = 1 << 20
 _EXAMPLES: Final = 3
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DOCUMENT: Final = re.compile(
     rb"\s*(\[|\{\s*(\n|\"(events|results|searchedLogStreams|nextToken|queryLanguage|statistics)\"))"
 )
@@ -107,9 +107,7 @@ def read_log(
 ) -> AccessLog:
     """Read files, and the files in folders, as one log.
 
-    Args:
-        paths: of the files and folders.
-        progress: called now and then with the bytes that are read, and all bytes.
+    `progress` is called now and then with the bytes that are read, and all bytes.
 
     Raises:
         UserError: when a file cannot be read, no line can be, or the times cannot be right.
@@ -127,7 +125,7 @@ def read_log(
             raise UserError(
                 f"{file} is cut off: its gzip stream has no end. Fetch it again."
             ) from None
-        except (OSError, zlib.error, *_UNREADABLE) as error:
+        except (OSError, zlib.error, *UNREADABLE) as error:
             raise UserError(f"{file} cannot be read: {error}.") from None
         done += file.stat().st_size
     return reader.log(", ".join(map(str, paths)))
@@ -189,16 +187,12 @@ class _Reader:
         self._file, self._number, self._last = file, 0, 0
 
     def add(self, chunk: bytes, *, in_order: bool) -> None:
-        """Add lines of the file.
-
-        Raises:
-            UserError: when lines that are in order have a clock that is set back.
-        """
+        """Add lines of the file; refuse a clock that is set back between lines `in_order`."""
         if chunk[:1].isdigit():
             chunk = _STAMP.sub(b"", chunk)
         try:
             lines = self._decoder.decode_lines(chunk)
-        except _UNREADABLE:
+        except UNREADABLE:
             lines = list(self._one_by_one(chunk))
         self._number += chunk.count(b"\n") + 1
         if not lines:
@@ -243,18 +237,14 @@ class _Reader:
                 continue
             try:
                 yield self._decoder.decode(line)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._unread += 1
                 if len(self._examples) < _EXAMPLES:
                     shown = printable(line[:60].decode(errors="replace"))
                     self._examples.append(f"{self._file} line {number}: {error}: {shown}")
 
     def log(self, name: str) -> AccessLog:
-        """Return what was read.
-
-        Raises:
-            UserError: when that is nothing, or the times cannot be right.
-        """
+        """Return what was read; raise a UserError if it is nothing or too long."""
         if not self._columns[0]:
             if self._unread:
                 raise UserError(
