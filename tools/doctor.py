@@ -43,7 +43,11 @@ def _credentials(account: Account) -> Answer:
         raise UserError(
             f"AWS refuses the credentials, or cannot be reached: {error}.\n{LOG_IN}"
         ) from None
-    return Answer("ok", f"Account {who['Account']}, Region {account.region}, as {who['Arn']}.")
+    meaning = f"Account {who['Account']}, Region {account.region}, as {who['Arn']}."
+    if account.settings.provider.assume_roles:
+        unused = f"{meaning} The stack's aws:assumeRoles are not used here."
+        return Answer("warning", unused, "Check that the stack goes to this account.")
+    return Answer("ok", meaning)
 
 
 def _deployed(account: Account) -> Answer:

@@ -136,6 +136,20 @@ def test_a_good_account_has_no_problem(account: MotoAccount) -> None:
     assert all(answer.action for answer in found.values() if answer.severity != "ok")
 
 
+def test_the_account_is_asked_through_the_stacks_endpoints_and_not_in_its_roles(
+    account: MotoAccount,
+) -> None:
+    here = json.dumps([{"sts": account.url}])
+    roles = json.dumps([{"roleArn": "arn:aws:iam::111122223333:role/deploy"}])
+    stack = settings("prod", aws={"endpoints": here, "assumeRoles": roles})
+
+    found = CHECKS["credentials"](Account(stack))
+
+    assert found.severity == "warning"
+    assert "Account 123456789012" in found.meaning
+    assert "aws:assumeRoles are not used here" in found.meaning
+
+
 RESERVATION = "function.reservedConcurrency"
 
 

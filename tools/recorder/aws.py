@@ -20,7 +20,9 @@ def looked_up(token: str, region: str) -> dict[str, Any]:
             return {"accountId": ACCOUNT_ID, "id": ACCOUNT_ID}
         case "aws:index/getAvailabilityZones:getAvailabilityZones":
             return {"names": [region + letter for letter in _ZONES], "id": region}
-    raise NotImplementedError(f"The program calls {token}, whose answer is not known here.")
+    raise NotImplementedError(
+        f"The program calls {token}. Add what AWS answers to tools/recorder/aws.py."
+    )
 
 
 def created(
