@@ -1,6 +1,7 @@
 """Security groups let no traffic in, and none out to the internet."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_network
 from typing import Any, Final
@@ -26,7 +27,7 @@ def _internet(rule: Any) -> Iterator[str]:  # noqa: ANN401  JSON
     """Return the networks of a rule that are as wide as the internet."""
     for key in ("cidrIpv4", "cidrIpv6", "cidrBlocks", "ipv6CidrBlocks"):
         for cidr in listed(at(rule, key)):
-            if isinstance(cidr, str):
+            with suppress(ValueError):  # unknown, or AWS refuses it
                 network = ip_network(cidr, strict=False)
                 if network.prefixlen <= _INTERNET_PREFIX[network.version]:
                     yield cidr
