@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -243,7 +244,10 @@ def test_an_old_program_that_fails_is_a_note(
 ) -> None:
     (repository / "__main__.py").write_text("")
     commit(repository, "fails")
-    runs = lambda folder, _: ({}, "" if folder == repository else "Why: @team")  # noqa: E731
+
+    def runs(folder: Path, _: object) -> tuple[dict[str, Any], str]:
+        return {}, "" if folder == repository else "Why: @team"
+
     monkeypatch.setattr("tools.diff.reach._registered", runs)
 
     assert report("fails") == (
