@@ -50,7 +50,7 @@ class Account:
     """
 
     def __init__(self, settings: Settings, endpoint_url: str | None = None) -> None:
-        """Use a stack's profile and Region; the environment has what its config leaves out.
+        """Use a stack's profile, Region and endpoints; the environment has what its config lacks.
 
         Raises:
             UserError: when the profile or the Region is missing, or the AWS config cannot be used.
@@ -146,13 +146,16 @@ class Account:
         except Exception:  # of many kinds, from botocore's parsers
             name = client.meta.service_model.service_id.replace(" ", "_").upper()
             raise UserError(
-                f"{url} does not answer as AWS does.\nCorrect --endpoint-url, "
+                f"{url} does not answer as AWS does.\nCorrect --endpoint-url, aws:endpoints, "
                 f"AWS_ENDPOINT_URL_{name}, AWS_ENDPOINT_URL, or endpoint_url in the AWS config."
             ) from None
 
     def _client(self, name: str) -> Any:  # noqa: ANN401  boto3's clients have no types
+        url = self._endpoint_url
+        for endpoints in self.settings.provider.endpoints:
+            url = url or endpoints.get(name.replace("-", ""))
         with _usable_config(self.settings):
-            made = self._session.client(name, endpoint_url=self._endpoint_url, config=_CONFIG)
+            made = self._session.client(name, endpoint_url=url, config=_CONFIG)
             if not is_url(made.meta.endpoint_url):
                 raise ValueError(f"Invalid endpoint: {made.meta.endpoint_url}")
             return made

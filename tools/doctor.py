@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from ipaddress import IPv4Network
 from typing import Final, Literal, NamedTuple
 
@@ -43,7 +42,11 @@ def _credentials(account: Account) -> Answer:
         raise UserError(
             f"AWS refuses the credentials, or cannot be reached: {error}.\n{LOG_IN}"
         ) from None
-    return Answer("ok", f"Account {who['Account']}, Region {account.region}, as {who['Arn']}.")
+    meaning = f"Account {who['Account']}, Region {account.region}, as {who['Arn']}."
+    if account.settings.provider.assume_roles:
+        unused = f"{meaning} The stack's aws:assumeRoles are not used here."
+        return Answer("warning", unused, "Check that the stack goes to this account.")
+    return Answer("ok", meaning)
 
 
 def _deployed(account: Account) -> Answer:
@@ -121,24 +124,31 @@ def _throttle(account: Account) -> Answer:
     )
 
 
-def _room(
-    account: Account, call: str, part: str, wanted: Callable[[Settings], int], most: int, more: str
-) -> Answer:
-    """Check that the account has room for the stack's plans or keys beside those of others."""
-    own, needed = account.own_ids("apigateway", part), wanted(account.settings)
+def _usage_plans(account: Account) -> Answer:
+    """Check that there is room for the stack's usage plans."""
+    call, wanted = "apigateway:GetUsagePlans", len(account.settings.usage_plans)
+    more = f"Ask AWS for more: {_QUOTAS_PAGE}"
+    return _room(account, call, "/usageplans/", wanted, MAX_USAGE_PLANS, more)
+
+
+def _api_keys(account: Account) -> Answer:
+    """Check that there is room for the stack's API keys."""
+    plans = account.settings.usage_plans.values()
+    call, wanted = "apigateway:GetApiKeys", sum(len([*plan.api_keys()]) for plan in plans)
+    return _room(account, call, "/apikeys/", wanted, MAX_API_KEYS, "AWS does not raise this limit.")
+
+
+def _room(account: Account, call: str, part: str, wanted: int, most: int, more: str) -> Answer:
+    own = account.own_ids("apigateway", part)
     others = sum(item["id"] not in own for item in account.ask_all(call, "items"))
-    if others + needed <= most:
-        return Answer("ok", f"{needed:,} needed; others have {others:,} of {most:,}.")
+    if others + wanted <= most:
+        return Answer("ok", f"{wanted:,} needed; others have {others:,} of {most:,}.")
     return Answer(
         "problem",
-        f"This stack needs {needed:,}, others of the account have {others:,}, and there may be "
+        f"This stack needs {wanted:,}, others of the account have {others:,}, and there may be "
         f"{most:,} in all.",
         f"Delete those that are not used any more. {more}",
     )
-
-
-def _keys(settings: Settings) -> int:
-    return sum(len([*plan.api_keys()]) for plan in settings.usage_plans.values())
 
 
 def _logging_role(account: Account) -> Answer:
@@ -320,22 +330,8 @@ CHECKS: Final[dict[str, Callable[[Account], Answer]]] = {
     "deployed already": _deployed,
     "function concurrency": _concurrency,
     "API Gateway throttle": _throttle,
-    "usage plans": partial(
-        _room,
-        call="apigateway:GetUsagePlans",
-        part="/usageplans/",
-        wanted=lambda settings: len(settings.usage_plans),
-        most=MAX_USAGE_PLANS,
-        more=f"Ask AWS for more: {_QUOTAS_PAGE}",
-    ),
-    "API keys": partial(
-        _room,
-        call="apigateway:GetApiKeys",
-        part="/apikeys/",
-        wanted=_keys,
-        most=MAX_API_KEYS,
-        more="AWS does not raise this limit.",
-    ),
+    "usage plans": _usage_plans,
+    "API keys": _api_keys,
     "API Gateway logging role": _logging_role,
     "web ACL capacity": _web_acl_capacity,
     "web ACL association": _web_acl_association,

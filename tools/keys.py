@@ -42,7 +42,7 @@ def keys(stack: str, show: str | None, output_format: str, endpoint_url: str | N
         if show in found:
             call = "apigateway:GetApiKey"
             shown = account.ask(call, apiKey=found[show]["id"], includeValue=True)
-            click.echo(shown["value"])
+            click.echo(printable(shown["value"]))
             return
     except CallError as error:
         raise UserError(f"Could not read the API keys from AWS: {error}\n{LOG_IN}") from None

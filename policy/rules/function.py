@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from .model import UNKNOWN, Level, Rule, Stack, Violation, at, needs
+from .model import UNKNOWN, Rule, Stack, Violation, at, needs
 
 _GUIDE: Final = "https://docs.aws.amazon.com/lambda/latest/dg"
 _FUNCTION: Final = "aws:lambda/function:Function"
@@ -93,7 +93,7 @@ RULES: Final = (
     replace(
         _RESERVED,
         name="function-reservation-turned-off",
-        level=Level.ADVISORY,
+        level="advisory",
         fix="When the account's concurrency is at least 100 above it, set the config's "
         "function.reservedConcurrency to a number.",
         check=lambda stack: _unreserved(stack, by_choice=True),

@@ -7,16 +7,11 @@ know yet is `UNKNOWN`, and no rule treats that as a violation.
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-
-class _Unknown(Enum):
-    UNKNOWN = "known only after deployment"
-
-
-UNKNOWN: Final = _Unknown.UNKNOWN
+UNKNOWN: Final = object()
+"""A value that is known only after deployment."""
 
 
 def at(value: Any, path: str) -> Any:  # noqa: ANN401  JSON
@@ -49,9 +44,9 @@ class Resource:
     """URNs of the resources whose outputs it takes, or that it waits for."""
 
     @property
-    def in_production(self) -> bool:
-        """Whether its stack is production. URN: `urn:pulumi:<stack>::<project>::<type>::<name>`."""
-        return is_production(self.urn.split("::")[0].removeprefix("urn:pulumi:"))
+    def stack(self) -> str:
+        """Name of its stack. URN: `urn:pulumi:<stack>::<project>::<type>::<name>`."""
+        return self.urn.split("::")[0].removeprefix("urn:pulumi:")
 
     def get(self, path: str) -> Any:  # noqa: ANN401  JSON
         """Return the property at a dotted path; see `at`."""
@@ -118,13 +113,6 @@ def settings_of(project: str, config: Mapping[str, str]) -> dict[str, Any]:
     return settings
 
 
-class Level(StrEnum):
-    """Whether a violation stops a deployment, or is only reported."""
-
-    MANDATORY = "mandatory"
-    ADVISORY = "advisory"
-
-
 class Violation(NamedTuple):
     """A resource, and what is wrong with it."""
 
@@ -147,7 +135,8 @@ class Rule:
     """The change to make, with the config key or the file."""
     check: Check
     """Return all violations in a stack."""
-    level: Level = Level.MANDATORY
+    level: Literal["mandatory", "advisory"] = "mandatory"
+    """Whether a violation stops a deployment, or is only reported."""
 
 
 @dataclass(frozen=True)

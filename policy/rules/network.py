@@ -1,19 +1,21 @@
 """Security groups let no traffic in, and none out to the internet."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_network
 from typing import Any, Final
 
 from .model import Each, Resource, Rule, at, listed
 
 _REFERENCE: Final = "https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html"
-_GROUPS: Final = {
+_TYPES: Final = {
     "aws:ec2/securityGroup:SecurityGroup",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
+    "aws:ec2/securityGroupRule:SecurityGroupRule",
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
 }
-_EITHER: Final = "aws:ec2/securityGroupRule:SecurityGroupRule"
-_INGRESS: Final = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
-_EGRESS: Final = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 _INTERNET_PREFIX: Final = {4: 7, 6: 6}
 """Longest prefix, by IP version, of a network that counts as the internet.
 
@@ -25,23 +27,17 @@ def _internet(rule: Any) -> Iterator[str]:  # noqa: ANN401  JSON
     """Return the networks of a rule that are as wide as the internet."""
     for key in ("cidrIpv4", "cidrIpv6", "cidrBlocks", "ipv6CidrBlocks"):
         for cidr in listed(at(rule, key)):
-            if isinstance(cidr, str):
+            with suppress(ValueError):  # unknown, or AWS refuses it
                 network = ip_network(cidr, strict=False)
                 if network.prefixlen <= _INTERNET_PREFIX[network.version]:
                     yield cidr
 
 
-def _open(direction: str, preposition: str, token: str) -> Callable[[Resource], Iterator[str]]:
-    def check(resource: Resource) -> Iterator[str]:
-        if resource.type in _GROUPS:
-            rules = resource.items(direction)
-        elif resource.type == token or resource.get("type") == direction:
-            rules = [resource.properties]
-        else:
-            rules = []
-        return (f"{direction} {preposition} {cidr}" for rule in rules for cidr in _internet(rule))
-
-    return check
+def _open(resource: Resource, direction: str, preposition: str) -> Iterator[str]:
+    alone = resource.get("type") == direction or direction in resource.type.lower()
+    for rule in [resource.properties] if alone else resource.items(direction):
+        for cidr in _internet(rule):
+            yield f"{direction} {preposition} {cidr}"
 
 
 RULES: Final = (
@@ -51,7 +47,7 @@ RULES: Final = (
         "over the network.",
         reference=_REFERENCE,
         fix="Remove the ingress rule in components/network.py.",
-        check=Each(_GROUPS | {_EITHER, _INGRESS}, _open("ingress", "from", _INGRESS)),
+        check=Each(_TYPES, partial(_open, direction="ingress", preposition="from")),
     ),
     Rule(
         name="no-egress-to-everywhere",
@@ -59,6 +55,6 @@ RULES: Final = (
         reference=_REFERENCE,
         fix="Name the endpoint's prefix list (prefix_list_id) instead of a network, as "
         "components/network.py does for DynamoDB.",
-        check=Each(_GROUPS | {_EITHER, _EGRESS}, _open("egress", "to", _EGRESS)),
+        check=Each(_TYPES, partial(_open, direction="egress", preposition="to")),
     ),
 )

@@ -40,9 +40,9 @@ def policy(rule: Rule) -> Policy:
     def check(resources: list[Resource], report: ReportViolation) -> None:
         if not resources:
             return
-        # URN: `urn:pulumi:<stack>::<project>::<type>::<name>`
-        name, project, *_ = resources[0].urn.removeprefix("urn:pulumi:").split("::")
-        stack = Stack(name=name, resources=resources, settings=settings_of(project, _config))
+        project = resources[0].urn.split("::")[1]
+        settings = settings_of(project, _config)
+        stack = Stack(name=resources[0].stack, resources=resources, settings=settings)
         for resource, what in rule.check(stack):
             report(f"What: {what}.\nSee: {rule.reference}\nFix: {rule.fix}", resource.urn)
 
@@ -55,7 +55,7 @@ def policy(rule: Rule) -> Policy:
     def check_stack(args: StackValidationArgs, report: ReportViolation) -> None:
         check([_resource(resource) for resource in args.resources], report)
 
-    level = EnforcementLevel(rule.level.value)
+    level = EnforcementLevel(rule.level)
     common: dict[str, Any] = {"remediation_steps": rule.fix, "url": rule.reference}
     if isinstance(rule.check, Each):
         return ResourceValidationPolicy(rule.name, rule.why, check_resource, level, **common)

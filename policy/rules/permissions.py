@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from .model import Each, Resource, Rule, at, given, listed
@@ -46,7 +47,10 @@ TAKES_NO_ARN: Final = {
 """Actions that a policy can allow on `*` only."""
 # A whole service, or all resources of a type: `arn:...:table/*`. In S3 ARNs a bucket's name comes
 # first: `arn:aws:s3:::bucket/*` is one bucket.
-_EVERYTHING: Final = re.compile(r"\*|arn:[^:]*:(?!s3:)[^:]*:[^:]*:[^:]*:(\*|[\w-]+[/:]\*)")
+_EVERYTHING: Final = re.compile(
+    r"[*?]+|arn(:[^:]*){0,4}[*?]|arn(:[^:]*){4}:[*?]+"
+    r"|arn:[^:]*:(?!s3:)[^:]*:[^:]*:[^:]*:[\w-]+[/:][*?]+"
+)
 
 
 def _allowing(resource: Resource) -> Iterator[dict[str, Any]]:
@@ -54,9 +58,9 @@ def _allowing(resource: Resource) -> Iterator[dict[str, Any]]:
     policies = [resource.get("policy")]
     policies += [at(policy, "policy") for policy in resource.items("inlinePolicies")]
     for policy in policies:
-        if isinstance(policy, str) and policy:
-            for statement in listed(json.loads(policy).get("Statement")):
-                if statement.get("Effect") == "Allow":
+        with suppress(ValueError, TypeError, LookupError):  # AWS refuses what is not a policy
+            for statement in listed(json.loads(policy)["Statement"]):
+                if statement["Effect"] == "Allow":
                     yield statement
 
 
@@ -70,7 +74,7 @@ def _wide_actions(resource: Resource) -> Iterator[str]:
         if "NotAction" in statement:
             yield "it allows every action except those of NotAction"
         for action in listed(statement.get("Action")):
-            if "*" in action:
+            if "*" in action or "?" in action:
                 yield f"it allows {action}"
 
 

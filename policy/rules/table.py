@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Final
 
-from .model import Each, Resource, Rule, needs, true
+from .model import Each, Resource, Rule, is_production, needs, true
 
 _GUIDE: Final = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide"
 _TABLE: Final = ("aws:dynamodb/table:Table",)
 
 
 def _deletable(table: Resource) -> Iterator[str]:
-    if table.in_production and not true(table.get("deletionProtectionEnabled")):
+    if is_production(table.stack) and not true(table.get("deletionProtectionEnabled")):
         yield "no deletion protection, in a stack of production"
 
 

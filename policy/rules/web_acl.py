@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from .model import UNKNOWN, Each, Level, Resource, Rule, Stack, Violation, at, is_production
+from .model import UNKNOWN, Each, Resource, Rule, Stack, Violation, at, is_production
 
 _GUIDE: Final = "https://docs.aws.amazon.com/waf/latest/developerguide"
 _STAGE: Final = "aws:apigateway/stage:Stage"
@@ -68,7 +68,7 @@ RULES: Final = (
     replace(
         _PROTECTED,
         name="web-acl-turned-off",
-        level=Level.ADVISORY,
+        level="advisory",
         fix="Set the config's waf.enabled to true.",
         check=_unprotected_by_choice,
     ),

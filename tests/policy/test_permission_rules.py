@@ -26,7 +26,11 @@ def attached(name: object) -> Resource:
 
 ALL = json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
 LOG_GROUP = "arn:aws:logs:eu-central-1:000000000000:log-group:mine:*"
-WIDE = ["arn:aws:dynamodb:*:*:table/*", "arn:aws:dynamodb:eu-central-1:000000000000:*"]
+WIDE = [
+    "arn:aws:dynamodb:*:*:table/*",
+    "arn:aws:dynamodb:eu-central-1:000000000000:*",
+    *("arn:aws:s3:::*", "arn:aws:dynamodb:*", "?*"),
+]
 NO_POLICY = "no policy, and AWS's default allows every action on every resource"
 
 
@@ -39,6 +43,7 @@ NO_POLICY = "no policy, and AWS's default allows every action on every resource"
         policy(effect="Deny", Action="*", Resource="*"),
         attached("service-role/AmazonAPIGatewayPushToCloudWatchLogs"),
         made(ENDPOINT, policy=UNKNOWN),
+        *(made(POLICIES[1], policy=one) for one in ("", "{", "[]", '{"Statement": ["x"]}')),
         made(ROLE, inlinePolicies=[{"name": "a", "policy": UNKNOWN}]),
     ],
 )
@@ -50,7 +55,7 @@ def test_narrow_and_unknown_policies_are_fine(resource: Resource) -> None:
 @pytest.mark.parametrize(
     ("rule", "key", "wide", "what"),
     [
-        *((ACTIONS, "Action", wide, wide) for wide in ("*", "dynamodb:*", "dynamodb:Put*")),
+        *((ACTIONS, "Action", wide, wide) for wide in ("*", "dynamodb:*", "dynamodb:Put?tem")),
         *((RESOURCES, "Resource", wide, f"{PUT} on {wide}") for wide in ("*", *WIDE)),
     ],
 )

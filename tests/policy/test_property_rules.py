@@ -101,7 +101,12 @@ def test_a_security_group_must_not_name_the_internet(
 
 def test_a_security_group_may_name_a_private_network_or_a_prefix_list() -> None:
     rule, token = "no-egress-to-everywhere", "vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-    for properties in ({"cidrIpv4": "10.0.0.0/8"}, {"cidrIpv6": "fc00::/7"}, {"cidrIpv4": UNKNOWN}):
+    for properties in (
+        {"cidrIpv4": "10.0.0.0/8"},
+        {"cidrIpv6": "fc00::/7"},
+        {"cidrIpv4": UNKNOWN},
+        {"cidrIpv4": "x"},
+    ):
         assert violations(rule, made(token, **properties)) == []
     assert violations(rule, made("ec2/securityGroup:SecurityGroup", egress=UNKNOWN)) == []
     assert violations("no-open-ingress", made(token, cidrIpv4="0.0.0.0/0")) == []

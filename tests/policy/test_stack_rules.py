@@ -10,6 +10,7 @@ from tests.policy.resources import made, violations
 
 REST_API, STAGE_TYPE = "apigateway/restApi:RestApi", "apigateway/stage:Stage"
 FUNCTION, ALARM = "lambda/function:Function", "cloudwatch/metricAlarm:MetricAlarm"
+KEY, PLAN = "apigateway/apiKey:ApiKey", "apigateway/usagePlan:UsagePlan"
 NEEDED: list[dict[str, list[str]]] = [{"apiKey": []}]
 
 
@@ -25,48 +26,14 @@ def api(security: object, **scheme: str) -> Resource:
     return made(REST_API, "api", body=json.dumps(document))
 
 
-@pytest.mark.parametrize(
-    ("resource", "fine"),
-    [
-        (api(NEEDED), True),
-        (api([]), True),  # open on purpose
-        (made(REST_API, body=UNKNOWN), True),
-        (made("apigateway/method:Method", apiKeyRequired=True), True),
-        (api(None), False),
-        (api([{"apiKey": []}, {}]), False),  # an alternative without the key is a way in
-        (api(NEEDED, name="x-my-key"), False),  # API Gateway looks at the header x-api-key alone
-        (api(NEEDED, **{"in": "query"}), False),
-        (api(NEEDED, **{"x-amazon-apigateway-authorizer": "own"}), False),
-    ],
-)
-def test_a_method_without_an_api_key_is_found(resource: Resource, fine: bool) -> None:
-    found = violations("methods-need-api-key", resource)
-    assert found == ([] if fine else ["api: POST /data takes requests without an API key"])
-
-
-def test_methods_of_other_forms_are_checked_too() -> None:
-    any_method = {"paths": {"/open": {"x-amazon-apigateway-any-method": {}, "summary": "x"}}}
-
-    assert violations(
-        "methods-need-api-key",
-        made("apigateway/method:Method", "method", httpMethod="GET"),
-        made(REST_API, "any", body=json.dumps(any_method)),
-        made(REST_API, "yaml", body="openapi: 3.0.1"),
-    ) == [
-        "method: method GET takes requests without an API key",
-        "any: X-AMAZON-APIGATEWAY-ANY-METHOD /open takes requests without an API key",
-        "yaml: its body is not JSON, so this rule cannot see which methods need an API key",
-    ]
-
-
 API = made(REST_API, "api", id=UNKNOWN)
 STAGE = made(STAGE_TYPE, "stage", on=[API], restApi=UNKNOWN, stageName="dev", arn=UNKNOWN)
 OTHER_NAME = made(STAGE_TYPE, "other name", restApi=UNKNOWN, stageName="test")
 OTHER_API = made(STAGE_TYPE, "other API", restApi=UNKNOWN, stageName="dev")
+KNOWN = made(STAGE_TYPE, "known", arn="arn:stage")
 
 
 def throttle(path: str = "*/*", on: Resource = STAGE, **settings: object) -> Resource:
-    limits = {"throttlingRateLimit": 5.0, "throttlingBurstLimit": 10.0} | settings
     return made(
         "apigateway/methodSettings:MethodSettings",
         "throttle",
@@ -74,27 +41,8 @@ def throttle(path: str = "*/*", on: Resource = STAGE, **settings: object) -> Res
         restApi=UNKNOWN,
         stageName="dev",
         methodPath=path,
-        settings=limits,
+        settings={"throttlingRateLimit": 5.0, "throttlingBurstLimit": 10.0} | settings,
     )
-
-
-@pytest.mark.parametrize(
-    ("resources", "found"),
-    [
-        ([throttle()], []),
-        ([throttle(on=API)], []),
-        ([throttle(throttlingRateLimit=UNKNOWN)], []),
-        ([], ["stage: no method settings for */* throttle this stage"]),
-        ([throttle("data/POST")], ["stage: no method settings for */* throttle this stage"]),
-        ([throttle(), OTHER_NAME], ["other name: no method settings for */* throttle this stage"]),
-        ([throttle(), OTHER_API], ["other API: no method settings for */* throttle this stage"]),
-        ([throttle(throttlingRateLimit=None)], ["throttle: no throttlingRateLimit for */*"]),
-        # The provider writes -1 for no throttle.
-        ([throttle(throttlingBurstLimit=-1.0)], ["throttle: no throttlingBurstLimit for */*"]),
-    ],
-)
-def test_every_stage_is_throttled(resources: list[Resource], found: list[str]) -> None:
-    assert violations("stage-throttles", STAGE, *resources) == found
 
 
 RATE_RULE = {"statement": {"rateBasedStatement": {"limit": 100}}, "action": {"block": {}}}
@@ -114,47 +62,156 @@ def associated(*with_what: Resource, stage: object = UNKNOWN, acl: object = UNKN
     )
 
 
-ACL = acl([RATE_RULE])
-OTHER_STAGE = made(STAGE_TYPE, "other", arn=UNKNOWN)
-KNOWN, KNOWN_ACL = made(STAGE_TYPE, "known", arn="arn:stage"), acl([RATE_RULE], "arn:acl")
+def behind_acl(rules: object) -> list[Resource]:
+    """Return a stage with a web ACL of these rules."""
+    return [STAGE, acl(rules), associated(STAGE, acl(rules))]
 
 
-@pytest.mark.parametrize(
-    ("resources", "unprotected"),
-    [
-        ([STAGE, ACL, associated(STAGE, ACL)], []),
-        ([STAGE], ["stage"]),
-        ([STAGE, ACL, associated(ACL)], ["stage"]),
-        ([STAGE, ACL, associated(STAGE)], ["stage"]),
-        ([STAGE, OTHER_STAGE, ACL, associated(STAGE, ACL)], ["other"]),
+ACL, KNOWN_ACL = acl([RATE_RULE]), acl([RATE_RULE], "arn:acl")
+
+
+def invoked(by: str, timeout: object) -> list[Resource]:
+    """Return a function that a service may invoke."""
+    function = made(FUNCTION, "function", name=UNKNOWN, timeout=timeout)
+    may: dict[str, Any] = {"principal": f"{by}.amazonaws.com", "function": UNKNOWN}
+    return [function, made("lambda/permission:Permission", on=[function], **may)]
+
+
+GROUP = made("cloudwatch/logGroup:LogGroup", "logs", name="function-logs")
+
+
+def logging(group: object, *on: Resource) -> list[Resource]:
+    return [made(FUNCTION, "function", on=on, loggingConfig={"logGroup": group}), GROUP]
+
+
+def counting(name: str, *dimensions: str) -> Resource:
+    metric = {"namespace": "mine/dev", "name": name, "dimensions": dict.fromkeys(dimensions, "$.x")}
+    return made("cloudwatch/logMetricFilter:LogMetricFilter", name, metricTransformation=metric)
+
+
+FILTERS = [counting("Throttled"), counting("ByKey", "ApiKeyId")]
+
+
+def alarm(namespace: object, name: object, *dimensions: str) -> list[Resource]:
+    keys: dict[str, Any] = {"dimensions": dict.fromkeys(dimensions, UNKNOWN) or None}
+    return [made(ALARM, "alarm", namespace=namespace, metricName=name, **keys), *FILTERS]
+
+
+MATH = {"id": "m1", "metric": {"namespace": "AWS/ApiGateway", "metricName": "Throttled"}}
+OPEN = "api: POST /data takes requests without an API key"
+NOT_THROTTLED = "no method settings for */* throttle this stage"
+NO_ACL = "no web ACL of this stack is associated with this stage"
+NO_RULE = "acl: no rate-based rule that blocks"
+NO_GROUP = "function: it does not log to a log group of this stack"
+ANY_METHOD = {"paths": {"/open": {"x-amazon-apigateway-any-method": {}, "summary": "x"}}}
+
+
+CASES: dict[str, list[tuple[list[Resource], list[str]]]] = {
+    "methods-need-api-key": [
+        ([api(NEEDED)], []),
+        ([api([])], []),  # open on purpose
+        ([made(REST_API, body=UNKNOWN)], []),
+        ([made("apigateway/method:Method", apiKeyRequired=True)], []),
+        ([api(None)], [OPEN]),
+        # An alternative without the key is a way in.
+        ([api([{"apiKey": []}, {}])], [OPEN]),
+        # API Gateway looks at the header x-api-key alone.
+        ([api(NEEDED, name="x-my-key")], [OPEN]),
+        ([api(NEEDED, **{"in": "query"})], [OPEN]),
+        ([api(NEEDED, **{"x-amazon-apigateway-authorizer": "own"})], [OPEN]),
+        (
+            [
+                made("apigateway/method:Method", "method", httpMethod="GET"),
+                made(REST_API, "any", body=json.dumps(ANY_METHOD)),
+                made(REST_API, "yaml", body="openapi: 3.0.1"),
+            ],
+            [
+                "method: method GET takes requests without an API key",
+                "any: X-AMAZON-APIGATEWAY-ANY-METHOD /open takes requests without an API key",
+                "yaml: its body is not JSON, so this rule cannot see which methods need an API key",
+            ],
+        ),
+    ],
+    "stage-throttles": [
+        ([STAGE, throttle()], []),
+        ([STAGE, throttle(on=API)], []),
+        ([STAGE, throttle(throttlingRateLimit=UNKNOWN)], []),
+        ([STAGE], [f"stage: {NOT_THROTTLED}"]),
+        ([STAGE, throttle("data/POST")], [f"stage: {NOT_THROTTLED}"]),
+        ([STAGE, throttle(), OTHER_NAME], [f"other name: {NOT_THROTTLED}"]),
+        ([STAGE, throttle(), OTHER_API], [f"other API: {NOT_THROTTLED}"]),
+        ([STAGE, throttle(throttlingRateLimit=None)], ["throttle: no throttlingRateLimit for */*"]),
+        # The provider writes -1 for no throttle.
+        (
+            [STAGE, throttle(throttlingBurstLimit=-1.0)],
+            ["throttle: no throttlingBurstLimit for */*"],
+        ),
+    ],
+    "stage-has-web-acl": [
+        (behind_acl([RATE_RULE]), []),
+        (behind_acl(UNKNOWN), []),
+        (behind_acl([]), [NO_RULE]),
+        (behind_acl([MANAGED]), [NO_RULE]),
+        (behind_acl([RATE_RULE | {"action": {"count": {}}}]), [NO_RULE]),
+        ([STAGE], [f"stage: {NO_ACL}"]),
+        ([STAGE, ACL, associated(ACL)], [f"stage: {NO_ACL}"]),
+        ([STAGE, ACL, associated(STAGE)], [f"stage: {NO_ACL}"]),
+        ([*behind_acl([RATE_RULE]), OTHER_NAME], [f"other name: {NO_ACL}"]),
         ([KNOWN, KNOWN_ACL, associated(stage="arn:stage", acl="arn:acl")], []),
-        ([KNOWN, KNOWN_ACL, associated(KNOWN, KNOWN_ACL, stage="arn:x", acl="arn:acl")], ["known"]),
+        (
+            [KNOWN, KNOWN_ACL, associated(KNOWN, KNOWN_ACL, stage="arn:x", acl="arn:acl")],
+            [f"known: {NO_ACL}"],
+        ),
     ],
-)
-def test_every_stage_has_a_web_acl(resources: list[Resource], unprotected: list[str]) -> None:
-    what = "no web ACL of this stack is associated with this stage"
-
-    found = violations("stage-has-web-acl", *resources)
-
-    assert found == [f"{name}: {what}" for name in unprotected]
+    "function-timeout-within-gateways": [
+        (invoked("apigateway", 29.0), []),
+        (invoked("apigateway", UNKNOWN), []),
+        (invoked("apigateway", 30.0), ["function: a timeout of 30 s, above 29 s"]),
+        (invoked("events", 900.0), []),
+    ],
+    "function-has-log-group": [
+        (logging("function-logs"), []),
+        (logging(UNKNOWN, GROUP), []),
+        (logging("other"), [NO_GROUP]),
+        (logging(UNKNOWN), [NO_GROUP]),
+    ],
+    "alarms-name-metrics-that-exist": [
+        (alarm("AWS/WAFV2", "BlockedRequests", "WebACL", "Region", "Rule"), []),
+        (alarm("AWS/DynamoDB", "ThrottledRequests", "TableName", "Operation"), []),
+        (alarm("mine/dev", "ByKey", "ApiKeyId"), []),
+        (alarm(UNKNOWN, "Throttled"), []),
+        (
+            alarm("AWS/ApiGateway", "Throttled"),
+            ["alarm: AWS has no metric Throttled in AWS/ApiGateway"],
+        ),
+        (
+            [made(ALARM, "alarm", metricQueries=[{"id": "e1", "expression": "m1 * 2"}, MATH])],
+            ["alarm: AWS has no metric Throttled in AWS/ApiGateway"],
+        ),
+        (
+            alarm("AWS/DynamoDB", "ThrottledRequests", "TableName"),
+            ["alarm: AWS keeps no ThrottledRequests by these dimensions: TableName"],
+        ),
+        (
+            alarm("mine/prod", "Throttled"),
+            ["alarm: no metric filter of this stack writes Throttled in mine/prod"],
+        ),
+        (
+            alarm("mine/dev", "ByKey"),
+            ["alarm: no metric filter writes ByKey by these dimensions: none"],
+        ),
+    ],
+}
 
 
 @pytest.mark.parametrize(
-    ("rules", "fine"),
-    [
-        ([RATE_RULE], True),
-        (UNKNOWN, True),
-        ([], False),
-        ([MANAGED], False),
-        ([RATE_RULE | {"action": {"count": {}}}], False),
-    ],
+    ("rule", "resources", "found"),
+    [(rule, *case) for rule, cases in CASES.items() for case in cases],
 )
-def test_a_web_acl_has_a_rate_rule_that_blocks(rules: object, fine: bool) -> None:
-    one = acl(rules)
-
-    found = violations("stage-has-web-acl", STAGE, one, associated(STAGE, one))
-
-    assert found == ([] if fine else ["acl: no rate-based rule that blocks"])
+def test_what_breaks_a_rule_is_found(
+    rule: str, resources: list[Resource], found: list[str]
+) -> None:
+    assert violations(rule, *resources) == found
 
 
 @pytest.mark.parametrize("enabled", [False, "false"])
@@ -175,10 +232,8 @@ def test_the_keys_without_a_plan_are_found_among_ten_thousand(known: bool) -> No
     def identity(name: str) -> object:
         return name if known else UNKNOWN
 
-    plan = made("apigateway/usagePlan:UsagePlan", id=identity("plan"))
-    keys = [
-        made("apigateway/apiKey:ApiKey", f"key-{n}", id=identity(f"k{n}")) for n in range(10_000)
-    ]
+    plan = made(PLAN, id=identity("plan"))
+    keys = [made(KEY, f"key-{n}", id=identity(f"k{n}")) for n in range(10_000)]
     links = [
         made(
             "apigateway/usagePlanKey:UsagePlanKey",
@@ -197,47 +252,6 @@ def test_the_keys_without_a_plan_are_found_among_ten_thousand(known: bool) -> No
     ]
 
 
-@pytest.mark.parametrize(
-    ("timeout", "principal", "found"),
-    [
-        (29.0, "apigateway", []),
-        (UNKNOWN, "apigateway", []),
-        (30.0, "apigateway", ["function: a timeout of 30 s, above 29 s"]),
-        (900.0, "events", []),
-    ],
-)
-def test_a_function_behind_the_api_ends_before_the_gateway_stops_waiting(
-    timeout: object, principal: str, found: list[str]
-) -> None:
-    function = made(FUNCTION, "function", name=UNKNOWN, timeout=timeout)
-    may_invoke: dict[str, Any] = {"principal": f"{principal}.amazonaws.com", "function": UNKNOWN}
-    permission = made("lambda/permission:Permission", on=[function], **may_invoke)
-
-    assert violations("function-timeout-within-gateways", function, permission) == found
-
-
-GROUP = made("cloudwatch/logGroup:LogGroup", "logs", name="function-logs")
-
-
-@pytest.mark.parametrize(
-    ("group", "on", "fine"),
-    [
-        ("function-logs", [], True),
-        (UNKNOWN, [GROUP], True),
-        ("other", [], False),
-        (UNKNOWN, [], False),
-    ],
-)
-def test_a_function_logs_to_a_log_group_of_the_stack(
-    group: object, on: list[Resource], fine: bool
-) -> None:
-    function = made(FUNCTION, on=on, loggingConfig={"logGroup": group})
-
-    found = violations("function-has-log-group", function, GROUP)
-
-    assert found == ([] if fine else ["it: it does not log to a log group of this stack"])
-
-
 @pytest.mark.parametrize("reserved", [None, -1.0])
 def test_a_function_reserves_concurrency_unless_the_config_says_none(reserved: object) -> None:
     rule, advice = "function-reserves-concurrency", "function-reservation-turned-off"
@@ -254,50 +268,3 @@ def test_a_function_reserves_concurrency_unless_the_config_says_none(reserved: o
         settings = {"function": {"reservedConcurrency": off}}
         assert violations(rule, function, settings=settings) == []
         assert violations(advice, function, settings=settings) == found
-
-
-def counting(name: str, *dimensions: str) -> Resource:
-    metric = {"namespace": "mine/dev", "name": name, "dimensions": dict.fromkeys(dimensions, "$.x")}
-    return made("cloudwatch/logMetricFilter:LogMetricFilter", name, metricTransformation=metric)
-
-
-def alarm(namespace: object, name: object, *dimensions: str) -> Resource:
-    keys: dict[str, Any] = {"dimensions": dict.fromkeys(dimensions, UNKNOWN) or None}
-    return made(ALARM, namespace=namespace, metricName=name, **keys)
-
-
-MATH = {"id": "m1", "metric": {"namespace": "AWS/ApiGateway", "metricName": "Throttled"}}
-
-
-@pytest.mark.parametrize(
-    ("resource", "what"),
-    [
-        (alarm("AWS/WAFV2", "BlockedRequests", "WebACL", "Region", "Rule"), None),
-        (alarm("AWS/DynamoDB", "ThrottledRequests", "TableName", "Operation"), None),
-        (alarm("mine/dev", "ByKey", "ApiKeyId"), None),
-        (alarm(UNKNOWN, "Throttled"), None),
-        (alarm("AWS/ApiGateway", "Throttled"), "AWS has no metric Throttled in AWS/ApiGateway"),
-        (
-            made(ALARM, metricQueries=[{"id": "e1", "expression": "m1 * 2"}, MATH]),
-            "AWS has no metric Throttled in AWS/ApiGateway",
-        ),
-        (
-            alarm("AWS/DynamoDB", "ThrottledRequests", "TableName"),
-            "AWS keeps no ThrottledRequests by these dimensions: TableName",
-        ),
-        (
-            alarm("mine/prod", "Throttled"),
-            "no metric filter of this stack writes Throttled in mine/prod",
-        ),
-        (
-            alarm("mine/dev", "ByKey"),
-            "no metric filter writes ByKey by these dimensions: none",
-        ),
-    ],
-)
-def test_an_alarm_watches_a_metric_that_exists(resource: Resource, what: str | None) -> None:
-    filters = [counting("Throttled"), counting("ByKey", "ApiKeyId")]
-
-    found = violations("alarms-name-metrics-that-exist", resource, *filters)
-
-    assert found == ([f"it: {what}"] if what else [])

@@ -101,26 +101,6 @@ def answer(account: MotoAccount, subject: str, stack: Settings = PROD) -> Answer
     return CHECKS[subject](Account(stack, account.url))
 
 
-def checked(
-    subject: str, answers: dict[str, Any], own: tuple[str, ...] = (), stack: Settings = PROD
-) -> Answer:
-    """Return a check's answer when AWS gives these prepared answers, by call."""
-    deleted = {"ResourceARN": f"{FUNCTION}-deleted", "Tags": []}  # AWS lists it for a while
-    tagged = [deleted, *({"ResourceARN": arn, "Tags": TAGS} for arn in own)]
-
-    class Prepared(Account):
-        def ask(self, call: str, **_: object) -> Any:  # noqa: ANN401  JSON
-            answer = answers[call]
-            if isinstance(answer, CallError):
-                raise answer
-            return answer
-
-        def ask_all(self, call: str, key: str, **_: object) -> Any:  # noqa: ANN401  JSON
-            return tagged if call == "tag:GetResources" else answers[call]
-
-    return CHECKS[subject](Prepared(stack))
-
-
 def set_command(key: str, value: object) -> str:
     return f"pulumi config set --path {PROJECT}:{key} {value} --stack prod"
 
@@ -134,6 +114,20 @@ def test_a_good_account_has_no_problem(account: MotoAccount) -> None:
     }
     assert found["credentials"].meaning.startswith(f"Account 123456789012, Region {REGION}, as ")
     assert all(answer.action for answer in found.values() if answer.severity != "ok")
+
+
+def test_the_account_is_asked_through_the_stacks_endpoints_and_not_in_its_roles(
+    account: MotoAccount,
+) -> None:
+    here = json.dumps([{"sts": account.url}])
+    roles = json.dumps([{"roleArn": "arn:aws:iam::111122223333:role/deploy"}])
+    stack = settings("prod", aws={"endpoints": here, "assumeRoles": roles})
+
+    found = CHECKS["credentials"](Account(stack))
+
+    assert found.severity == "warning"
+    assert "Account 123456789012" in found.meaning
+    assert "aws:assumeRoles are not used here" in found.meaning
 
 
 RESERVATION = "function.reservedConcurrency"
@@ -162,142 +156,173 @@ def test_problems_are_printed_with_commands_and_status_1(
     assert main(words) == 0
 
 
-@pytest.mark.parametrize(
-    ("total", "unreserved", "severity", "can_be", "fix"),
-    [
-        (1000, 1000, "ok", 900, None),
-        (200, 200, "ok", 100, None),
-        (199, 199, "problem", 99, 99),
-        (1000, 150, "problem", 50, 50),
-        (50, 50, "problem", 0, "none"),
-    ],
-)
-def test_a_reservation_leaves_a_hundred_executions_to_others(
-    account: MotoAccount, total: int, unreserved: int, severity: str, can_be: int, fix: object
-) -> None:
-    account.limit_concurrency(total, unreserved)
-
-    found = answer(account, "function concurrency")
-
-    assert found.severity == severity
-    if fix:
-        assert f"reserves 100 executions, and {can_be} can be" in found.meaning
-        assert ("as in new accounts" in found.meaning) == (total <= 100)
-        assert found.action.startswith(set_command(RESERVATION, fix))
-        assert "--quota-code L-B99A9384" in found.action
-
-
-def test_without_a_reservation_a_small_account_is_a_warning(account: MotoAccount) -> None:
-    none = settings("prod", function={"reservedConcurrency": "none"})
-    account.limit_concurrency(10)
-    small = answer(account, "function concurrency", none)
-    account.limit_concurrency(1000)
-
-    assert small.severity == "warning", "it can be deployed, and is slow"
-    assert "about 100 requests per second" in small.meaning
-    assert set_command("throttle.rateLimit", 100) in small.action
-    assert answer(account, "function concurrency", none).severity == "ok"
-
-
-def test_the_stacks_own_reservation_does_not_count_against_it() -> None:
-    limit = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
-    answers = {
+def executions(total: int, unreserved: int, own: int = 0) -> dict[str, Any]:
+    """Return what AWS answers about the executions of an account and of the stack's function."""
+    limit = {"ConcurrentExecutions": total, "UnreservedConcurrentExecutions": unreserved}
+    return {
         "lambda:GetAccountSettings": {"AccountLimit": limit},
-        "lambda:GetFunctionConcurrency": {"ReservedConcurrentExecutions": 100},
+        "lambda:GetFunctionConcurrency": {"ReservedConcurrentExecutions": own},
     }
 
-    assert checked("function concurrency", answers, own=(FUNCTION,)).severity == "ok"
-    assert checked("function concurrency", answers).severity == "problem"
+
+THROTTLE = {
+    "apigateway:GetAccount": {"throttleSettings": {"rateLimit": 10_000.0, "burstLimit": 5000}}
+}
+
+
+def logging_role(owner: str | None) -> dict[str, Any]:
+    """Return what AWS answers about the logging role of an account; None for a deleted role."""
+    tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": owner}]
+    role = {"Role": {"Tags": tags if owner != "other" else []}}
+    return {
+        "apigateway:GetAccount": {"cloudwatchRoleArn": "arn:aws:iam::1:role/the-role"},
+        "iam:GetRole": role if owner else CallError("NoSuchEntity: no"),
+    }
+
+
+def others(call: str, count: int) -> dict[str, Any]:
+    """Return as many plans or keys of others beside the stack's one."""
+    return {f"apigateway:{call}": [{"id": "mine"}, *({"id": f"k{n}"} for n in range(count))]}
+
+
+def subscribed(arn: str) -> dict[str, Any]:
+    return {"sns:ListSubscriptionsByTopic": [{"Endpoint": "a@b.co", "SubscriptionArn": arn}]}
+
+
+def mails(*addresses: str) -> dict[str, Any]:
+    return {"monitoring": {"alarmEmails": [*addresses]}}
+
+
+def methods(rate: int) -> dict[str, Any]:
+    return {"throttle": {"methods": {METHODS[0]: {"rateLimit": rate, "burstLimit": 5000}}}}
+
+
+def capacity(units: int | None) -> dict[str, Any]:
+    unknown = CallError("WAFNonexistentItemException: no")
+    return {"wafv2:DescribeManagedRuleGroup": {"Capacity": units} if units else unknown}
+
+
+CONCURRENCY, GATEWAY, ROLE = (
+    "function concurrency",
+    "API Gateway throttle",
+    "API Gateway logging role",
+)
+PLANS, KEYS, WCU = "usage plans", "API keys", "web ACL capacity"
+ACL, MAILS = "web ACL association", "alarm e-mails"
+NONE = {"function": {"reservedConcurrency": "none"}}
+ALONE = {"manageApiGatewayLogging": False}
+GROUPS = {"waf": {"managedRuleGroups": ["AWSManagedRulesCommonRuleSet", {"name": "B", "wcu": 9}]}}
+OTHER_ACL = {
+    "apigateway:GetRestApis": [{"id": "api1", "name": PROD.label}],
+    "wafv2:GetWebACLForResource": {"WebACL": {"Name": "FMManagedWebACL", "ARN": WEB_ACL}},
+}
+REMOVE = f"pulumi config rm --path '{PROJECT}:waf.managedRuleGroups["
+PLAN_ARN, KEY_ARN = (
+    f"arn:aws:apigateway:{REGION}::/{kind}/mine" for kind in ("usageplans", "apikeys")
+)
+TOPIC = f"arn:aws:sns:{REGION}:123456789012:{PROJECT}-alarms-1234567"
 
 
 @pytest.mark.parametrize(
-    ("changes", "subject", "severity", "words"),
+    ("subject", "changes", "answers", "own", "severity", "words"),
     [
+        # AWS keeps 100 executions for other functions. The stack's own reservation is free.
+        (CONCURRENCY, {}, executions(200, 200), "", "ok", ["100 executions can be reserved"]),
         (
-            {"throttle": {"burstLimit": 6000}},
-            "API Gateway throttle",
-            "warning",
-            set_command("throttle.burstLimit", 5000),
+            *(CONCURRENCY, {}, executions(199, 199), "", "problem"),
+            ["and 99 can be", set_command(RESERVATION, 99), "--quota-code L-B99A9384"],
+        ),
+        (CONCURRENCY, {}, executions(1000, 150), "", "problem", [set_command(RESERVATION, 50)]),
+        (
+            *(CONCURRENCY, {}, executions(50, 50), "", "problem"),
+            ["0 can be", "as in new accounts", set_command(RESERVATION, "none")],
+        ),
+        (CONCURRENCY, {}, executions(1000, 100, 100), FUNCTION, "ok", []),
+        (CONCURRENCY, {}, executions(1000, 100, 100), "", "problem", []),
+        (CONCURRENCY, NONE, executions(1000, 1000), "", "ok", []),
+        (
+            *(CONCURRENCY, NONE, executions(10, 10), "", "warning"),
+            ["about 100 requests per second", set_command("throttle.rateLimit", 100)],
+        ),
+        (GATEWAY, {}, THROTTLE, "", "ok", ["may use 10% of it"]),
+        (
+            *(GATEWAY, {"throttle": {"burstLimit": 6000}}, THROTTLE, "", "warning"),
+            [set_command("throttle.burstLimit", 5000)],
         ),
         (
-            {"throttle": {"methods": {METHODS[0]: {"rateLimit": 20_000, "burstLimit": 5000}}}},
-            "API Gateway throttle",
-            "warning",
-            f'throttle.methods["{METHODS[0]}"].rateLimit\' 10000 --stack prod',
+            *(GATEWAY, methods(20_000), THROTTLE, "", "warning"),
+            [f'throttle.methods["{METHODS[0]}"].rateLimit\' 10000 --stack prod'],
         ),
+        (PLANS, {}, others("GetUsagePlans", 298), PLAN_ARN, "ok", ["others have 298 of 300"]),
+        (PLANS, {}, others("GetUsagePlans", 299), PLAN_ARN, "problem", ["Ask AWS for more"]),
+        (KEYS, {}, others("GetApiKeys", 9_998), KEY_ARN, "ok", ["2 needed; others have 9,998"]),
+        (KEYS, {}, others("GetApiKeys", 9_998), "", "problem", ["AWS does not raise this limit"]),
         (
-            {"usagePlans": {"basic": {"keys": {"default": [1, 2, 3]}}}},
-            "API keys",
-            "ok",
-            "4 needed; others have 0 of 10,000.",
+            *(KEYS, {"usagePlans": {"basic": {"keys": {"default": [1, 2, 3]}}}}),
+            *(others("GetApiKeys", 0), KEY_ARN, "ok", ["4 needed"]),
         ),
-        ({"waf": {"enabled": False}}, "web ACL capacity", "ok", "The stack has no web ACL."),
+        (ROLE, {}, {"apigateway:GetAccount": {}}, "", "ok", ["this stack creates it"]),
+        (
+            *(ROLE, ALONE, {"apigateway:GetAccount": {}}, "", "problem"),
+            ["refuses a stage that logs", set_command("manageApiGatewayLogging", "true")],
+        ),
+        (ROLE, {}, logging_role(None), "", "ok", ["this stack creates it"]),
+        (ROLE, ALONE, logging_role(None), "", "problem", ["refuses a stage that logs"]),
+        (
+            *(ROLE, {}, logging_role("other"), "", "warning"),
+            ["of another owner. pulumi up would", set_command("manageApiGatewayLogging", "false")],
+        ),
+        (ROLE, ALONE, logging_role("other"), "", "ok", ["the-role of another owner; this stack"]),
+        (ROLE, {}, logging_role("prod"), "", "ok", ["uses the-role, and this stack manages it"]),
+        (
+            *(ROLE, {}, logging_role("dev"), "", "warning"),
+            [f"the-role of stack dev of project {PROJECT}. pulumi up would replace it"],
+        ),
+        (ROLE, ALONE, logging_role("dev"), "", "ok", [f"stack dev of project {PROJECT}; this"]),
+        (WCU, {"waf": {"enabled": False}}, {}, "", "ok", ["The stack has no web ACL."]),
+        (WCU, GROUPS, capacity(749), "", "ok", ["Its rules use 1,500 "]),
+        (WCU, GROUPS, capacity(750), "", "warning", ["Its rules use 1,502 ", REMOVE]),
+        (WCU, GROUPS, capacity(2500), "", "problem", ["Its rules use 5,002 ", REMOVE]),
+        (WCU, GROUPS, capacity(None), "", "problem", ["CommonRuleSet of AWS", f"{REMOVE}0]'"]),
+        (ACL, {}, OTHER_ACL, WEB_ACL, "ok", []),
+        (
+            *(ACL, {}, OTHER_ACL, "", "warning"),
+            ["FMManagedWebACL of another owner", set_command("waf.enabled", "false")],
+        ),
+        (MAILS, mails(), {}, "", "warning", ["alarms notify no one"]),
+        (MAILS, mails("a@b.co"), {}, "", "ok", ["will send a@b.co a link"]),
+        (
+            *(MAILS, mails("a@b.co"), subscribed("PendingConfirmation"), TOPIC, "warning"),
+            ["a@b.co did not confirm"],
+        ),
+        (MAILS, mails(), subscribed("arn:aws:sns:eu:1:t:s"), TOPIC, "ok", ["1 confirmed"]),
     ],
 )
 def test_the_stacks_settings_are_compared_with_the_account(
-    account: MotoAccount, changes: dict[str, Any], subject: str, severity: str, words: str
+    subject: str,
+    changes: dict[str, Any],
+    answers: dict[str, Any],
+    own: str,
+    severity: str,
+    words: list[str],
 ) -> None:
-    found = answer(account, subject, settings("prod", **changes))
+    class Prepared(Account):
+        def ask(self, call: str, **_: object) -> Any:  # noqa: ANN401  JSON
+            if isinstance(answers[call], CallError):
+                raise answers[call]
+            return answers[call]
+
+        def ask_all(self, call: str, key: str, **_: object) -> Any:  # noqa: ANN401  JSON
+            deleted = {"ResourceARN": f"{FUNCTION}-deleted", "Tags": []}  # listed for a while
+            tagged = [deleted, {"ResourceARN": own or "a:b:c", "Tags": TAGS}]
+            return tagged if call == "tag:GetResources" else answers[call]
+
+    found = CHECKS[subject](Prepared(settings("prod", **changes)))
 
     assert found.severity == severity
-    assert words in found.meaning + found.action
+    for word in words:
+        assert word in f"{found.meaning}\n{found.action}"
     assert found.action.count("pulumi config") <= 1, "what fits needs no command"
-
-
-@pytest.mark.parametrize(("others", "severity"), [(0, "ok"), (1, "problem")])
-@pytest.mark.parametrize(
-    ("subject", "call", "own", "most", "more"),
-    [
-        ("usage plans", "GetUsagePlans", "/usageplans/mine", 300, "Ask AWS for more"),
-        ("API keys", "GetApiKeys", "/apikeys/mine", 10_000, "AWS does not raise this limit"),
-    ],
-)
-def test_plans_and_keys_of_others_take_room(
-    subject: str, call: str, own: str, most: int, more: str, others: int, severity: str
-) -> None:
-    there = [{"id": "mine"}, *({"id": f"k{number}"} for number in range(most - 2 + others))]
-    arn = f"arn:aws:apigateway:{REGION}::{own}"
-
-    found = checked(subject, {f"apigateway:{call}": there}, own=(arn,))
-
-    assert found.severity == severity
-    assert f"others have {most - 2 + others:,}" in found.meaning.replace(" of the account", "")
-    assert (more in found.action) == (severity == "problem")
-
-
-@pytest.mark.parametrize(
-    ("owner", "manage", "severity", "words"),
-    [
-        (None, True, "ok", "this stack creates it"),
-        (None, False, "problem", "refuses a stage that logs"),
-        ("deleted", True, "ok", "this stack creates it"),
-        ("deleted", False, "problem", "refuses a stage that logs"),
-        ("other", True, "warning", "uses the-role of another owner. pulumi up would replace it"),
-        ("other", False, "ok", "the-role of another owner; this stack leaves it alone"),
-        ("prod", True, "ok", "uses the-role, and this stack manages it"),
-        ("dev", True, "warning", f"the-role of stack dev of project {PROJECT}. pulumi up would"),
-        ("dev", False, "ok", f"the-role of stack dev of project {PROJECT}; this stack leaves"),
-    ],
-)
-def test_the_accounts_logging_role_is_not_taken_from_the_stack_that_manages_it(
-    owner: str | None, manage: bool, severity: str, words: str
-) -> None:
-    tags = [{"Key": "project", "Value": PROJECT}, {"Key": "stack", "Value": owner}]
-    arn = {"cloudwatchRoleArn": "arn:aws:iam::1:role/the-role"} if owner else {}
-    role = {"Role": {"Tags": tags}} if owner != "other" else {"Role": {}}
-    answers = {
-        "apigateway:GetAccount": arn,
-        "iam:GetRole": CallError("NoSuchEntity: no") if owner == "deleted" else role,
-    }
-
-    stack = settings("prod", manageApiGatewayLogging=manage)
-    found = checked("API Gateway logging role", answers, stack=stack)
-
-    assert found.severity == severity
-    assert words in found.meaning
-    if severity != "ok":
-        switch = set_command("manageApiGatewayLogging", "false" if manage else "true")
-        assert found.action.startswith(switch)
 
 
 def test_vpcs_of_others_are_counted_and_their_addresses_compared(account: MotoAccount) -> None:
@@ -319,79 +344,6 @@ def test_vpcs_of_others_are_counted_and_their_addresses_compared(account: MotoAc
     assert found.severity == "problem", "five of five, one of them the default VPC"
     assert "may have 5 (its service quota), and has 5" in found.meaning
     assert "(10.1.0.0/17)" in answer(account, "network overlap", dev).meaning
-
-
-@pytest.mark.parametrize(("own", "severity"), [((), "warning"), ((WEB_ACL,), "ok")])
-def test_another_web_acl_on_the_stage_is_a_warning(own: tuple[str, ...], severity: str) -> None:
-    answers = {
-        "apigateway:GetRestApis": [{"id": "api1", "name": PROD.label}],
-        "wafv2:GetWebACLForResource": {"WebACL": {"Name": "FMManagedWebACL", "ARN": WEB_ACL}},
-    }
-
-    found = checked("web ACL association", answers, own=own)
-
-    assert found.severity == severity
-    if severity == "warning":
-        assert "FMManagedWebACL of another owner" in found.meaning
-        assert set_command("waf.enabled", "false") in found.action
-
-
-GROUPS = {"managedRuleGroups": ["AWSManagedRulesCommonRuleSet", {"name": "Bots", "wcu": 9}]}
-
-
-@pytest.mark.parametrize(
-    ("capacity", "severity", "words"),
-    [
-        (749, "ok", "Its rules use 1,500 "),
-        (750, "warning", "Its rules use 1,502 "),
-        (2500, "problem", "Its rules use 5,002 "),
-        (None, "problem", "managed rule group AWSManagedRulesCommonRuleSet of AWS"),
-    ],
-)
-def test_the_capacity_of_managed_rule_groups_is_what_aws_counts(
-    capacity: int | None, severity: str, words: str
-) -> None:
-    unknown = CallError("WAFNonexistentItemException: no")
-    answers = {"wafv2:DescribeManagedRuleGroup": {"Capacity": capacity} if capacity else unknown}
-
-    found = checked("web ACL capacity", answers, stack=settings("prod", waf=GROUPS))
-
-    assert found.severity == severity
-    assert words in found.meaning
-    if severity != "ok":
-        assert f"pulumi config rm --path '{PROJECT}:waf.managedRuleGroups[" in found.action
-
-
-ARN = "arn:aws:sns:eu:1:t:s"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "subscribed", "severity", "words"),
-    [
-        ([], {}, "warning", "alarms notify no one"),
-        (["a@b.co"], {}, "ok", "will send a@b.co a link"),
-        (["a@b.co"], {"a@b.co": "PendingConfirmation"}, "warning", "a@b.co did not confirm"),
-        (["a@b.co"], {"a@b.co": ARN}, "ok", "1 confirmed"),
-        ([], {"pager@b.co": ARN}, "ok", "1 confirmed"),
-    ],
-)
-def test_addresses_for_alarms_must_be_confirmed(
-    wanted: list[str], subscribed: dict[str, str], severity: str, words: str
-) -> None:
-    topic = f"arn:aws:sns:{REGION}:123456789012:{PROJECT}-alarms-1234567"
-    subscriptions = [
-        {"Endpoint": address, "SubscriptionArn": arn} for address, arn in subscribed.items()
-    ]
-
-    found = checked(
-        "alarm e-mails",
-        {"sns:ListSubscriptionsByTopic": subscriptions},
-        own=(topic,),
-        stack=settings("prod", monitoring={"alarmEmails": wanted}),
-    )
-
-    assert found.severity == severity
-    assert words in found.meaning
 
 
 def deny(patch: Patch, operations: Callable[[str], bool]) -> None:

@@ -26,7 +26,7 @@ from settings import (
 from settings.paths import value_of
 from tools.cli import BEST_EFFORT, code, output_option, print_json
 from tools.diff.reach import gone
-from tools.diff.report import StackDiff, markdown, stack_diff
+from tools.diff.report import markdown, stack_diff
 
 
 @click.command(epilog="Example: python -m tools diff --base origin/main")
@@ -39,7 +39,17 @@ def diff(base: str, head: str | None, output_format: str) -> None:
     For each stack: limits before and after, findings of the review that appear or go, what one
     client may do, and what cannot be undone.
     """
-    stacks, notes = compare(base, head)
+    with _files(base) as old, _files(head) as new:
+        before, after = _stacks(base, old), _stacks(head, new)
+        both = sorted(before.keys() & after.keys())
+        # Under another project's name, all resources are new, which the settings say.
+        same = [name for name in both if before[name].project == after[name].project]
+        lost, notes = gone(old, new, same)
+    compared = [
+        stack_diff(name, before.get(name), after.get(name), lost.get(name, ()))
+        for name in sorted({*before, *after})
+    ]
+    stacks = [one for one in compared if one]
     if output_format == "json":
         print_json({"base": base, "head": head, "stacks": stacks, "notes": notes})
         return
@@ -50,30 +60,6 @@ def diff(base: str, head: str | None, output_format: str) -> None:
         texts += [markdown(one) for one in stacks]
         notes += [BEST_EFFORT]
     click.echo("\n\n".join([*texts, *notes]))
-
-
-def compare(base: str, head: str | None = None) -> tuple[list[StackDiff], list[str]]:
-    """Return what changes in each stack between two revisions of the current project, and notes.
-
-    Args:
-        base: the revision before the change.
-        head: the changed revision; None for the working tree.
-
-    Raises:
-        UserError: when a revision does not exist, or has no limits that can be read, or the changed
-            program fails.
-    """
-    with _files(base) as old, _files(head) as new:
-        before, after = _stacks(base, old), _stacks(head, new)
-        both = sorted(before.keys() & after.keys())
-        # Under another project's name, all resources are new, which the settings say.
-        same = [name for name in both if before[name].project == after[name].project]
-        lost, notes = gone(old, new, same)
-    found = [
-        stack_diff(name, before.get(name), after.get(name), lost.get(name, ()))
-        for name in sorted({*before, *after})
-    ]
-    return [one for one in found if one], notes
 
 
 def _stacks(revision: str | None, folder: Path) -> dict[str, Settings]:

@@ -4,7 +4,6 @@ Names and values of the stack file are written as code, which renders no markup,
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, Final
 
 from routes import METHODS
@@ -18,23 +17,20 @@ from tools.cost.bill import bill, read_prices, worst
 from tools.review import findings_json
 
 # fmt: off
-NOT_FOR_CALLERS: Final = {
-    "speed, price and place of the function": (
-        "function.architecture", "function.memoryMb", "function.runtime", "function.snapStart",
-        "network.availabilityZones",
-    ),
-    "logs, alarms and backups": (
-        "manageApiGatewayLogging", "monitoring", "network.flowLogs", "table.pointInTimeRecovery",
-        "waf.logging", "waf.logOnly",
-    ),
-    "checks before a deployment, and tags": (
-        "aws:allowedAccountIds", "aws:forbiddenAccountIds", "aws:skipCredentialsValidation",
-        "aws:skipMetadataApiCheck", "aws:skipRegionValidation", "aws:skipRequestingAccountId",
-        "aws:defaultTags",
-    ),
-}
+NOT_FOR_CALLERS: Final = (
+    # speed, price and place of the function
+    "function.architecture", "function.memoryMb", "function.runtime", "function.snapStart",
+    "network.availabilityZones",
+    # logs, alarms and backups
+    "manageApiGatewayLogging", "monitoring", "network.flowLogs", "table.pointInTimeRecovery",
+    "waf.logging", "waf.logOnly",
+    # checks before a deployment, and tags
+    "aws:allowedAccountIds", "aws:forbiddenAccountIds", "aws:skipCredentialsValidation",
+    "aws:skipMetadataApiCheck", "aws:skipRegionValidation", "aws:skipRequestingAccountId",
+    "aws:defaultTags",
+)
 # fmt: on
-"""Settings that no caller notices, or sections of them, by what they change instead."""
+"""Settings that no caller notices, or sections of them."""
 _ELSEWHERE: Final = "an empty table, other API keys, another URL"
 _REPLACES: Final = {
     "stageName": "replaces the stage: every caller's URL changes",
@@ -145,8 +141,7 @@ def _leaves(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, object]
 
 
 def _is_limit(key: str) -> bool:
-    hidden = (*_NOT_LIMITS, *chain(*NOT_FOR_CALLERS.values()))
-    return not any(f"{key}.".startswith(f"{one}.") for one in hidden)
+    return not any(f"{key}.".startswith(f"{one}.") for one in (*_NOT_LIMITS, *NOT_FOR_CALLERS))
 
 
 def _lost(

@@ -99,7 +99,7 @@ def _known(value: Any) -> Any:  # noqa: ANN401  JSON
 
 def _entry(stack: str, rule: Rule, violation: Violation) -> dict[str, str]:
     return {
-        "level": rule.level.value,
+        "level": rule.level,
         "rule": rule.name,
         "stack": stack,
         "resource": violation.resource.name,

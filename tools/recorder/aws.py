@@ -20,7 +20,9 @@ def looked_up(token: str, region: str) -> dict[str, Any]:
             return {"accountId": ACCOUNT_ID, "id": ACCOUNT_ID}
         case "aws:index/getAvailabilityZones:getAvailabilityZones":
             return {"names": [region + letter for letter in _ZONES], "id": region}
-    raise NotImplementedError(f"The program calls {token}, whose answer is not known here.")
+    raise NotImplementedError(
+        f"The program calls {token}. Add what AWS answers to tools/recorder/aws.py."
+    )
 
 
 def created(
@@ -35,44 +37,36 @@ def created(
 ) -> tuple[str, dict[str, Any]]:
     """Return the id and the outputs of a new resource: its inputs and what AWS adds to them.
 
-    Args:
-        token: type of the resource.
-        name: logical name.
-        inputs: property names are camelCase.
-        region: of the stack.
-        stack: name of the stack. API keys of one stack and name always have the same value, so
-            that a redeployment changes no client's key.
-        base_url: where the API is served; stages are paths below it.
-        salt: tells apart what is created again under the same name.
+    API keys of one stack and name always have the same value, so that a redeployment changes no
+    client's key. Stages are paths below `base_url`. `salt` tells apart what is created again under
+    the same name.
     """
     digest = hashlib.sha256(f"{salt}{token} {name}".encode()).hexdigest()
     physical = inputs.get("name") or f"{inputs.get('namePrefix', name + '-')}{digest[:7]}"
-    identifier = physical
     service, _, kind = token.partition(":")[2].partition(":")[0].partition("/")
-    arn = f"arn:aws:{service}:{region}:{ACCOUNT_ID}:{kind}/{physical}"
+    identifier, where, path = physical, f"{region}:{ACCOUNT_ID}", f"{kind}/{physical}"
     added: dict[str, Any] = {"name": physical}
     match token:
         case "aws:dynamodb/table:Table":
-            arn = f"arn:aws:dynamodb:{region}:{ACCOUNT_ID}:table/{physical}"
+            path = f"table/{physical}"
         case "aws:cloudwatch/logGroup:LogGroup":
-            arn = f"arn:aws:logs:{region}:{ACCOUNT_ID}:log-group:{physical}"
+            service, path = "logs", f"log-group:{physical}"
         case "aws:iam/role:Role":
-            arn = f"arn:aws:iam::{ACCOUNT_ID}:role/{physical}"
+            where, path = f":{ACCOUNT_ID}", f"role/{physical}"
         case "aws:lambda/function:Function":
-            arn = f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{physical}"
-            added |= {"invokeArn": _invoke_arn(region, arn), "version": "1"}
+            path, added["version"] = f"function:{physical}", "1"
         case "aws:lambda/alias:Alias":
-            function = inputs["functionName"]
-            arn = f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{function}:{physical}"
-            added["invokeArn"] = _invoke_arn(region, arn)
+            path = f"function:{inputs['functionName']}:{physical}"
         case "aws:apigateway/restApi:RestApi":
             identifier = digest[:10]
-            arn = f"arn:aws:apigateway:{region}::/restapis/{identifier}"
+            where, path = f"{region}:", f"/restapis/{identifier}"
             added["executionArn"] = f"arn:aws:execute-api:{region}:{ACCOUNT_ID}:{identifier}"
         case "aws:apigateway/stage:Stage":
-            api, stage_name = inputs["restApi"], inputs["stageName"]
-            arn = f"arn:aws:apigateway:{region}::/restapis/{api}/stages/{stage_name}"
-            added["invokeUrl"] = f"{base_url}/{stage_name}"
+            where, path = (
+                f"{region}:",
+                f"/restapis/{inputs['restApi']}/stages/{inputs['stageName']}",
+            )
+            added["invokeUrl"] = f"{base_url}/{inputs['stageName']}"
         case "aws:apigateway/apiKey:ApiKey":
             secret = hashlib.sha256(f"sandbox key {stack} {name}".encode()).hexdigest()
             identifier, added["value"] = digest[:10], secret[:40]
@@ -82,9 +76,8 @@ def created(
             identifier = f"sg-{digest[:8]}"
         case "aws:ec2/vpcEndpoint:VpcEndpoint":
             added["prefixListId"] = f"pl-{digest[:8]}"
+    arn = f"arn:aws:{service}:{where}:{path}"
+    if kind in ("function", "alias"):
+        functions = f"arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions"
+        added["invokeArn"] = f"{functions}/{arn}/invocations"
     return identifier, {**inputs, "arn": arn, **added}
-
-
-def _invoke_arn(region: str, function_arn: str) -> str:
-    path = f"2015-03-31/functions/{function_arn}/invocations"
-    return f"arn:aws:apigateway:{region}:lambda:path/{path}"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -231,18 +232,29 @@ def test_another_project_is_one_line_and_its_program_is_not_compared(repository:
     assert "program fails" not in text
 
 
-def test_an_old_program_that_fails_is_a_note_and_a_new_one_an_error(repository: Path) -> None:
-    program = repository / "__main__.py"
-    program.write_text("1 / 0")
+def test_a_changed_program_that_does_not_run_is_an_error(repository: Path) -> None:
+    (repository / "__main__.py").write_text("1 / 0")
     commit(repository, "fails")
+    (repository / "__main__.py").write_text("import os\nos.execv('/bin/true', ['true'])")
 
-    program.write_text("import os\nos.execv('/bin/true', ['true'])")
     with pytest.raises(UserError, match=r"changed program does not run: .* exits with 'os.execv'"):
         report("fails")
-    program.write_text(PROGRAM)
+
+
+def test_an_old_program_that_fails_is_a_note(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "__main__.py").write_text("")
+    commit(repository, "fails")
+
+    def runs(folder: Path, _: object) -> tuple[dict[str, Any], str]:
+        return {}, "" if folder == repository else "Why: @team"
+
+    monkeypatch.setattr("tools.diff.reach._registered", runs)
+
     assert report("fails") == (
         "No limits changed.\n\nURLs and routes are not compared, because the old program fails: "
-        "`The program failed: ZeroDivisionError: division by zero (__main__.py:1)`\n"
+        "`Why: @team`\n"
     )
 
 
