@@ -240,7 +240,7 @@ class Gateway:
             "pathParameters": parameters or None,
             "stageVariables": self.deployment.variables or None,
             "requestContext": {
-                "accountId": self.deployment.account_id,
+                "accountId": self.deployment.permissions.account_id,
                 "apiId": self.deployment.api_id,
                 "deploymentId": self.deployment.id,
                 "domainName": host,

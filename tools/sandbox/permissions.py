@@ -142,10 +142,7 @@ def read_policy(kind: str, holders: Iterable[Resource]) -> Policy:
 def _needed(operation: str, body: Mapping[str, Any], tables: str) -> Iterator[tuple[str, str]]:
     """Yield the actions, each with its resource, that a call of DynamoDB's API needs.
 
-    Args:
-        operation: such as PutItem.
-        body: of the call.
-        tables: beginning of the ARNs of the Region's tables.
+    The ARNs of the Region's tables begin with `tables`.
     """
     parts: list[tuple[str, Any]] = [(operation, body.get("TableName"))]
     if "RequestItems" in body:

@@ -44,10 +44,7 @@ def read_web_acl(
 ) -> tuple[tuple[Rule, ...], list[str]]:
     """Return the rules of a stage's web ACL by priority, and names of those not understood.
 
-    Args:
-        resources: all of the stack.
-        stage: the API's.
-        forbidden: the answer of a rule without one of its own.
+    A rule without an answer of its own gives `forbidden`.
     """
     rules: list[Rule] = []
     others: list[str] = []
@@ -99,11 +96,7 @@ def rate_limits(rules: Sequence[Rule]) -> dict[str, WafRateLimit]:
 
 
 class WebAcl:
-    """The rules with their counts. The first one that matches and blocks ends a request.
-
-    Args:
-        rules: in the order of their priorities.
-    """
+    """Rules by priority, with their counts. The first that matches and blocks ends a request."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
