@@ -137,7 +137,9 @@ class Gateway:
             context["wafResponseCode"] = "WAF_ALLOW"
         found = self.deployment.route(request.verb, segments)
         if found is None:
-            return self._answer(_ROUTE, "MISSING_AUTHENTICATION_TOKEN", context)
+            unsigned = "authorization" not in request.header
+            kind = "MISSING_AUTHENTICATION_TOKEN" if unsigned else "DEFAULT_4XX"
+            return self._answer(_ROUTE, kind, context)
         route, parameters = found
         context["resourcePath"] = route.path
         key = request.header.get(API_KEY_HEADER, "")
@@ -224,6 +226,7 @@ class Gateway:
 
         Left out: what only an authorizer or a client certificate adds, and the headers that AWS's
         own proxies add, such as X-Forwarded-Port, X-Amzn-Trace-Id and CloudFront-Viewer-Country.
+        All headers are in lower case, as those of HTTP/2 are.
         https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
         """
         query = _grouped(parse_qsl(request.query, keep_blank_values=True))

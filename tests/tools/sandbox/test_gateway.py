@@ -321,6 +321,7 @@ def test_a_body_larger_than_api_gateway_takes_is_refused_without_a_token(api: Ap
         ({"x-api-key": "wrong"}, 403, "Forbidden"),
         ({"path": "/dev/other"}, 404, "Not Found"),
         ({"verb": "GET"}, 404, "Not Found"),
+        ({"path": "/dev/other", "authorization": "Bearer x"}, 403, "Bad Request"),
     ],
 )
 def test_the_body_of_a_caller_without_a_key_or_a_route_is_not_read(
