@@ -95,6 +95,13 @@ def rate_limits(rules: Sequence[Rule]) -> dict[str, WafRateLimit]:
     }
 
 
+def address_header(rules: Sequence[Rule]) -> str:
+    """Return the header whose addresses a rate rule counts; empty if all count the source's."""
+    rates = [rule.statement.get("rateBasedStatement", {}) for rule in rules]
+    configs = [rate.get("forwardedIpConfig") for rate in rates]
+    return next((str(config["headerName"]) for config in configs if config), "")
+
+
 class WebAcl:
     """Rules by priority, with their counts. The first that matches and blocks ends a request."""
 
@@ -106,11 +113,7 @@ class WebAcl:
             name: WafRateRule(rate.limit, rate.window_seconds)
             for name, rate in rate_limits(rules).items()
         }
-        rates = [rule.statement.get("rateBasedStatement", {}) for rule in rules]
-        configs = [rate.get("forwardedIpConfig") or {} for rate in rates]
-        self._stands_for_source = all(
-            config.get("headerName", "").lower() != _FORWARDED_FOR for config in configs
-        )
+        self._stands_for_source = address_header(rules).lower() != _FORWARDED_FOR
 
     def source_address(self, request: Request) -> str:
         """Return the caller's address.
