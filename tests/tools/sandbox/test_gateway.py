@@ -175,7 +175,7 @@ def test_the_function_gets_a_proxy_event(api: Api) -> None:
 JSON = ("content-type", "application/json")
 MALFORMED = "malformed"
 BAD: dict[str, list[Any]] = {
-    "statusCode": [0, 99, 101, 600, 1000, -200, "", "20", "2000", "abc", "²00", 200.0, True, [200]],
+    "statusCode": [0, 99, 199, 600, 1000, -200, "", "20", "2000", "abc", "²00", 200.0, True, [200]],
     "headers": [
         *("x", ["x"], 1, {"x": 1}, {"x": None}, {"x": []}, {"x": "a\rb"}, {"x": "a\nb"}),
         *({"x": "\0"}, {"x": "1" * 20_000}, {"": "v"}, {"a b": "v"}, {"a\r\nb": "v"}, {"é": "v"}),
