@@ -33,8 +33,8 @@ _RETRY_WAIT_SECONDS: Final = 6.0
 botocore's standard mode waits rand(0, 1) x min(2**0, 20) s, at most 1 s, and up to 5 s more if the
 answer has an x-amz-retry-after.
 """
-_MIN_SECONDS_PER_ATTEMPT: Final = 1.0
-"""There is a second attempt only if both get this long."""
+_TWO_ATTEMPTS_SECONDS: Final = 9
+"""From this timeout of the function on, two attempts get more than a second each."""
 _MAX_CONNECT_SECONDS: Final = 1.0
 _MAX_READ_SECONDS: Final = 2.0
 """DynamoDB answers in milliseconds. A longer wait would only hold the function's concurrency."""
@@ -79,15 +79,13 @@ def bounds(timeout_seconds: int) -> Bounds:
 
     Two cases are not covered: an answer that arrives drop by drop, since the read timeout applies
     to each wait for bytes, and name resolution, which no timeout of botocore covers. Then Lambda's
-    timeout ends the call and the caller gets 502 or 504 from API Gateway; sending the record again
-    is as safe as after a 503. A thread for the call could answer in time, but its request might
-    still go out when the environment thaws, and overwrite what the caller has stored since.
+    timeout ends the call, and the caller gets a 503 from API Gateway. A thread for the call could
+    answer in time, but its request might still go out when the environment thaws, and overwrite
+    what the caller has stored since.
     """
-    for attempts in (2, 1):
-        waits = (attempts - 1) * _RETRY_WAIT_SECONDS
-        per_attempt = (timeout_seconds - _MARGIN_SECONDS - waits) / attempts
-        if per_attempt >= _MIN_SECONDS_PER_ATTEMPT:
-            break
+    attempts = 2 if timeout_seconds >= _TWO_ATTEMPTS_SECONDS else 1
+    waits = (attempts - 1) * _RETRY_WAIT_SECONDS
+    per_attempt = (timeout_seconds - _MARGIN_SECONDS - waits) / attempts
     return Bounds(
         attempts=attempts,
         connect_timeout_seconds=min(per_attempt / 4, _MAX_CONNECT_SECONDS),

@@ -184,16 +184,7 @@ class Gate:
         return None
 
     def admit(self, now: float, client: Client | None, method: str) -> Refusal | None:
-        """Ask the layers after the WAF.
-
-        Args:
-            now: POSIX seconds.
-            client: holder of the request's API key; None without a key or for an unknown one.
-            method: the request's method and path, as `Limits` names it.
-
-        Returns:
-            The refusal; None if the request is admitted.
-        """
+        """Ask the layers after the WAF; see `met`. Return the refusal; None if it is admitted."""
         path = self._path(client, method)
         if path is None:
             return Refusal(Layer.API_KEY)

@@ -41,19 +41,6 @@ class LimitFinding:
     level: Literal["info", "warning"] = "warning"
     """A warning if a limit does not do what it says; else it is only good to know."""
 
-    @property
-    def key(self) -> str:
-        """`path` as `pulumi config set --path` takes it: `waf.rateLimit`."""
-        key = ""
-        for step in self.path:
-            if isinstance(step, int):
-                key += f"[{step}]"
-            elif re.fullmatch(r"[A-Za-z0-9_-]+", step):
-                key += f".{step}"
-            else:
-                key += f'["{step}"]'
-        return key.removeprefix(".")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expectations:

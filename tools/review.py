@@ -7,6 +7,7 @@ from rich.text import Text
 
 from settings import Settings, UserError, load_stack, stack_names
 from settings.errors import fix_command
+from settings.paths import config_key
 from throttling.review import LimitFinding
 from throttling.review import review as findings_of
 from tools.cli import Exit, console, format_option, print_json
@@ -47,7 +48,7 @@ def findings_json(settings: Settings | None, findings: list[LimitFinding]) -> li
     return [
         {
             "level": str(finding.level),
-            "key": f"{settings.project}:{finding.key}",
+            "key": config_key(settings.project, finding.path),
             "message": finding.message,
             "fix": finding.fix,
             "command": fix_command(settings.project, settings.stack, finding.path, finding.fix),

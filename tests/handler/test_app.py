@@ -139,12 +139,6 @@ def test_the_line_of_a_deep_error_stays_short(call: Caller) -> None:
     assert len(log["stackTrace"]) == 12
 
 
-def test_an_id_cannot_begin_a_log_line_of_its_own(call: Caller) -> None:
-    name = '\r\n\u2028\u0085{"level": "ERROR"}\x1b[31m'
-    log = call(post(json.dumps({"id": name, "title": "x", "year": 1}))).log
-    assert (log["itemId"], log["level"]) == (name, "INFO")
-
-
 @pytest.mark.parametrize("context", [None, {}, {"requestId": None}, {"requestId": 12}])
 def test_without_a_request_id_of_the_api_the_log_has_lambdas(call: Caller, context: object) -> None:
     given = SimpleNamespace(aws_request_id="lambda-1")

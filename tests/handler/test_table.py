@@ -91,15 +91,6 @@ def test_an_answer_that_never_ends_is_given_up(
     assert outcome(result) == (503, "unavailable", "ReadTimeoutError")
 
 
-def test_a_table_that_refuses_connections_is_unavailable(
-    call: Caller, waits: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")
-    result = call(post(), table=Table(NAME, 10))
-    assert outcome(result) == (503, "unavailable", "EndpointConnectionError")
-    assert len(waits) == 1
-
-
 def test_an_endless_retry_after_is_cut_to_the_wait_that_the_bounds_count_on(
     call: Caller, loopback_table: LoopbackTable, waits: list[float]
 ) -> None:

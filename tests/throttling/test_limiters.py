@@ -147,18 +147,6 @@ def test_every_moment_is_in_one_period_and_the_next_begins_where_it_ends(
     assert timedelta(days=1) <= end - start <= timedelta(days=31)
 
 
-@pytest.mark.parametrize("period", list(Period))
-def test_a_quota_is_exact_in_every_period(period: Period) -> None:
-    quota = QuotaCounter(7, period)
-    used: dict[datetime, int] = {}
-    for hour in range(24 * 90):
-        now = hour * 3600.0
-        if quota.take(now):
-            start = period_start(period, now)
-            used[start] = used.get(start, 0) + 1
-    assert set(used.values()) == {7}
-
-
 def test_a_clock_that_steps_back_over_the_end_of_a_period_renews_no_quota() -> None:
     quota = QuotaCounter(10, Period.MONTH)
     left = []

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from settings.paths import config_key
 from tests.throttling.examples import PROD
 from throttling import Limits, Period, Quota, Throttle, UsagePlan, WafRateLimit
 from throttling.review import Expectations, LimitFinding, not_among, review
@@ -26,8 +27,12 @@ UNCAPPED = replace(AGREEING, concurrency=None), replace(EXPECTED, max_write_requ
 """Without what the rate of the stage must agree with."""
 
 
+def key(finding: LimitFinding) -> str:
+    return config_key("", finding.path)[1:]
+
+
 def keys(findings: Sequence[LimitFinding], level: str = "warning") -> list[str]:
-    return [finding.key for finding in findings if finding.level == level]
+    return [key(finding) for finding in findings if finding.level == level]
 
 
 def with_stage(limits: Limits, rate: float, burst: int) -> Limits:
@@ -96,7 +101,7 @@ def changed(
         case ("table", "maxWriteRequestUnits"):
             expected = replace(expected, max_write_request_units=int(value))
         case _:
-            raise AssertionError(f"no setting is called {finding.key}")
+            raise AssertionError(f"no setting is called {key(finding)}")
     return limits, expected
 
 
@@ -176,9 +181,9 @@ CASES: dict[str, tuple[Limits, Expectations, str, str, str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_contradiction_is_found_with_its_numbers(case: str) -> None:
-    limits, expected, level, key, words = CASES[case]
+    limits, expected, level, setting, words = CASES[case]
     (finding,) = review(limits, expected)
-    assert (finding.level, finding.key) == (level, key)
+    assert (finding.level, key(finding)) == (level, setting)
     assert words in finding.message
 
 
@@ -187,7 +192,7 @@ def test_the_fix_of_a_finding_resolves_it(case: str) -> None:
     limits, expected = CASES[case][:2] if case in CASES else (PROD, EXPECTED)
     for finding in review(limits, expected):
         if finding.fix is None:
-            assert finding.key in ("waf.managedRuleGroups[1]", "waf.shadow"), "it is removed"
+            assert key(finding) in ("waf.managedRuleGroups[1]", "waf.shadow"), "it is removed"
         else:
             after = review(*changed(limits, expected, finding))
             assert not_among([finding], after) == [finding]
@@ -202,7 +207,7 @@ def test_a_shadow_limit_is_a_trial_with_three_steps() -> None:
     )
     expected = replace(EXPECTED, waf_shadow=WafRateLimit(limit=700, window_seconds=60))
     (finding,) = review(AGREEING, expected)
-    assert (finding.key, finding.fix, finding.level) == ("waf.shadow", None, "info")
+    assert (key(finding), finding.fix, finding.level) == ("waf.shadow", None, "info")
     assert finding.message == steps
     assert not review(replace(AGREEING, waf=None), expected)
 
@@ -217,12 +222,6 @@ def test_findings_that_differ_in_numbers_only_are_the_same() -> None:
     assert not_among(found(1000), found(2000)) == []
     assert not_among(found(1000), found(1000, plan="tier3")) == found(1000)
     assert not_among(found(1000), []) == found(1000)
-
-
-def test_a_key_is_written_as_pulumi_takes_it() -> None:
-    path = ("throttle", "methods", "POST /data", "rateLimit")
-    finding = LimitFinding(path=path, message="", fix=None)
-    assert finding.key == 'throttle.methods["POST /data"].rateLimit'
 
 
 def one_plan(rate: float, quota: Quota | None, stage: Throttle) -> Limits:

@@ -23,6 +23,7 @@ from tools.cli import console, format_option, is_url, print_json, set_option
 from tools.recorder.resources import Resources
 from tools.sandbox.client import FOLDER, KEEP, LOOPBACK, Sandbox, running, stack_folder
 from tools.sandbox.deployment import API_KEY_HEADER, read_deployment
+from tools.sandbox.web_acl import address_header
 
 CODE: Final = Path(__file__).parents[2]
 
@@ -172,6 +173,8 @@ def _show_access(
     out.print(table, no_wrap=True)
     if keys and route.example:
         words = ["curl", "-i", url, "-H", "content-type: application/json"]
+        if header := address_header(deployment.web_acl):  # without it, the request is blocked
+            words += ["-H", f"{header}: 192.0.2.1"]
         words += ["-H", f"{API_KEY_HEADER}: {keys[0][2]}", "-d", json.dumps(route.example)]
         out.print(f"\nTry it:\n\n{escape(shlex.join(words))}\n")
     out.print(f"DynamoDB at {status['dynamodb']}, table {', '.join(status['tables'])}")

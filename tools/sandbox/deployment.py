@@ -90,7 +90,6 @@ class Deployment:
     id: str
     """ID of API Gateway's deployment."""
     api_id: str
-    account_id: str
     region: str
     url: str
     access_log_format: str
@@ -126,9 +125,7 @@ class Deployment:
     def route(self, verb: str, segments: Sequence[str]) -> tuple[Route, dict[str, str]] | None:
         """Return the route of a request and its path parameters; None without a route.
 
-        Args:
-            verb: of the request.
-            segments: of the path behind the stage, without empty ones, as the caller wrote them.
+        The segments are those behind the stage, without empty ones, as the caller wrote them.
         """
         found = [
             (route, parameters)
@@ -189,7 +186,6 @@ def read_deployment(resources: Resources) -> Deployment:
         stage=stage_name,
         id=stage.inputs["deployment"],
         api_id=api_id,
-        account_id=function.arn.split(":")[4],
         region=function.arn.split(":")[3],
         url=stage.outputs["invokeUrl"],
         access_log_format=(stage.inputs.get("accessLogSettings") or {}).get("format", ""),

@@ -153,7 +153,9 @@ class Gateway:
         if self.deployment.web_acl:
             context["wafResponseCode"] = "WAF_ALLOW"
         if found is None:
-            return self._answer(_ROUTE, "MISSING_AUTHENTICATION_TOKEN", context)
+            unsigned = "authorization" not in request.header
+            kind = "MISSING_AUTHENTICATION_TOKEN" if unsigned else "DEFAULT_4XX"
+            return self._answer(_ROUTE, kind, context)
         route, parameters = found
         context["resourcePath"] = route.path
         if route.key_required:
@@ -239,6 +241,7 @@ class Gateway:
 
         Left out: what only an authorizer or a client certificate adds, and the headers that AWS's
         own proxies add, such as X-Forwarded-Port, X-Amzn-Trace-Id and CloudFront-Viewer-Country.
+        All headers are in lower case, as those of HTTP/2 are.
         https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
         """
         query = _grouped(parse_qsl(request.query, keep_blank_values=True))
@@ -255,7 +258,7 @@ class Gateway:
             "pathParameters": parameters or None,
             "stageVariables": self.deployment.variables or None,
             "requestContext": {
-                "accountId": self.deployment.account_id,
+                "accountId": self.deployment.permissions.account_id,
                 "apiId": self.deployment.api_id,
                 "deploymentId": self.deployment.id,
                 "domainName": host,

@@ -19,6 +19,8 @@ _AWS_RESPONSES: Final = {
         "MissingAuthenticationTokenException",
         "Missing Authentication Token",
     ),
+    # The same with an Authorization header that is no signature. AWS's message quotes the header.
+    "DEFAULT_4XX": (403, "IncompleteSignatureException", "Not a valid key=value pair"),
     "INVALID_API_KEY": (403, "ForbiddenException", "Forbidden"),
     "WAF_FILTERED": (403, "ForbiddenException", "Forbidden"),
     "REQUEST_TOO_LARGE": (413, "RequestTooLargeException", "Request Too Long"),

@@ -30,10 +30,7 @@ _INPUTS: Final = {
 def not_served(resources: Resources, document: Properties, key_schemes: set[str]) -> Iterator[str]:
     """Yield names of what is not served.
 
-    Args:
-        resources: all of the stack.
-        document: the API's OpenAPI document.
-        key_schemes: names of its security schemes that ask for an API key.
+    The security schemes named `key_schemes` ask for an API key.
     """
     for one in resources.items:
         kind = one.type.removeprefix("aws:").partition(":")[0]

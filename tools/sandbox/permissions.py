@@ -7,10 +7,9 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from settings import UserError
 from tools.recorder.resources import Resource, Resources
@@ -19,13 +18,12 @@ _UNDERSTOOD: Final = {"Sid", "Effect", "Action", "Resource", "Principal"}
 _TRANSACTION_PARTS: Final = {"Put", "Update", "Delete", "ConditionCheck", "Get"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Policy:
+class Policy(BaseModel):
     """A policy that must allow each call; several documents of one kind are one policy."""
 
     kind: str
     """As AWS names it: `identity-based policy`, `VPC endpoint policy`."""
-    statements: tuple[Mapping[str, Any], ...]
+    statements: list[dict[str, Any]]
     """Those about DynamoDB."""
 
     def refuses(self, action: str, resource: str) -> str:
@@ -41,14 +39,13 @@ class Policy:
         return "" if "Allow" in effects else f"because no {self.kind} allows the {action} action"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Permissions:
+class Permissions(BaseModel):
     """What one function may do."""
 
     user: str
     """ARN of the role's session."""
     account_id: str
-    policies: tuple[Policy, ...]
+    policies: list[Policy]
 
     def refusal(self, operation: str, region: str, body: Mapping[str, Any]) -> str:
         """Return DynamoDB's message if a call may not pass; empty if it may."""
@@ -61,18 +58,6 @@ class Permissions:
                         f"on resource: {resource} {reason}"
                     )
         return ""
-
-    def to_json(self) -> bytes:
-        """Return the permissions as JSON that `from_json` reads."""
-        return _JSON.dump_json(self)
-
-    @classmethod
-    def from_json(cls, text: bytes) -> "Permissions":
-        """Read what `to_json` wrote."""
-        return _JSON.validate_json(text)
-
-
-_JSON: Final = TypeAdapter(Permissions)
 
 
 def read_permissions(resources: Resources, function: Resource) -> Permissions:
@@ -110,7 +95,7 @@ def read_permissions(resources: Resources, function: Resource) -> Permissions:
             policies.append(read_policy("VPC endpoint policy", [endpoint]))
     account_id, name = function.outputs["arn"].split(":")[4], function.outputs["name"]
     user = f"arn:aws:sts::{account_id}:assumed-role/{role.outputs['name']}/{name}"
-    return Permissions(user=user, account_id=account_id, policies=tuple(policies))
+    return Permissions(user=user, account_id=account_id, policies=policies)
 
 
 def read_policy(kind: str, holders: Iterable[Resource]) -> Policy:
@@ -136,16 +121,13 @@ def read_policy(kind: str, holders: Iterable[Resource]) -> Policy:
                     "statement about DynamoDB. Write it with Effect, Action and Resource only."
                 )
             statements.append(statement)
-    return Policy(kind=kind, statements=tuple(statements))
+    return Policy(kind=kind, statements=statements)
 
 
 def _needed(operation: str, body: Mapping[str, Any], tables: str) -> Iterator[tuple[str, str]]:
     """Yield the actions, each with its resource, that a call of DynamoDB's API needs.
 
-    Args:
-        operation: such as PutItem.
-        body: of the call.
-        tables: beginning of the ARNs of the Region's tables.
+    The ARNs of the Region's tables begin with `tables`.
     """
     parts: list[tuple[str, Any]] = [(operation, body.get("TableName"))]
     if "RequestItems" in body:

@@ -66,7 +66,7 @@ class Release:
         self.tables = TableClient(dynamodb, self.deployment.region)
         self.log = (folder / "function.log").open("ab", buffering=0)
         files = Path(tempfile.mkdtemp(prefix=FUNCTION_PREFIX, dir=folder))
-        (files / PERMISSIONS_FILE).write_bytes(self.deployment.permissions.to_json())
+        (files / PERMISSIONS_FILE).write_text(self.deployment.permissions.model_dump_json())
         self._function = LambdaService(
             self.deployment.function,
             folder=files,

@@ -204,7 +204,7 @@ async def serve(database: Database, port: int, folder: Path) -> None:
 
     @functools.cache
     def permissions(key: str) -> Permissions:
-        return Permissions.from_json((folder / key / PERMISSIONS_FILE).read_bytes())
+        return Permissions.model_validate_json((folder / key / PERMISSIONS_FILE).read_bytes())
 
     async def answer(request: Request) -> Response:
         found = _CREDENTIAL.search(request.header.get("authorization", ""))

@@ -44,10 +44,7 @@ def read_web_acl(
 ) -> tuple[tuple[Rule, ...], list[str]]:
     """Return the rules of a stage's web ACL by priority, and names of those not understood.
 
-    Args:
-        resources: all of the stack.
-        stage: the API's.
-        forbidden: the answer of a rule without one of its own.
+    A rule without an answer of its own gives `forbidden`.
     """
     rules: list[Rule] = []
     others: list[str] = []
@@ -98,12 +95,15 @@ def rate_limits(rules: Sequence[Rule]) -> dict[str, WafRateLimit]:
     }
 
 
-class WebAcl:
-    """The rules with their counts. The first one that matches and blocks ends a request.
+def address_header(rules: Sequence[Rule]) -> str:
+    """Return the header whose addresses a rate rule counts; empty if all count the source's."""
+    rates = [rule.statement.get("rateBasedStatement", {}) for rule in rules]
+    configs = [rate.get("forwardedIpConfig") for rate in rates]
+    return next((str(config["headerName"]) for config in configs if config), "")
 
-    Args:
-        rules: in the order of their priorities.
-    """
+
+class WebAcl:
+    """Rules by priority, with their counts. The first that matches and blocks ends a request."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
@@ -113,11 +113,7 @@ class WebAcl:
             name: WafRateRule(rate.limit, rate.window_seconds)
             for name, rate in rate_limits(rules).items()
         }
-        rates = [rule.statement.get("rateBasedStatement", {}) for rule in rules]
-        configs = [rate.get("forwardedIpConfig") or {} for rate in rates]
-        self._stands_for_source = all(
-            config.get("headerName", "").lower() != _FORWARDED_FOR for config in configs
-        )
+        self._stands_for_source = address_header(rules).lower() != _FORWARDED_FOR
 
     def windows(self, now: float, most: int) -> list[tuple[str, int, dict[str, int]]]:
         """Return name and limit of each rate rule, and the counts of its newest addresses."""

@@ -8,6 +8,7 @@ import click
 from rich.progress import Progress
 
 from settings import Settings, load_stack
+from settings.paths import config_key
 from throttling import choices
 from throttling.review import LimitFinding, not_among, review
 from throttling.simulation.simulator import Result
@@ -146,8 +147,9 @@ def _notes(result: Result) -> list[str]:
 def _review_words(before: list[LimitFinding], after: list[LimitFinding]) -> list[str]:
     new, gone = not_among(after, before), not_among(before, after)
     return [
-        *(f"New finding of the review: {one.level}: {one.key}: {one.message}" for one in new),
-        *(f"Finding that is gone: {one.level}: {one.key}: {one.message}" for one in gone),
+        f"{what}: {one.level}: {config_key('', one.path)[1:]}: {one.message}"
+        for what, findings in (("New finding of the review", new), ("Finding that is gone", gone))
+        for one in findings
     ] or ["The review's findings do not change."]
 
 

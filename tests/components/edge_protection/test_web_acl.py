@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from tests.stacks import PROJECT, deploy, settings
-from tests.stacks.resources import LOG_GROUP, STAGE, WEB_ACL, only
+from tests.stacks.resources import LOG_GROUP, STAGE, WEB_ACL, find, only
 
 LABEL = f"{PROJECT}-dev"
+LOGGING = "wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration"
 
 
 def metrics(name: str) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def test_the_log_of_the_web_acl_holds_no_api_key() -> None:
     program = deploy("dev")
     logs = only(program, LOG_GROUP, "waf-logs")
     assert logs.inputs["namePrefix"] == f"aws-waf-logs-{PROJECT}-", "AWS WAF takes no other"
-    assert only(program, "wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration").inputs == {
+    assert only(program, LOGGING).inputs == {
         "resourceArn": only(program, WEB_ACL).outputs["arn"],
         "logDestinationConfigs": [logs.outputs["arn"]],
         "redactedFields": [{"singleHeader": {"name": "x-api-key"}}],
@@ -161,9 +162,15 @@ def test_the_log_of_the_web_acl_holds_no_api_key() -> None:
 
 @pytest.mark.parametrize(("log_only", "action"), [("ALLOWED", "ALLOW"), ("BLOCKED", "BLOCK")])
 def test_the_web_acl_logs_only_what_the_config_asks_for(log_only: str, action: str) -> None:
-    token = "wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration"
     kept = {"behavior": "KEEP", "requirement": "MEETS_ANY"}
-    assert only(deploy(waf={"logOnly": log_only}), token).inputs["loggingFilter"] == {
+    assert only(deploy(waf={"logOnly": log_only}), LOGGING).inputs["loggingFilter"] == {
         "defaultBehavior": "DROP",
         "filters": [kept | {"conditions": [{"actionCondition": {"action": action}}]}],
     }
+
+
+def test_a_web_acl_whose_log_is_turned_off_has_none() -> None:
+    program = deploy(waf={"logging": False})
+    assert find(program, WEB_ACL)
+    assert not find(program, LOGGING)
+    assert not find(program, LOG_GROUP, "waf-logs")

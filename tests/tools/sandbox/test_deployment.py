@@ -12,6 +12,7 @@ from tests.stacks import deploy
 from throttling import Client, Throttle, WafRateLimit
 from tools.recorder.resources import Properties, Resource, Resources
 from tools.sandbox.deployment import Deployment, read_deployment
+from tools.sandbox.web_acl import address_header
 
 STAGE = "aws:apigateway/stage:Stage"
 API = "aws:apigateway/restApi:RestApi"
@@ -134,6 +135,7 @@ def test_behind_a_cdn_every_rule_of_the_web_acl_is_enforced() -> None:
     assert [rule.name for rule in deployment.web_acl] == names
     statuses = [rule.response.status for rule in deployment.web_acl if rule.response]
     assert statuses == [403, 429, 429]
+    assert address_header(deployment.web_acl) == "True-Client-IP"
 
 
 def test_a_shadow_limit_is_served_and_is_no_limit() -> None:

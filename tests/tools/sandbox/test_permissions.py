@@ -29,8 +29,9 @@ def refusal(
     policies = [read_policy("identity-based policy", [holder("role", statements)])]
     if endpoint:
         policies.append(read_policy("VPC endpoint policy", [holder("endpoint", endpoint)]))
-    permissions = Permissions(user="USER", account_id="0" * 12, policies=tuple(policies))
-    return Permissions.from_json(permissions.to_json()).refusal(operation, "eu-central-1", body)
+    permissions = Permissions(user="USER", account_id="0" * 12, policies=policies)
+    sent = Permissions.model_validate_json(permissions.model_dump_json())
+    return sent.refusal(operation, "eu-central-1", body)
 
 
 def test_a_missing_permission_is_refused_in_the_words_of_aws() -> None:
