@@ -146,11 +146,18 @@ def _wrong_key(path: Path, schema: Node, given: Any) -> Problem:  # noqa: ANN401
         guess = config_key("", target[len(above) :])[1:] if target else ""
         hint = f" (did you mean {guess}?)" if guess else ""
         message = f"is not a setting{hint}. Allowed: {', '.join(_names(above, schema))}."
-    commands: list[Command] = [(path, None)]
-    # A key with dots was typed without --path: its value wins over one that is there.
-    if len(target) > len(path) or (target and target[-1] not in given):
-        commands += _set(target, given[path[-1]], at(schema, target))
-    return Problem(path, message, commands)
+    commands = _set(target, given[path[-1]], at(schema, target)) if target else []
+    if len(target) == len(path):  # else it was typed without --path, and wins over what is there
+        commands = [(to, value) for to, value in commands if not _holds(given, to[len(above) :])]
+    return Problem(path, message, [(path, None), *commands])
+
+
+def _holds(tree: Any, path: Path) -> bool:  # noqa: ANN401  JSON
+    for step in path:
+        if not isinstance(tree, dict) or step not in tree:
+            return False
+        tree = tree[step]
+    return True
 
 
 def _names(path: Path, schema: Node) -> list[str]:

@@ -219,7 +219,11 @@ Allowed: only POST /data.
         ),
         # Keys that are not settings
         (
-            {"stageNam": "v2", "function": {"snapstart": True, "memoryMb": 256, "memorymb": 512}},
+            {
+                "stageNam": "v2",
+                "function": {"snapstart": True, "memoryMb": 256, "memorymb": 512},
+                "functon": {"memoryMb": 1024, "timeoutSeconds": 7},
+            },
             f"""
             function.snapstart: is not a setting (did you mean snapStart?). {FUNCTION}
                 rm function.snapstart
@@ -229,6 +233,9 @@ Allowed: only POST /data.
             stageNam: is not a setting (did you mean stageName?). {SECTIONS}
                 rm stageNam
                 set stageName v2
+            functon: is not a setting (did you mean function?). {SECTIONS}
+                rm functon
+                set function.timeoutSeconds 7
             """,
         ),
         (
