@@ -163,7 +163,7 @@ OTHER_GROUP = "AWSManagedRulesBotControlRuleSet"  # its capacity is not known
             f"""
             throttle: '50' is not allowed. Allowed: a mapping of {names("throttle")}
                 rm throttle
-            usagePlans: {{}} is not allowed. Allowed: a mapping of at least one item.
+            usagePlans: {{}} is not allowed. Allowed: a mapping of at least one item, by name: {NAME}.
                 rm usagePlans
             waf.managedRuleGroups[1]: '{OTHER_GROUP}' is not allowed. Allowed: {GROUP}.
                 rm 'waf.managedRuleGroups[1]'
