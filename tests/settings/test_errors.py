@@ -172,7 +172,10 @@ OTHER_GROUP = "AWSManagedRulesBotControlRuleSet"  # its capacity is not known
             """,
         ),
         (
-            with_plan(quota=1000, clients="acme", keys={"default": 2}),
+            {
+                **with_plan(quota=1000, clients="acme", keys={"default": 2}),
+                "monitoring": {"alarmEmails": "none"},
+            },
             f"""
             usagePlans.trial.quota: 1000 is not allowed. Allowed: a mapping of limit, period.
                 rm usagePlans.trial.quota
@@ -184,6 +187,8 @@ OTHER_GROUP = "AWSManagedRulesBotControlRuleSet"  # its capacity is not known
 item, each a whole number from 1 to 9,999.
                 rm usagePlans.trial.keys.default
                 set 'usagePlans.trial.keys.default[0]' 2
+            monitoring.alarmEmails: 'none' is not allowed. Allowed: a list, each an e-mail address.
+                rm monitoring.alarmEmails
             """,
         ),
         (
@@ -221,7 +226,7 @@ Allowed: only POST /data.
         (
             {
                 "stageNam": "v2",
-                "function": {"snapstart": True, "memoryMb": 256, "memorymb": 512},
+                "function": {"snapstart": True, "memoryMb": 256, "memorymb": 512, "timeout": -5},
                 "functon": {"memoryMb": 1024, "timeoutSeconds": 7},
             },
             f"""
@@ -230,6 +235,8 @@ Allowed: only POST /data.
                 set function.snapStart true
             function.memorymb: is not a setting (did you mean memoryMb?). {FUNCTION}
                 rm function.memorymb
+            function.timeout: is not a setting (did you mean timeoutSeconds?). {FUNCTION}
+                rm function.timeout
             stageNam: is not a setting (did you mean stageName?). {SECTIONS}
                 rm stageNam
                 set stageName v2
