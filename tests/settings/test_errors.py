@@ -1,5 +1,6 @@
 """Errors about a config: every problem, each with its fix."""
 
+import json
 import re
 from textwrap import dedent
 from typing import Any
@@ -163,7 +164,8 @@ OTHER_GROUP = "AWSManagedRulesBotControlRuleSet"  # its capacity is not known
             f"""
             throttle: '50' is not allowed. Allowed: a mapping of {names("throttle")}
                 rm throttle
-            usagePlans: {{}} is not allowed. Allowed: a mapping of at least one item, by name: {NAME}.
+            usagePlans: {{}} is not allowed. Allowed: a mapping of at least one item, by \
+name: {NAME}.
                 rm usagePlans
             waf.managedRuleGroups[1]: '{OTHER_GROUP}' is not allowed. Allowed: {GROUP}.
                 rm 'waf.managedRuleGroups[1]'
@@ -396,6 +398,8 @@ def test_the_largest_config_is_accepted() -> None:
     group = {"name": "Bots", "wcu": 4298}
     waf = parsed({"waf": {"managedRuleGroups": [group, "AWSManagedRulesCommonRuleSet"]}}).waf
     assert waf.wcu == 5000
+    source = {"aggregateBy": "FORWARDED_IP", "sourceRateLimit": 1500, "rateLimit": 1500}
+    assert parsed({"waf": source}).waf.source_rate_limit == 1500
 
 
 def test_a_plan_may_be_as_fast_as_its_stage_or_as_a_faster_method() -> None:
@@ -414,6 +418,7 @@ def test_a_plan_may_be_as_fast_as_its_stage_or_as_a_faster_method() -> None:
 def test_a_secret_is_refused_without_being_shown() -> None:
     values = {f"{PROJECT}:throttle": "correct-horse", "aws:secretKey": "hush"}
     keys = frozenset(values)
+    values[f"{PROJECT}:usagePlans"] = json.dumps({"fast": {**PLAN, "rateLimit": 5000}})
     given = StackConfig(project=PROJECT, stack=STACK, values=values, secret_keys=keys)
     with pytest.raises(SettingsError) as refused:
         parse_settings(given)
