@@ -97,22 +97,28 @@ def shown(value: object) -> str:
 def wrong_values(error: ValidationError, schema: Node, given: Any) -> list[Problem]:  # noqa: ANN401  JSON
     """Return what pydantic found wrong in a config, which is `given`, as problems."""
     errors = {details["loc"]: details for details in error.errors()}
-    keys = {}
-    for path, details in errors.items():
-        if path[-1] == "[key]" and "propertyNames" in at(schema, path[:-2]):
-            keys[path] = _wrong_key(path[:-1], schema, given)
-        elif details["type"] == "extra_forbidden":
-            keys[path] = _wrong_key(path, schema, given)
+    # Pydantic adds a step to the place of a name that is not allowed.
+    names = {
+        path: path[:-1]
+        for path in errors
+        if path[-1] == "[key]" and "propertyNames" in at(schema, path[:-2])
+    }
+    keys = {
+        path: _wrong_key(names.get(path, path), schema, given)
+        for path, details in errors.items()
+        if path in names or details["type"] == "extra_forbidden"
+    }
     wrong = {problem.path for problem in keys.values()}
     moved = [path for problem in keys.values() for path, value in problem.commands if value]
     problems = []
     for path, details in errors.items():
-        problem = keys.get(path)
-        place = problem.path if problem else path
+        place = names.get(path, path)
         if any(place[:end] in wrong for end in range(len(place))):
             continue  # the commands for that key move or remove this too
-        if details["type"] != "missing":
-            problems.append(problem or _wrong_value(path, details["input"], schema))
+        if path in keys:
+            problems.append(keys[path])
+        elif details["type"] != "missing":
+            problems.append(_wrong_value(path, details["input"], schema))
         elif not any(target[: len(path)] == path for target in moved):
             node = at(schema, path)
             message = f"is missing. Allowed: {allowed(node)}."
@@ -125,38 +131,38 @@ def _wrong_key(path: Path, schema: Node, given: Any) -> Problem:  # noqa: ANN401
     above, key = path[:-1], str(path[-1])
     for step in above:
         given = given[step]
+    target: Path = ()
     if names := at(schema, above).get("propertyNames"):
         meant = _closest(key, names)
         target = (*above, meant) if meant else ()
         message = f"the name {shown(key)} is not allowed. Allowed: {allowed(names)}."
     else:
-        target = _meant(path, schema)
+        target, steps = above, parse_path(key) or (key,)
+        for step in steps:
+            known = _names(target, schema)
+            target += tuple(get_close_matches(str(step), known, n=1)) if known else (step,)
+        if len(target) != len(above) + len(steps) or not at(schema, target):
+            target = ()
         guess = config_key("", target[len(above) :])[1:] if target else ""
         hint = f" (did you mean {guess}?)" if guess else ""
         message = f"is not a setting{hint}. Allowed: {', '.join(_names(above, schema))}."
-    commands: list[Command] = [(path, None)]
-    # A key with dots was typed without --path: its value wins over one that is there.
-    if len(target) > len(path) or (target and target[-1] not in given):
-        commands += _set(target, given[path[-1]], at(schema, target))
-    return Problem(path, message, commands)
+    commands = _set(target, given[path[-1]], at(schema, target)) if target else []
+    if len(target) == len(path):  # else it was typed without --path, and wins over what is there
+        commands = [(to, value) for to, value in commands if not _holds(given, to[len(above) :])]
+    return Problem(path, message, [(path, None), *commands])
+
+
+def _holds(tree: Any, path: Path) -> bool:  # noqa: ANN401  JSON
+    for step in path:
+        if not isinstance(tree, dict) or step not in tree:
+            return False
+        tree = tree[step]
+    return True
 
 
 def _names(path: Path, schema: Node) -> list[str]:
     """Return the names of the settings in a section; none for a value of another kind."""
     return [name for name in section(at(schema, path)).get("properties", ()) if name != PROVIDER]
-
-
-def _meant(path: Path, schema: Node) -> Path:
-    """Return the setting that an unknown key stands for; an empty path when that is unclear."""
-    above, key = path[:-1], str(path[-1])
-    for steps in filter(None, (parse_path(key), (key,))):
-        target = above
-        for step in steps:
-            names = _names(target, schema)
-            target += tuple(get_close_matches(str(step), names, n=1)) if names else (step,)
-        if len(target) == len(above) + len(steps) and at(schema, target):
-            return target
-    return ()
 
 
 def _wrong_value(path: Path, value: object, schema: Node) -> Problem:

@@ -50,10 +50,8 @@ _TIME: Final = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(([Tt]|[ \t]+)[0-9]{1,2}:.*)?"
 class _Loader(yaml.SafeLoader):
     """Reads the structure of YAML, and leaves it to `_plain` what a plain text stands for."""
 
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:  # noqa: ANN401  untyped
-        if kind is yaml.ScalarNode and implicit[0]:
-            return _PLAIN
-        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+
+_Loader.yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(""))]}
 
 
 def _value(node: yaml.Node, left: Iterator[int]) -> Any:  # noqa: ANN401  JSON

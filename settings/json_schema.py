@@ -74,6 +74,9 @@ def allowed(node: Node) -> str:
         case {"type": "array", "items": item}:
             return f"a list{' of at least one item' * ('minItems' in node)}, each {allowed(item)}"
         case {"type": "object"}:
-            return f"a mapping{' of at least one item' * ('minProperties' in node)}"
+            names = (
+                f", by name: {allowed(node['propertyNames'])}" if "propertyNames" in node else ""
+            )
+            return f"a mapping{' of at least one item' * ('minProperties' in node)}{names}"
     others = {"boolean": "true or false", "null": "none"}
     return others.get(str(node.get("type")), "text")

@@ -44,7 +44,9 @@ _SECONDS_PER_PLAN: Final = 20
 _MANY_PLANS: Final = 20
 KeyNumber = Annotated[int, Field(strict=True, ge=1, le=9999, examples=[1]), WHOLE]
 # SNS takes ASCII addresses only.
-_EMAIL: Final = form(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
+_Email = Annotated[
+    str, form(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+", "an e-mail address", "ops@example.com")
+]
 
 # https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-list.html
 _AWS_RULE_GROUP_WCU: Final = {
@@ -107,7 +109,7 @@ class StageThrottleSettings(ThrottleSettings):
     burst_limit: Burst = 2000
     """Requests at once of all clients together."""
     methods: dict[Method, ThrottleSettings] = {}
-    """Buckets of single methods. A method's own bucket replaces the stage's for its requests."""
+    """Limits of single methods. They replace the stage's limits for requests of that method."""
 
 
 class QuotaSettings(_Section):
@@ -120,17 +122,14 @@ class QuotaSettings(_Section):
 
 
 class UsagePlanSettings(ThrottleSettings):
-    """A tier of service. Each of its clients has an API key, a bucket and a quota of its own."""
+    """A tier of service. Each of its clients has its own API key, bucket and quota."""
 
     quota: QuotaSettings
     clients: list[Name] = ["default"]
-    """Clients that have an API key of this plan."""
-    keys: dict[
-        Name,
-        Annotated[list[KeyNumber], Field(min_length=1)],
-    ] = {}
-    """Numbers of a client's API keys, the newest last, while one replaces another. A client that is
-    not listed here has key 1."""
+    """Names of the clients that get an API key of this plan."""
+    keys: dict[Name, Annotated[list[KeyNumber], Field(min_length=1)]] = {}
+    """Numbers of a client's API keys, the newest last. List two while one replaces the other. A
+    client that is not listed has key 1."""
 
     def api_keys(self) -> Iterator[tuple[str, int]]:
         """Return client and number of each API key of this plan."""
@@ -168,11 +167,9 @@ class ManagedRuleGroupSettings(_Section):
 
 def _by_name(value: object) -> object:
     """Return the rule group of AWS that a name stands for."""
-    if not isinstance(value, str):
-        return value
-    if value not in _AWS_RULE_GROUP_WCU:
-        raise ValueError
-    return {"name": value, "wcu": _AWS_RULE_GROUP_WCU[value]}
+    if isinstance(value, str) and value in _AWS_RULE_GROUP_WCU:
+        return {"name": value, "wcu": _AWS_RULE_GROUP_WCU[value]}
+    return value
 
 
 _RuleGroupName = Annotated[str, Field(json_schema_extra={"enum": [*_AWS_RULE_GROUP_WCU]})]
@@ -186,9 +183,9 @@ class ShadowSettings(_Section):
     """A rate limit that only counts, to watch before it blocks."""
 
     rate_limit: Whole = Field(ge=LEAST_WAF_RATE, le=2_000_000_000, examples=[1000])
-    """With a second rate limit, which only counts: requests from one address in a window."""
+    """Requests from one address in a window. More are counted, and still pass."""
     window_seconds: WindowSeconds = 300
-    """Length of that window in seconds."""
+    """Length of this window in seconds."""
 
     def limit(self) -> WafRateLimit:
         """Return this limit as the throttling model has it."""
@@ -205,24 +202,23 @@ class WafSettings(_Section):
     window_seconds: WindowSeconds = 300
     """Length of the window in seconds."""
     shadow: ShadowSettings | None = None
-    """A second rate limit, which only counts: how many requests it would block."""
+    """A second rate limit that only counts what it would block."""
     aggregate_by: Literal["IP", "FORWARDED_IP"] = "IP"
-    """The address that counts. Behind a CDN use FORWARDED_IP: the first one in forwardedHeader."""
+    """Which address counts. Behind a CDN use FORWARDED_IP: the first one in forwardedHeader."""
     forwarded_header: Annotated[
         # The provider takes no longer name in a rule that looks for a header.
         str, form("[A-Za-z0-9-]{1,40}", "1 to 40 letters, digits and -", "CF-Connecting-IP")
     ] = "True-Client-IP"
-    """With FORWARDED_IP, the header with the caller's address. Requests without it are blocked. The
-    CDN must overwrite it: X-Forwarded-For begins with whatever the caller wrote there."""
+    """With FORWARDED_IP, the header with the caller's address. Requests without it are blocked.
+    The CDN must overwrite it: X-Forwarded-For begins with whatever the caller wrote there."""
     source_rate_limit: Whole = Field(20_000, ge=LEAST_WAF_RATE, le=2_000_000_000)
-    """With FORWARDED_IP, requests from one source address, such as a server of the CDN, in a
-    window."""
+    """With FORWARDED_IP, requests from one server of the CDN in a window."""
     managed_rule_groups: list[RuleGroup] = []
     """Managed rule groups to add."""
     logging: Switch = True
     """Whether the web ACL logs requests."""
     log_only: Literal["ALL", "ALLOWED", "BLOCKED"] = "ALL"
-    """Requests that it logs. AWS bills each line: in a flood, the blocked ones are many."""
+    """Which requests are logged. AWS bills each line, and a flood has many blocked requests."""
 
     @property
     def wcu(self) -> int:
@@ -244,11 +240,12 @@ class FunctionSettings(_Section):
     reserved_concurrency: Annotated[
         Annotated[int, Field(strict=True, ge=1, le=100_000), WHOLE] | None, NO_LIMIT
     ] = 100
-    """Requests worked on at once. Use none in a new account, which cannot reserve."""
+    """Requests that the function works on at once. Use none in a new account, which cannot
+    reserve."""
     expected_duration_ms: Whole = Field(100, ge=1, le=MAX_INTEGRATION_SECONDS * 1000)
-    """Average milliseconds for one request, for the review of the limits."""
+    """Average milliseconds for one request, for the review of the limits and the cost."""
     architecture: Literal["arm64", "x86_64"] = "arm64"
-    """Processor."""
+    """Processor of the function."""
     runtime: Literal["python3.13", "python3.12", "python3.14"] = "python3.13"
     """Lambda runtime."""
     snap_start: Switch = False
@@ -308,7 +305,7 @@ class ThresholdSettings(_Section):
 class MonitoringSettings(_Section):
     """Alarms, dashboard and logs."""
 
-    alarm_emails: list[Annotated[str, _EMAIL]] = []
+    alarm_emails: list[_Email] = []
     """Addresses that get the alarms."""
     # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
     # fmt: off
@@ -336,8 +333,7 @@ class Config(_Section):
     """The config under the project's namespace."""
 
     stage_name: Annotated[
-        str,
-        form("[A-Za-z0-9_-]{1,128}", "1 to 128 letters, digits, - and _", "live"),
+        str, form("[A-Za-z0-9_-]{1,128}", "1 to 128 letters, digits, - and _", "live")
     ] = Field(default_factory=str)  # `parse_settings` puts the name of the stack here
     """Name of the stage in the API's URL. The default is the name of the stack."""
     deletion_protection: Switch = True
@@ -361,12 +357,6 @@ class Config(_Section):
 
 # The console, the managed policy and the deploying roles are those of AWS's main partition.
 REGION: Final = "([abd-z][a-z]|c[a-mo-z])-[a-z]+-[0-9]{1,2}"
-_ROLE_ARN: Final = form(
-    "arn:aws:iam::[0-9]{12}:role/[!-~]{1,576}",
-    "the ARN of a role",
-    "arn:aws:iam::111122223333:role/deploy",
-)
-_AccountId = Annotated[str, form("[0-9]{12}", "12 digits", "111122223333"), NUMBER_TOO]
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
 _TAG: Final = "[A-Za-z0-9 _.:/=+@-]"
 _OWN_TAGS: Final = ("project", "stack", "managed-by")
@@ -388,14 +378,16 @@ _TagValue = Annotated[
     form(f"{_TAG}{{0,256}}", "up to 256 letters, digits, spaces and _.:/=+@-", "web"),
     NUMBER_TOO,
 ]
-_Service = Annotated[str, form("[a-z0-9]+", "the provider's name of a service", "dynamodb")]
+_AccountId = Annotated[str, form("[0-9]{12}", "12 digits", "111122223333"), NUMBER_TOO]
 _Url = Annotated[str, form("https?://[!-~]+", "a URL", "http://127.0.0.1:4566")]
 
 
 class AssumedRole(_Section):
     """A role that the provider assumes."""
 
-    role_arn: Annotated[str, _ROLE_ARN]
+    role_arn: Annotated[
+        str, form("arn:aws:iam::.+", "the ARN of a role", "arn:aws:iam::111122223333:role/deploy")
+    ]
     """ARN of the role."""
     session_name: str = ""
     """Name of the session in CloudTrail."""
@@ -422,7 +414,7 @@ class Provider(_Section):
     ] = ""
     """AWS Region of the stack. Without it the AWS environment decides."""
     profile: str = ""
-    """Profile in the AWS configuration of who deploys the stack."""
+    """Profile in the AWS configuration of the person who deploys the stack."""
     allowed_account_ids: list[_AccountId] = []
     """Accounts that the stack may go to. Empty for any."""
     forbidden_account_ids: list[_AccountId] = []
@@ -430,16 +422,16 @@ class Provider(_Section):
     assume_roles: list[AssumedRole] = []
     """Roles to assume, one after the other."""
     default_tags: DefaultTags = DefaultTags()
-    endpoints: list[dict[_Service, _Url]] = []
-    """URLs to call in place of AWS's, such as an emulator's."""
+    endpoints: list[dict[str, _Url]] = []
+    """URLs to call in place of AWS's, such as those of an emulator, by service."""
     skip_credentials_validation: Switch = False
-    """Whether not to ask STS if the credentials are valid."""
+    """Whether to skip asking STS if the credentials are valid."""
     skip_metadata_api_check: Switch = False
-    """Whether not to ask EC2's metadata service for credentials."""
+    """Whether to skip asking EC2's metadata service for credentials."""
     skip_region_validation: Switch = True
-    """Whether not to compare the Region with a list of known ones."""
+    """Whether to skip comparing the Region with a list of known ones."""
     skip_requesting_account_id: Switch = False
-    """Whether not to ask for the account's ID."""
+    """Whether to skip asking for the account's ID."""
 
 
 class StackSettings(Config):

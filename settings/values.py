@@ -12,11 +12,15 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, Strict
 
+DIGITS: Final = "-?[0-9]{1,18}"
+DECIMAL: Final = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+_NAME: Final = "1 to 64 letters, digits, - and _, the first a letter or a digit"
+_NETWORK: Final = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/(1[6-9]|2[0-5])"
+
 
 def _text_form(pattern: str, read: Callable[[str], object]) -> BeforeValidator:
     def convert(value: object) -> object:
-        matches = isinstance(value, str) and re.fullmatch(pattern, value)
-        return read(str(value)) if matches else value
+        return read(value) if isinstance(value, str) and re.fullmatch(pattern, value) else value
 
     return BeforeValidator(convert)
 
@@ -27,11 +31,27 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) and re.fullmatch(DIGITS, value) else value
 
 
-DIGITS: Final = "-?[0-9]{1,18}"
-DECIMAL: Final = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _network(value: object) -> IPv4Network:
+    if not isinstance(value, str) or not re.fullmatch(_NETWORK, value):
+        raise ValueError
+    return IPv4Network(value)
+
+
+def form(pattern: str, words: str, example: str) -> Any:  # noqa: ANN401  as pydantic's Field
+    """Return the constraint of a text: its pattern, the same in words, and an example."""
+    extra: Any = {"patternErrorMessage": words}
+    return Field(strict=True, pattern=f"^{pattern}$", examples=[example], json_schema_extra=extra)
+
+
 WHOLE: Final = BeforeValidator(_whole)
 NO_LIMIT: Final = _text_form("none", lambda _: None)
 """Stands for no limit, where a setting allows None."""
+NUMBER_TOO: Final = BeforeValidator(_text)
+"""Accepts a name such as 2024, which `pulumi config set` stores as a number."""
 
 Whole = Annotated[int, Strict(), WHOLE]
 Burst = Annotated[int, Field(strict=True, ge=1, le=1_000_000), WHOLE]
@@ -46,32 +66,7 @@ Rate = Annotated[
     _text_form(DECIMAL, float),
 ]
 """Requests per second."""
-
-
-def form(pattern: str, words: str, example: str) -> Any:  # noqa: ANN401  as pydantic's Field
-    """Return the constraint of a text: its pattern, the same in words, and an example."""
-    extra: Any = {"patternErrorMessage": words}
-    return Field(strict=True, pattern=f"^{pattern}$", examples=[example], json_schema_extra=extra)
-
-
-def _text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-NUMBER_TOO: Final = BeforeValidator(_text)
-"""Accepts a name such as 2024, which `pulumi config set` stores as a number."""
-_NAME: Final = "1 to 64 letters, digits, - and _, the first a letter or a digit"
 Name = Annotated[str, form("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", _NAME, "default"), NUMBER_TOO]
-
-_NETWORK: Final = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/(1[6-9]|2[0-5])"
-
-
-def _network(value: object) -> IPv4Network:
-    if not isinstance(value, str) or not re.fullmatch(_NETWORK, value):
-        raise ValueError
-    return IPv4Network(value)
-
-
 Network = Annotated[
     IPv4Network,
     BeforeValidator(_network),

@@ -33,23 +33,18 @@ _SECRET: Final = "4dabf18193072939515e22adb298388d"
 """A key of the mapping in which the engine wraps a secret."""
 _FIXED: Final = {
     "Alias": ("functionName name", ""),
-    "Dashboard": ("dashboardName", ""),
     "Deployment": ("", "restApi triggers"),
     "FlowLog": ("", "vpcId trafficType logDestination iamRoleArn"),
     "Function": ("", "name architectures"),
     "LogGroup": ("name", ""),
-    "LogMetricFilter": ("logGroupName name", ""),
     "MethodSettings": ("restApi stageName methodPath", ""),
     "Permission": ("", "action function principal qualifier sourceArn statementId"),
-    "RolePolicy": ("role name", ""),
-    "RolePolicyAttachment": ("role policyArn", ""),
     "RouteTable": ("", "vpcId"),
     "RouteTableAssociation": ("", "subnetId"),
     "SecurityGroup": ("", "name description vpcId"),
     "Stage": ("restApi stageName", ""),
     "Subnet": ("", "cidrBlock availabilityZone vpcId"),
     "Table": ("", "name hashKey rangeKey"),
-    "TopicSubscription": ("topic endpoint", "protocol"),
     "UsagePlanKey": ("keyId usagePlanId", "keyType"),
     "Vpc": ("", "cidrBlock"),
     "VpcEndpoint": ("", "vpcId serviceName vpcEndpointType"),
@@ -57,8 +52,8 @@ _FIXED: Final = {
     "WebAclAssociation": ("resourceArn", "webAclArn"),
     "WebAclLoggingConfiguration": ("resourceArn", ""),
 }
-"""By type: the properties by which AWS knows a resource that has no id of its own there, and the
-others that AWS cannot change in place (`ForceNew` in the AWS provider's schema).
+"""By type, as far as changes replace it: the properties by which AWS knows a resource that has no
+id of its own there, and the others that AWS cannot change in place (`ForceNew` in the provider).
 
 https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
 """

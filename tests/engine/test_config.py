@@ -10,7 +10,7 @@ import pytest
 from pulumi import automation
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from settings import UserError, read_stack
+from settings import read_stack
 from tests.engine.conftest import Engine
 from tests.settings.configs import PROJECT
 from tests.settings.test_files import VALUES
@@ -106,23 +106,6 @@ def test_the_projects_config_is_read_as_the_engine_reads_it(both: Both, project:
     engine, ours = both("config: {throttle: {burstLimit: 7}, other: 1}", f"config: {project}")
 
     assert ours == engine
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        *((f"config: {own}", "") for own in ("{a: [.inf]}", "{a: .nan}", "{a:b:c: 1}")),
-        *((f"config: {{a: {own}}}", "") for own in ("{b: 1, b: 2}", "{<<: 5}", "{? [1] : 2}")),
-        *(("", f"config: {end}") for end in ("{a: {b: 1}}", "{a: {type: integer}}", "[1]")),
-    ],
-)
-def test_what_the_engine_refuses_is_refused(
-    both: Both, stack: Engine, files: tuple[str, str]
-) -> None:
-    with pytest.raises(automation.CommandError):
-        both(*files)
-    with pytest.raises(UserError):
-        read_stack("dev", stack.work)
 
 
 def test_paths_are_set_and_refused_as_the_cli_does(stack: Engine, write: Write) -> None:

@@ -4,16 +4,10 @@ import json
 from copy import deepcopy
 from typing import Any
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import Field, ValidationError
 
 from settings import SettingsError, StackConfig, parse_settings
-from settings.errors import wrong_values
-from settings.json_schema import json_schema
-from settings.schema import Config, _Section
-from settings.values import Whole
 from tests.fuzzing import examples
 from tests.settings.configs import (
     GOOD,
@@ -164,43 +158,3 @@ MEANT["monitoring"]["thresholds"] |= {"functionErrors": 7, "serverErrors": 9}
 def test_following_the_commands_keeps_what_was_meant(tree: Tree) -> None:
     follow(tree)
     assert typed(tree) == typed(MEANT)
-
-
-# A new setting
-
-
-class Cache(_Section):
-    """An optional section."""
-
-    seconds: Whole = Field(ge=1, le=60, examples=[5])
-
-
-class More(Config):
-    """The config with one line more."""
-
-    cache: Cache | None = None
-
-
-@pytest.mark.parametrize(
-    ("cache", "message", "commands"),
-    [
-        ({}, "seconds: is missing. Allowed: a whole number from 1 to 60.", [("seconds", "5")]),
-        ({"seconds": 99}, "seconds: 99 is not allowed.", [("seconds", "60")]),
-        (
-            {"second": 7},
-            "second: is not a setting (did you mean seconds?).",
-            [("second", None), ("seconds", "7")],
-        ),
-    ],
-)
-def test_an_optional_section_has_errors_like_any_other(
-    cache: object, message: str, commands: list[tuple[str, str | None]]
-) -> None:
-    given = {"cache": cache}
-    with pytest.raises(ValidationError) as refused:
-        More.model_validate(given)
-    [problem] = wrong_values(refused.value, json_schema(More), given)
-    assert problem.text("", "dev").startswith(f":cache.{message}")
-    assert [(path[-1], value and str(value)) for path, value in problem.commands] == commands
-    assert More.model_validate({"cache": {"seconds": "5"}}).cache == Cache(seconds=5)
-    assert More.model_validate({}).cache is None

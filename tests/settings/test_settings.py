@@ -27,16 +27,13 @@ from tests.settings.configs import (
 )
 
 
-def test_an_empty_config_has_the_defaults_that_stack_prod_spells_out() -> None:
+def test_what_is_not_set_has_the_defaults_that_stack_prod_spells_out() -> None:
     prod = read_stack("prod", FIXTURES)
     empty = replace(prod, values={"aws:region": "eu-central-1"})
     assert parse_settings(empty) == parse_settings(prod)
     settings = parse_settings(StackConfig(project="api", stack="live", values={}))
     assert (settings.project, settings.stack, settings.stage_name) == ("api", "live", "live")
     assert (settings.region, settings.profile) == (None, None)
-
-
-def test_a_plan_without_period_and_clients_has_a_daily_quota_and_one_default_client() -> None:
     plan = {**PLAN, "quota": {"limit": 20_000, "period": "DAY"}, "clients": ["default"], "keys": {}}
     assert typed({"usagePlans": {"only": PLAN}})["usagePlans"] == {"only": plan}
 
@@ -196,11 +193,3 @@ def test_many_plans_get_a_warning_because_aws_changes_one_in_twenty_seconds() ->
     [words] = [warning for warning in many if "takes at least 7 minutes" in warning]
     assert words.endswith("pulumi config rm --path fixture-api:usagePlans.p20 --stack dev")
     assert not any("minutes" in warning for warning in warnings(20))
-
-
-@pytest.mark.parametrize("assignment", ["waf.enabled false", "function.reservedConcurrency none"])
-def test_a_limit_that_is_off_contradicts_no_other(assignment: str) -> None:
-    low = ["waf.rateLimit 10", "function.expectedDurationMs 29000"]
-    both, left = {*warned(changed(*low))}, {*warned(changed(*low, assignment))}
-    assert both == {"waf.rateLimit", "function.reservedConcurrency"}
-    assert both - left == {assignment.replace("enabled false", "rateLimit").split()[0]}
