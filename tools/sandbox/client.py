@@ -55,7 +55,7 @@ class Sandbox:
 
         Args:
             resources: what the program registered.
-            port: of the API; the same each time.
+            port: of the API.
             dynamodb: URL of a DynamoDB API; None for the sandbox's own.
 
         Raises:

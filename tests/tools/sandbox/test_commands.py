@@ -16,6 +16,7 @@ from tests.tools.sandbox.project import Project, project_copy
 from tools.__main__ import main
 from tools.sandbox import client
 from tools.sandbox.client import running
+from tools.sandbox.server import SandboxServer
 
 
 @pytest.fixture
@@ -185,3 +186,12 @@ def test_a_fault_in_one_of_the_servers_tasks_ends_it(tmp_path: Path) -> None:
         assert process.wait(60) != 0
         assert process.stderr
         assert "RuntimeError: inside" in process.stderr.read()
+
+
+def test_a_call_that_is_refused_before_the_first_deployment_is_logged(tmp_path: Path) -> None:
+    # A function may call DynamoDB when it is imported.
+    server = SandboxServer(tmp_path)
+    server._log_refusal("not allowed")
+    server._admin.close()
+    server._function_log.close()
+    assert (tmp_path / "function.log").read_text() == "AccessDeniedException: not allowed\n"

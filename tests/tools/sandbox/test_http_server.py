@@ -310,4 +310,4 @@ async def test_stop_finishes_requests_and_frees_the_port(server: Server) -> None
     server.may_answer.set()
     await stopping
     assert b"200 OK" in await caller.rest()
-    HttpServer(server._reply, server.port)._listener.close()
+    HttpServer(server._reply, server.port).close()

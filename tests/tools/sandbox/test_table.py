@@ -3,15 +3,12 @@
 import asyncio
 import gc
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.core.base_backend import BackendDict
