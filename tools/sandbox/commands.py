@@ -186,7 +186,7 @@ def down(stack: str | None) -> None:
     with _locked(root):
         paths = (root / FOLDER).glob("*")
         found = (path for path in paths if path.is_dir() and not path.is_symlink())
-        for folder in [stack_folder(root, stack)] if stack else sorted(found):
+        for folder in sorted(found) if stack is None else [stack_folder(root, stack)]:
             try:
                 if sandbox := running(folder.name, root):
                     sandbox.stop()
