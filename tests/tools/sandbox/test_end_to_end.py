@@ -119,19 +119,6 @@ def test_an_edit_of_the_config_changes_the_limits_and_keeps_the_items(
     assert {"S": "kept"} in [item["id"] for item in items_in(output)]
 
 
-def test_an_impossible_edit_is_refused_and_the_old_limits_stay(
-    project: Project, keys: dict[str, str]
-) -> None:
-    project.edit("usagePlans.basic.burstLimit", 1000)
-
-    error = project.refused("up", "--port", str(project.port))
-
-    assert "fixture-api:usagePlans.basic.burstLimit: 1,000 can never be reached" in error
-    assert "pulumi config set --path fixture-api:usagePlans.basic.burstLimit 100" in error
-    assert project.post(keys["basic"]).status_code == 429, "the burst of 1 is still used up"
-    project.edit("usagePlans.basic.burstLimit", 1)
-
-
 def test_a_port_that_is_taken_is_one_clear_line_and_another_one_is_moved_to(
     project: Project, keys: dict[str, str]
 ) -> None:
