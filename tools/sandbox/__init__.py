@@ -20,7 +20,7 @@ No limit, route or response is repeated here. A second `make up` (`SandboxServer
 - the items: the table's process goes on; if it ended, `table_server.Database` reads its journal;
 - what clients used of their quotas: `Gate.keep_usage`. Buckets and windows begin full again;
 - the API keys: `tools/recorder/aws.py` computes them from the names of stack and key;
-- the process, its ports and the token of the admin port.
+- the process, its admin port and the token of that port.
 
 `make down` deletes all of it.
 """

@@ -58,7 +58,7 @@ class Sandbox:
 
         Args:
             resources: what the program registered.
-            port: of the API; the same each time.
+            port: of the API.
             dynamodb: URL of a DynamoDB API; None for the sandbox's own.
             changes: of settings, that are not in the stack's file.
 
@@ -124,10 +124,11 @@ def stack_folder(root: Path, stack: str) -> Path:
     """Return the folder of a stack's sandbox.
 
     Raises:
-        UserError: the name cannot be a stack's, or the folder is a symbolic link.
+        UserError: the name cannot be a stack's, or the folder is or holds a symbolic link.
     """
     check_stack_name(stack)
     folder = root / FOLDER / stack
-    if folder.is_symlink():
-        raise UserError(f"{folder} is a symbolic link. Remove it.")
+    for path in (folder, *folder.glob("*")):
+        if path.is_symlink():
+            raise UserError(f"{path} is a symbolic link. Remove it.")
     return folder

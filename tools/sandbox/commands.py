@@ -97,12 +97,6 @@ def _locked(root: Path) -> Iterator[None]:
             raise UserError(f"{error.filename} cannot be used: {error.strerror}.") from None
 
 
-def _folders(root: Path) -> list[Path]:
-    """Return the folders of the sandboxes that run, or ran, here."""
-    found = (root / FOLDER).glob("*")
-    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
-
-
 @contextlib.contextmanager
 def _launched(folder: Path) -> Iterator[Sandbox]:
     """Start a server. If the block fails, stop it.
@@ -199,7 +193,9 @@ def down(stack: str | None) -> None:
     stopped = 0
     failures = []
     with _locked(root):
-        for folder in [stack_folder(root, stack)] if stack else _folders(root):
+        paths = (root / FOLDER).glob("*")
+        found = (path for path in paths if path.is_dir() and not path.is_symlink())
+        for folder in sorted(found) if stack is None else [stack_folder(root, stack)]:
             try:
                 if sandbox := running(folder.name, root):
                     sandbox.stop()

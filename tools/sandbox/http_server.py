@@ -118,6 +118,10 @@ class HttpServer(Server):
         if not self.interrupt_signal:
             raise RuntimeError("granian ended")
 
+    def close(self) -> None:
+        """Free the port of a server that does not serve yet."""
+        self._listener.close()
+
     async def finish(self, seconds: float) -> None:
         """Refuse connections, and wait that long for the requests under way to end."""
         self.stop()  # type: ignore[no-untyped-call]

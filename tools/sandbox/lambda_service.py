@@ -132,7 +132,7 @@ class LambdaService:
                 await self._start(environment)
                 self._grow()
             async with asyncio.timeout(seconds):
-                answer = await environment.call(invocation)
+                answer = await environment.ask(invocation)
         except TimeoutError:
             await environment.end()
             with contextlib.suppress(OSError):  # a full disk
@@ -191,7 +191,7 @@ class LambdaService:
                 limit=_LONGEST_LINE,
             )
             async with asyncio.timeout(_INIT_SECONDS):
-                said = await environment.read()
+                said = await environment.answer()
         except TimeoutError:
             raise FunctionFailed(f"took longer than {_INIT_SECONDS:.0f} s") from None
         except OSError as error:
@@ -211,31 +211,26 @@ class _Environment:
     @property
     def ended(self) -> bool:
         """Whether the process must be started, for the first time or again."""
-        return not self.ready or self._output.at_eof()
+        return not self.ready or self._pipes[1].at_eof()
 
     @property
-    def _output(self) -> asyncio.StreamReader:
-        assert self.process and self.process.stdout  # noqa: S101, PT018  it was started so
-        return self.process.stdout
+    def _pipes(self) -> tuple[asyncio.StreamWriter, asyncio.StreamReader]:
+        assert self.process and self.process.stdin and self.process.stdout  # noqa: S101, PT018
+        return self.process.stdin, self.process.stdout
 
-    async def call(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Send one line, and read the answer.
+    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Send one line, and return the answer; raises as `answer`."""
+        self._pipes[0].write(json.dumps(message).encode() + b"\n")
+        return await self.answer()
 
-        Raises:
-            FunctionFailed: the process ended without an answer, or it is too long.
-        """
-        assert self.process and self.process.stdin  # noqa: S101, PT018  it was started so
-        self.process.stdin.write(json.dumps(message).encode() + b"\n")
-        return await self.read()
-
-    async def read(self) -> dict[str, Any]:
+    async def answer(self) -> dict[str, Any]:
         """Read one line.
 
         Raises:
             FunctionFailed: the process ended before, or the line is too long or no JSON.
         """
         try:
-            line = await self._output.readline()
+            line = await self._pipes[1].readline()
             if not line.endswith(b"\n"):
                 raise FunctionFailed("the execution environment ended")
             answer: dict[str, Any] = json.loads(line)

@@ -17,7 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import parse_qs
 
 import uvloop
@@ -58,19 +58,19 @@ class Release:
         folder: Path,
         dynamodb: str,
         access_log: AccessLog,
+        log: IO[bytes],
         seen: Callable[..., None],
     ) -> None:
         self.resources = resources
         self.dynamodb = dynamodb
         self.deployment = read_deployment(resources)
         self.tables = TableClient(dynamodb, self.deployment.region)
-        self.log = (folder / "function.log").open("ab", buffering=0)
         files = Path(tempfile.mkdtemp(prefix=FUNCTION_PREFIX, dir=folder))
         (files / PERMISSIONS_FILE).write_text(self.deployment.permissions.model_dump_json())
         self._function = LambdaService(
             self.deployment.function,
             folder=files,
-            log=self.log,
+            log=log,
             environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "AWS_ACCESS_KEY_ID": files.name},
             region=self.deployment.region,
         )
@@ -109,7 +109,6 @@ class Release:
                 while self._under_way:
                     await asyncio.sleep(0.1)
         await self._function.stop()
-        self.log.close()
 
 
 class SandboxServer:
@@ -129,6 +128,7 @@ class SandboxServer:
         self._table = TableProcess(folder / "table.sqlite", folder / "table.log", self._log_refusal)
         self._access_log = AccessLog(folder / "access.jsonl")
         self._page = Page(folder, self._handle)
+        self._function_log = (folder / "function.log").open("ab", buffering=0)
         self._refusals: Counter[str] = Counter()
         """Calls of DynamoDB that the function's permissions refuse, by reason."""
         self._changing = asyncio.Lock()
@@ -250,23 +250,23 @@ class SandboxServer:
             UserError: they cannot be served. Then nothing changes.
             OSError: likewise.
         """
-        if self._api and self._api.port != port:
-            stack = self._folder.name
-            raise UserError(
-                f"The sandbox of stack {stack} serves port {self._api.port}. Use "
-                f"make up STACK={stack} PORT={self._api.port}. To change the port, stop it first "
-                f"with make down STACK={stack}, which deletes its items."
+        api = self._api
+        if not api or api.port != port:
+            api = HttpServer(self._handle, port)
+        try:
+            endpoint = dynamodb or await self._table.ready()
+            # In a thread: with many keys, reading takes long enough for callers to notice.
+            release = await asyncio.to_thread(
+                lambda: Release(
+                    *(Resources.from_json(body), self._folder, endpoint),
+                    *(self._access_log, self._function_log, self._page.recent.add),
+                )
             )
-        api = self._api or HttpServer(self._handle, port)
-        endpoint = dynamodb or await self._table.ready()
-        # In a thread: with many keys, reading takes long enough for callers to notice.
-        release = await asyncio.to_thread(
-            lambda: Release(
-                *(Resources.from_json(body), self._folder, endpoint, self._access_log),
-                self._page.recent.add,
-            )
-        )
-        await release.start()
+            await release.start()
+        except BaseException:
+            if api is not self._api:
+                api.close()
+            raise
         for live in self._releases[-1:]:
             release.gateway.gate.keep_usage(live.gateway.gate)
             self._tasks.create_task(self._retire(live))
@@ -274,15 +274,18 @@ class SandboxServer:
         self._refusals.clear()
         options = [f"--port={port}", *([f"--dynamodb-endpoint={dynamodb}"] if dynamodb else [])]
         self._page.show(release.gateway, changes, options)
-        if self._api is None:
-            self._api = api
+        if api is not self._api:
             self._tasks.create_task(api.serve())
-            self._write_address()
+            if self._api:
+                self._tasks.create_task(self._api.finish(_DRAIN_SECONDS))
+            else:
+                self._write_address()
+            self._api = api
 
     def _log_refusal(self, reason: str) -> None:
         self._refusals[reason] += 1
         with contextlib.suppress(OSError):  # a full disk
-            self._live.log.write(f"AccessDeniedException: {reason}\n".encode())
+            self._function_log.write(f"AccessDeniedException: {reason}\n".encode())
 
     async def _retire(self, release: Release) -> None:
         await release.stop(_DRAIN_SECONDS)
@@ -294,11 +297,9 @@ class SandboxServer:
     def _write_address(self) -> None:
         """Write where the admin port is to a file that only this user can read."""
         path = self._folder / ADDRESS_FILE
-        new = path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(self._address(), file)
-        new.replace(path)  # of a symbolic link, this replaces the link
 
     def _status(self) -> dict[str, Any]:
         release, gateway = self._live, self._live.gateway

@@ -179,14 +179,14 @@ def _error(code: str, message: str) -> str:
 
 
 def _tables() -> Iterator[tuple[str, Table]]:
-    """All tables, each with its Region."""
+    """Yield all tables, each with its Region."""
     for region, backend in dynamodb_backends[DEFAULT_ACCOUNT_ID].items():
         for table in backend.tables.values():
             yield region, table
 
 
 def _puts() -> Iterator[Call]:
-    """Calls that write each item of each table."""
+    """Yield calls that write each item of each table."""
     for region, table in _tables():
         for found in table.items.values():
             items: Iterable[Any] = found.values() if table.has_range_key else [found]

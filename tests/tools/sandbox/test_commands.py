@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from tests.tools.sandbox.project import Project, project_copy
 from tools.__main__ import main
 from tools.sandbox import client
 from tools.sandbox.client import running
+from tools.sandbox.server import SandboxServer
 
 
 @pytest.fixture
@@ -38,6 +40,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         (["status", "--stack", "../x"], "is not a stack's name"),
         (["down", "--stack", ".."], "is not a stack's name"),
         (["down", "--stack", "/x"], "is not a stack's name"),
+        (["down", "--stack", ""], "is not a stack's name"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_clear_line(
@@ -74,20 +77,23 @@ def test_commands_follow_no_link(
     (elsewhere / "kept").touch()
     folder = project.folder / ".sandbox"
     folder.mkdir()
-    statuses = []
 
-    (folder / "dev").symlink_to(elsewhere)
-    statuses += [main(["up"]), main(["down", "--stack", "dev"]), main(["down"])]
-    assert capsys.readouterr().err.count(f"{folder / 'dev'} is a symbolic link. Remove it.") == 2
-    (folder / "dev").unlink()
-    folder.rmdir()
-    folder.symlink_to(elsewhere)
-    statuses += [main(["up"]), main(["down"])]
-    assert capsys.readouterr().err.count(f"{folder} cannot be used: ") == 2
+    def refused(link: Path) -> str:
+        link.symlink_to(elsewhere / ("kept" if link.suffix else ""))
+        statuses = [main(words) for words in (["up"], ["down", "--stack", "dev"], ["down"])]
+        assert statuses == [2, 2, 0 if link.name == "dev" else 2]
+        link.unlink()
+        return capsys.readouterr().err
 
-    assert statuses == [2, 2, 0, 2, 2]
+    assert refused(folder / "dev").count(f"{folder / 'dev'} is a symbolic link. Remove it.") == 2
+    for name in ("server.log", "table.sqlite"):
+        (folder / "dev").mkdir(exist_ok=True)
+        assert refused(folder / "dev" / name).count(f"{name} is a symbolic link. Remove it.") == 3
+    shutil.rmtree(folder)
+    assert refused(folder).count(f"{folder} cannot be used: ") == 3
+
     assert [path.name for path in elsewhere.iterdir()] == ["kept"]
-    folder.unlink()
+    assert (elsewhere / "kept").read_bytes() == b""
 
 
 @pytest.mark.parametrize("address", ["", "{}", '{"port": 1, "token": "t", "pid": 1}'])
@@ -185,3 +191,12 @@ def test_a_fault_in_one_of_the_servers_tasks_ends_it(tmp_path: Path) -> None:
         assert process.wait(60) != 0
         assert process.stderr
         assert "RuntimeError: inside" in process.stderr.read()
+
+
+def test_a_call_that_is_refused_before_the_first_deployment_is_logged(tmp_path: Path) -> None:
+    # A function may call DynamoDB when it is imported.
+    server = SandboxServer(tmp_path)
+    server._log_refusal("not allowed")
+    server._admin.close()
+    server._function_log.close()
+    assert (tmp_path / "function.log").read_text() == "AccessDeniedException: not allowed\n"

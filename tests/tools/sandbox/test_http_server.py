@@ -86,6 +86,11 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "PATIENCE_SECONDS", 1)
 
 
+@pytest.fixture
+def endless_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "PATIENCE_SECONDS", 1000)
+
+
 def post(body: bytes = RECORD, path: str = "/", **headers: str) -> bytes:
     """Return a request as it goes over the wire; headers are given with underscores."""
     if "Transfer_Encoding" not in headers:
@@ -147,7 +152,9 @@ async def test_a_caller_that_does_not_read_its_answer_is_dropped(
         CHUNKED + GOOD_CHUNKS[:-2] + b"a:b\r\n" * 2_000_000,
     ],
 )
-async def test_heads_and_trailers_that_do_not_end_are_refused(server: Server, sent: bytes) -> None:
+async def test_heads_and_trailers_that_do_not_end_are_refused(
+    endless_patience: None, server: Server, sent: bytes
+) -> None:
     # The answer is lost if the caller is still sending when the connection closes.
     assert await server.statuses(sent) in ([], [431], [400])
     assert not server.bodies, "the request was not complete"
@@ -310,4 +317,4 @@ async def test_stop_finishes_requests_and_frees_the_port(server: Server) -> None
     server.may_answer.set()
     await stopping
     assert b"200 OK" in await caller.rest()
-    HttpServer(server._reply, server.port)._listener.close()
+    HttpServer(server._reply, server.port).close()

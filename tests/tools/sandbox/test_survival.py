@@ -131,16 +131,6 @@ def test_nothing_acknowledged_is_lost_when_a_process_is_killed(project: Project,
     assert keys_in(output)["basic"] == key
 
 
-def test_down_deletes_the_items_of_a_sandbox_that_was_killed(project: Project, key: str) -> None:
-    assert project.post(key, record("deleted")).status_code == 200
-    kill(project.processes()[0])
-
-    project.run("down")
-
-    assert not project.state.exists()
-    assert stored_ids(project.up()) == set()
-
-
 def test_a_function_that_cannot_be_imported_is_refused_and_the_old_one_stays(
     project: Project, key: str
 ) -> None:

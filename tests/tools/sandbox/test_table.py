@@ -275,7 +275,7 @@ class Running:
 
     async def __aenter__(self) -> "Running":
         self._keeping = asyncio.create_task(self.process.keep())
-        endpoint = await self.process.ready()
+        endpoint = await asyncio.wait_for(self.process.ready(), 60)
         self.tables = TableClient(endpoint, REGION)
         await asyncio.to_thread(self.tables.create, [RECORDS])
         return self
