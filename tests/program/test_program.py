@@ -21,7 +21,7 @@ PROVIDER = "pulumi:providers:aws"
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_resource_of_the_architecture_is_there(stack: str) -> None:
-    assert types(deploy(stack)) == {
+    expected = {
         PROVIDER: 1,
         # Data
         "aws:dynamodb/table:Table": 1,
@@ -63,6 +63,9 @@ def test_every_resource_of_the_architecture_is_there(stack: str) -> None:
         "aws:iam/rolePolicy:RolePolicy": 2,
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": 1,
     }
+    found = types(deploy(stack))
+    differs = {one: n for one in {**found, **expected} if (n := found[one]) != expected.get(one, 0)}
+    assert not differs, f"{__file__}: list {differs}"
 
 
 @pytest.mark.parametrize("changes", [{}, {"stack": "prod"}, EVERY_OPTION])
