@@ -172,7 +172,7 @@ def test_following_the_commands_keeps_what_was_meant(tree: Tree) -> None:
 class Cache(_Section):
     """An optional section."""
 
-    seconds: Whole = Field(ge=1, le=60, examples=[5])
+    seconds: Whole = Field(ge=1, le=60)
 
 
 class More(Config):
@@ -184,7 +184,7 @@ class More(Config):
 @pytest.mark.parametrize(
     ("cache", "message", "commands"),
     [
-        ({}, "seconds: is missing. Allowed: a whole number from 1 to 60.", [("seconds", "5")]),
+        ({}, "seconds: is missing. Allowed: a whole number from 1 to 60.", [("seconds", "1")]),
         ({"seconds": 99}, "seconds: 99 is not allowed.", [("seconds", "60")]),
         (
             {"second": 7},
