@@ -172,11 +172,6 @@ def test_the_explicit_provider_gets_the_config_that_the_default_one_would(
     [
         ({"accessKey": "AKIA"}, "aws:accessKey: is not a setting. Allowed: region, profile, "),
         ({"assumeRole": "{}"}, "aws:assumeRole: is not a setting (did you mean assumeRoles?)."),
-        ({"maxRetries": "5"}, "aws:maxRetries: is not a setting. Allowed: region, profile, "),
-        (
-            {"allowedAccountIds": "[1]"},
-            "aws:allowedAccountIds[0]: '1' is not allowed. Allowed: 12 ",
-        ),
         (
             {"allowedAccountIds": '["111122223333"]', "forbiddenAccountIds": '["111122223334"]'},
             "aws:forbiddenAccountIds: cannot be used together with allowedAccountIds.",
@@ -184,10 +179,6 @@ def test_the_explicit_provider_gets_the_config_that_the_default_one_would(
         (
             {"defaultTags": '{"tags": {"project": "x"}}'},
             "aws:defaultTags.tags.project: the name 'project' is not allowed.",
-        ),
-        (
-            {"endpoints": '[{"s3": "file:///x"}]'},
-            "aws:endpoints[0].s3: 'file:///x' is not allowed.",
         ),
     ],
 )
