@@ -1,4 +1,4 @@
-"""The function that stores records."""
+"""The function that answers the routes."""
 
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from components import iam
 from components.component import Component
 from components.data import Data
 from components.network import Network
-from routes import TABLE_ACTIONS
+from routes import METHODS, TABLE_ACTIONS
 from settings.schema import Settings
 
 _ROOT: Final = Path(__file__).parent.parent
@@ -68,7 +68,7 @@ class Compute(Component):
         settings = self.settings.function
         function = aws.lambda_.Function(
             f"{self.name}-function",
-            description="Stores a record in the table",
+            description=f"Answers {', '.join(METHODS)}"[:256],
             code=pulumi.AssetArchive({file: pulumi.FileAsset(str(_ROOT / file)) for file in FILES}),
             handler="handler.app.handle",
             runtime=settings.runtime,

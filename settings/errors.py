@@ -211,8 +211,9 @@ def _samples(path: Path, node: Node) -> list[Command]:
 
 
 def _sample(node: Node) -> str | None:
-    """Return the default or an example of a value, as one types it; None when it has none."""
-    samples = [node.get("default"), *node.get("anyOf", [node])[0].get("examples", [])]
+    """Return the default, an example or the least of a value, as one types it; None without one."""
+    first = node.get("anyOf", [node])[0]
+    samples = [node.get("default"), *first.get("examples", ()), first.get("minimum")]
     return next((written(sample) for sample in samples if sample not in (None, "")), None)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from routes import READS
 from settings import Settings, load_stack
 from throttling import choices
 
@@ -103,6 +104,17 @@ def test_every_layer_of_the_threat_model_names_tests_that_exist() -> None:
         for name, link in named:
             tree = ast.parse((ROOT / "docs" / link).read_text("utf-8"))
             assert name in {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}, name
+
+
+def test_no_document_says_that_records_are_never_read_where_a_route_reads_them() -> None:
+    if READS:
+        for file, words in (
+            ("README.md", ("write-only", "this table, PutItem")),
+            ("docs/threat-model.md", ("writes and never reads",)),
+        ):
+            text = " ".join((ROOT / file).read_text("utf-8").split())
+            wrong = [one for one in words if one in text]
+            assert not wrong, f"{file}: a route reads the table, so reword {wrong}"
 
 
 def test_what_only_an_account_can_tell_names_choices_and_files_that_exist() -> None:

@@ -74,7 +74,7 @@ def openapi(
         "info": {
             "title": title,
             "version": "1.0.0",
-            "description": f"Stores records, one at a time.{keys}",
+            "description": ". ".join(route.summary for route in routes) + "." + keys,
         },
         "paths": paths,
         "components": {

@@ -2,7 +2,7 @@
 
 from components import iam
 from components.compute import FILES
-from routes import TABLE_ACTIONS
+from routes import METHODS, TABLE_ACTIONS
 from tests.stacks import deploy
 from tests.stacks.resources import API, FUNCTION, LOG_GROUP, TABLE, document, find, only
 from tools.recorder.program import CODE
@@ -16,7 +16,7 @@ def test_the_function() -> None:
     policy = only(program, "iam/rolePolicy:RolePolicy", "function-policy")
     table = only(program, TABLE)
     assert function.inputs == {
-        "description": "Stores a record in the table",
+        "description": f"Answers {', '.join(METHODS)}",
         "code": {file: str(CODE / file) for file in FILES},
         "handler": "handler.app.handle",
         "runtime": "python3.13",

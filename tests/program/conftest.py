@@ -48,14 +48,6 @@ class Sent:
         requests = (*self.resources, *self.outputs, *self.calls)
         return [MessageToDict(request) for request in requests]
 
-    def component_outputs(self) -> dict[str, dict[str, Any]]:
-        """Return the outputs of each component by its class."""
-        return {
-            request.urn.split("::")[2].rpartition(":")[2]: MessageToDict(request.outputs)
-            for request in self.outputs
-            if ":index:" in request.urn
-        }
-
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:

@@ -46,7 +46,8 @@ def leaves(node: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:  # no
 
 def test_the_files_of_this_project_are_current() -> None:
     for path, current in ((SCHEMA, stack_file_schema()), (TABLE, settings_table())):
-        assert (ROOT / path).read_text() == current, "run `python -m tools schema`"
+        written = (ROOT / path).read_text()
+        assert written == current, f"{path} is out of date: python -m tools schema"
 
 
 def test_the_command_writes_both_files_for_the_project_in_the_current_folder(

@@ -15,7 +15,7 @@ from jsonschema.validators import extend
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 
-from components.edge_protection.openapi import openapi, retry_after_seconds
+from components.edge_protection.openapi import openapi
 from handler.record import MAX_ID_BYTES, MAX_TITLE_CHARACTERS, to_item
 from routes import ROUTES
 from tests.fuzzing import examples
@@ -77,16 +77,6 @@ def test_no_answer_of_api_gateway_quotes_the_request() -> None:
     assert "DEFAULT_4XX" in answers, "AWS's own quotes an Authorization header"
     assert "$" not in json.dumps(answers)
     assert "statusCode" not in answers["DEFAULT_4XX"], "each type has its own"
-
-
-@pytest.mark.parametrize(
-    ("rates", "seconds"),
-    [([1000, 100, 500], 1), ([1], 1), ([5, 0.5], 2), ([0.3], 4), ([0.001, 7], 1000)],
-)
-def test_a_throttled_caller_waits_until_the_slowest_bucket_has_a_token(
-    rates: list[float], seconds: int
-) -> None:
-    assert retry_after_seconds(rates) == seconds
 
 
 # What the schema accepts, the function stores

@@ -50,7 +50,7 @@ def test_no_document_is_deployed_whose_function_the_api_may_not_invoke(snap_star
 
 
 def test_a_throttled_caller_waits_for_the_slowest_bucket() -> None:
-    slow = {"rateLimit": 0.25, "burstLimit": 1}
+    slow = {"rateLimit": 0.3, "burstLimit": 1}
     plan: dict[str, Any] = {"usagePlans": {"slow": {**slow, "quota": {"limit": 1}}}}
     method: dict[str, Any] = {"throttle": {"methods": {"POST /data": slow}}}
     for changes, seconds in ({}, 1), (plan, 4), (method, 4):

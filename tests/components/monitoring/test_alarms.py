@@ -42,6 +42,7 @@ def test_each_alarm_watches_its_metric_with_the_threshold_of_the_config() -> Non
         expected["table-read-throttles"] = ("AWS/DynamoDB", "ReadThrottleEvents", table, "Sum", 9)
     topic = only(program, "sns/topic:Topic").outputs["arn"]
     alarms = inputs(program, ALARM)
+    assert not alarms.keys() - expected, f"list in this test: {', '.join(alarms.keys() - expected)}"
     assert alarms == {
         name: {
             "alarmDescription": alarms[name]["alarmDescription"],

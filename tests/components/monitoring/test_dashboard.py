@@ -115,10 +115,7 @@ def metrics_shown() -> Iterator[tuple[str, str, list[str]]]:
                     r"SEARCH\('\{\"([^\"]+)\",(\w+)\} MetricName=\"(\w+)\"', 'Sum', 60\)",
                     metric[0]["expression"],
                 )
-                assert search, (
-                    f"{metric[0]['expression']}: a namespace with other characters than letters "
-                    "and digits must be in double quotes"
-                )
+                assert search, "a namespace with / must be in double quotes"
                 yield search[1], search[3], [search[2]]
             else:
                 words = [word for word in metric if isinstance(word, str)]

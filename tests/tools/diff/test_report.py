@@ -100,14 +100,16 @@ def test_every_setting_is_reported_when_it_changes_unless_no_caller_notices() ->
         if found is None or not (found["limits"] or found["lost"]):
             silent.add(key.replace("aws.", "aws:"))
 
-    known = {f".{key}" for key in changed}
-    assert {*leaves(json_schema(Config), ""), *leaves(json_schema(Provider), ".aws")} <= known
-    assert silent == {
+    settings_of_all = {*leaves(json_schema(Config), ""), *leaves(json_schema(Provider), ".aws")}
+    missing = settings_of_all - {f".{key}" for key in changed}
+    assert not missing, f"{__file__}: in EVERYTHING, give a value to {missing}"
+    named = {
         key.replace("aws.", "aws:")
         for key in changed
         for one in NOT_FOR_CALLERS
         if f"{key}.".startswith(f"{one}.".replace(":", "."))
     }
+    assert silent == named, f"NOT_FOR_CALLERS of tools/diff/report.py: {silent ^ named}"
 
 
 def lost(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
