@@ -78,7 +78,15 @@ def documents(stacks: Collection[StackConfig]) -> dict[str, Document]:
     regions = sorted({_region(config) for config in stacks})
     project = next(iter(stacks)).project
     lookups = list(ACTIONS["lookups"].values())
-    changes = [_grants(token) for token in registered_types(stacks)]
+    types = registered_types(stacks)
+    if unknown := [token for token in types if token not in ACTIONS["types"]]:
+        raise UserError(
+            f"The program registers {', '.join(unknown)}, and the deploying role's actions for it "
+            "are not known.\n  Add it to tools/policy/role_actions.yaml, with the actions to create, "
+            "read, change and delete it: https://docs.aws.amazon.com/service-authorization/latest/"
+            "reference/, then run: python -m tools roles"
+        )
+    changes = [ACTIONS["types"][token] for token in types]
     policies = {
         "preview.json": _statements(lookups),
         "deploy.json": [*_statements([*lookups, *changes]), _NOT_ITSELF],
@@ -117,19 +125,6 @@ def _everything_on(config: StackConfig) -> StackConfig:
         old = json.loads(values.get(key, "{}")) if isinstance(change, dict) else None
         values[key] = json.dumps(change if old is None else old | change)
     return replace(config, values=values)
-
-
-def _grants(token: str) -> Document:
-    try:
-        grants: Document = ACTIONS["types"][token]
-    except KeyError:
-        raise UserError(
-            f"The program registers {token}, and the deploying role's actions for it are not "
-            f"known.\n  Add {token} to tools/policy/role_actions.yaml, with the actions to create, "
-            f"read, change and delete it: https://docs.aws.amazon.com/service-authorization/latest/"
-            f"reference/, then run: python -m tools roles"
-        ) from None
-    return grants
 
 
 def action_names(actions: str) -> set[str]:

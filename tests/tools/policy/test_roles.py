@@ -53,16 +53,16 @@ def test_the_documents_are_written_and_compared_with_the_program(
     )
 
 
-def test_a_type_without_actions_is_an_error_that_says_what_to_add(
+def test_types_without_actions_are_an_error_that_says_what_to_add(
     project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = "aws:s3/bucket:Bucket"
-    monkeypatch.setattr("tools.policy.roles.registered_types", lambda _: [token])
+    types = ["aws:s3/bucket:Bucket", "aws:sns/topic:Topic", "aws:sqs/queue:Queue"]
+    monkeypatch.setattr("tools.policy.roles.registered_types", lambda _: types)
 
     assert main(["roles", "--check"]) == 2
     error = capsys.readouterr().err
-    assert f"The program registers {token}, and the deploying role's actions" in error
-    assert f"Add {token} to tools/policy/role_actions.yaml" in error
+    assert "registers aws:s3/bucket:Bucket, aws:sqs/queue:Queue, and the deploying role" in error
+    assert "Add it to tools/policy/role_actions.yaml" in error
 
 
 def test_a_project_without_stacks_and_a_stack_without_region_are_errors(
