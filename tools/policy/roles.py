@@ -82,9 +82,9 @@ def documents(stacks: Collection[StackConfig]) -> dict[str, Document]:
     if unknown := [token for token in types if token not in ACTIONS["types"]]:
         raise UserError(
             f"The program registers {', '.join(unknown)}, and the deploying role's actions for it "
-            "are not known.\n  Add it to tools/policy/role_actions.yaml, with the actions to create, "
-            "read, change and delete it: https://docs.aws.amazon.com/service-authorization/latest/"
-            "reference/, then run: python -m tools roles"
+            "are not known.\n  Add it to tools/policy/role_actions.yaml, with the actions to "
+            "create, read, change and delete it: https://docs.aws.amazon.com/service-authorization/"
+            "latest/reference/, then run: python -m tools roles"
         )
     changes = [ACTIONS["types"][token] for token in types]
     policies = {
