@@ -139,7 +139,7 @@ class Account:
                 action = "apigateway:GET" if service == "apigateway" else call
                 raise CallError(f"the credentials do not permit {action}") from None
             if code.isdecimal():  # botocore found no error of AWS's in it
-                raise CallError(f"{url} answers {code}, and not as AWS does") from None
+                raise CallError(f"{url} answers {call} with {code}, not as AWS does") from None
             raise CallError(" ".join(f"{code}: {details.get('Message')}".split())) from None
         except BotoCoreError as error:
             raise CallError(" ".join(str(error).split())) from None

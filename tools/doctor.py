@@ -379,10 +379,6 @@ def doctor(stack: str, output_format: str, endpoint_url: str | None) -> Exit:
 def examine(settings: Settings, endpoint_url: str | None = None) -> Iterator[tuple[str, Answer]]:
     """Yield each check's subject and answer. A check that fails is reported and stops no other.
 
-    Args:
-        settings: of the stack; its Region and profile come before the environment's.
-        endpoint_url: an AWS API other than AWS's own.
-
     Raises:
         UserError: when the account cannot be asked.
     """

@@ -62,10 +62,7 @@ def read_keys(account: Account, now: float) -> Iterator[Key]:
     """Yield the keys of a stack, with the requests used and left in the current quota period.
 
     `name` is plan and client: `basic/default`, `basic/default.2`. Without a quota, `left` is None.
-
-    Args:
-        account: that the stack is deployed to.
-        now: POSIX seconds.
+    `now` is in POSIX seconds.
     """
     mine = account.tags.items()
     described = {

@@ -23,11 +23,11 @@ def _open_methods(resource: Resource) -> Iterator[str]:
         return
     try:
         document = json.loads(body)
-    except ValueError:
-        yield "its body is not JSON, so this rule cannot see which methods need an API key"
+        schemes, paths = _api_key_schemes(document), document.get("paths", {})
+    except (ValueError, AttributeError):
+        yield "its body is not an OpenAPI document in JSON, so this rule cannot see its methods"
         return
-    schemes = _api_key_schemes(document)
-    for path, methods in document.get("paths", {}).items():
+    for path, methods in paths.items():
         for verb in sorted(methods.keys() - _NO_VERBS):
             # API Gateway looks at the operation's own security alone. Its items are alternatives:
             # one item without the key lets callers in.

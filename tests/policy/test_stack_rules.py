@@ -99,6 +99,7 @@ def alarm(namespace: object, name: object, *dimensions: str) -> list[Resource]:
 
 MATH = {"id": "m1", "metric": {"namespace": "AWS/ApiGateway", "metricName": "Throttled"}}
 OPEN = "api: POST /data takes requests without an API key"
+NO_DOCUMENT = "OpenAPI document in JSON, so this rule cannot see its methods"
 NOT_THROTTLED = "no method settings for */* throttle this stage"
 NO_ACL = "no web ACL of this stack is associated with this stage"
 NO_RULE = "acl: no rate-based rule that blocks"
@@ -124,11 +125,12 @@ CASES: dict[str, list[tuple[list[Resource], list[str]]]] = {
                 made("apigateway/method:Method", "method", httpMethod="GET"),
                 made(REST_API, "any", body=json.dumps(ANY_METHOD)),
                 made(REST_API, "yaml", body="openapi: 3.0.1"),
+                made(REST_API, "list", body="[]"),
             ],
             [
                 "method: method GET takes requests without an API key",
                 "any: X-AMAZON-APIGATEWAY-ANY-METHOD /open takes requests without an API key",
-                "yaml: its body is not JSON, so this rule cannot see which methods need an API key",
+                *(f"{name}: its body is not an {NO_DOCUMENT}" for name in ("yaml", "list")),
             ],
         ),
     ],

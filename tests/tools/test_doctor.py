@@ -407,7 +407,7 @@ def test_a_call_that_an_emulator_lacks_stops_no_other_check(
         found.append(dict(examine(PROD, account.url))["function concurrency"].meaning)
 
     assert found == [
-        f"Not checked: {account.url} answers 404, and not as AWS does.",
+        f"Not checked: {account.url} answers lambda:GetAccountSettings with 404, not as AWS does.",
         "Not checked: the answer has no 'AccountLimit'.",
     ]
 

@@ -60,10 +60,7 @@ def gone(
 ) -> tuple[Mapping[str, list[str]], list[str]]:
     """Return in sentences what callers can no longer reach of each stack, and notes.
 
-    Args:
-        before: the project's folder. Without a program there, nothing is compared.
-        after: the same after the change.
-        stacks: their names.
+    `before` and `after` are the project's folders. Without a program in both, nothing is compared.
 
     Raises:
         UserError: when the changed program does not run.

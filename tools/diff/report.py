@@ -62,11 +62,8 @@ def stack_diff(
 ) -> StackDiff | None:
     """Return what changes in one stack; None when nothing does.
 
-    Args:
-        stack: its name.
-        before: None for a new stack.
-        after: None for a removed stack.
-        gone: what callers can no longer reach, in sentences.
+    `before` is None for a new stack, and `after` for a removed one. `gone` says in sentences what
+    callers can no longer reach.
     """
     old, new = sides = _values(before), _values(after)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and _is_limit(key)]

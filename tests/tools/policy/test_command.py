@@ -12,9 +12,8 @@ import pytest
 from policy.rules import RULES
 from routes import ROUTES
 from tests.edits import edit
-from tests.stacks import PROJECT, config
+from tests.stacks import PROJECT
 from tools.__main__ import main
-from tools.policy.command import recorded
 
 ROOT = Path(__file__).parents[3]
 Capture = pytest.CaptureFixture[str]
@@ -127,15 +126,3 @@ def test_what_cannot_be_checked_is_one_error_and_status_2(project: Path, capsys:
         file.unlink()
     assert main(["policy"]) == 2
     assert "There is no stack to check" in capsys.readouterr().err
-
-
-def test_a_preview_leaves_ids_unknown_and_keeps_what_they_refer_to() -> None:
-    known, unknown = (recorded(config("dev"), preview=preview) for preview in (False, True))
-
-    assert {one.urn: one.dependencies for one in known.resources} == {
-        one.urn: one.dependencies for one in unknown.resources
-    }
-    (api,) = known.of_type("aws:apigateway/restApi:RestApi")
-    assert isinstance(api.get("id"), str)
-    (api,) = unknown.of_type("aws:apigateway/restApi:RestApi")
-    assert not isinstance(api.get("id"), str)
