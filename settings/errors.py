@@ -168,7 +168,8 @@ def _names(path: Path, schema: Node) -> list[str]:
 def _wrong_value(path: Path, value: object, schema: Node) -> Problem:
     node = at(schema, path)
     if "scalar" in _kinds(node):
-        commands: list[Command] = [(path, _closest(value, node) or _sample(node))]
+        close = _closest(value, node)
+        commands = [(path, close)] if close else _samples(path, node)
     else:
         commands = [(path, None), *_set(path, value, node)]
         if path[-1] in at(schema, path[:-1]).get("required", []):
@@ -203,17 +204,12 @@ def _leaves(path: Path, value: object) -> list[Command]:
 
 
 def _samples(path: Path, node: Node) -> list[Command]:
-    """Return the commands that give a missing setting a value."""
-    if "properties" not in node:
-        return [(path, _sample(node))]
-    inner = [((*path, name), node["properties"][name]) for name in node.get("required", [])]
-    return [command for place, setting in inner for command in _samples(place, setting)]
-
-
-def _sample(node: Node) -> str | None:
-    """Return the default or an example of a value, as one types it; None when it has none."""
+    """Return the commands that set a value, or what a section needs, to defaults or examples."""
+    if "properties" in node:
+        needed = [((*path, name), node["properties"][name]) for name in node.get("required", [])]
+        return [command for place, setting in needed for command in _samples(place, setting)]
     samples = [node.get("default"), *node.get("anyOf", [node])[0].get("examples", [])]
-    return next((written(sample) for sample in samples if sample not in (None, "")), None)
+    return [(path, next((written(one) for one in samples if one not in (None, "")), None))]
 
 
 def _closest(value: object, node: Node) -> str | None:
