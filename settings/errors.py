@@ -168,7 +168,8 @@ def _names(path: Path, schema: Node) -> list[str]:
 def _wrong_value(path: Path, value: object, schema: Node) -> Problem:
     node = at(schema, path)
     if "scalar" in _kinds(node):
-        commands: list[Command] = [(path, _closest(value, node) or _sample(node))]
+        close = _closest(value, node)
+        commands = [(path, close)] if close else _samples(path, node)
     else:
         commands = [(path, None), *_set(path, value, node)]
         if path[-1] in at(schema, path[:-1]).get("required", []):
@@ -203,18 +204,16 @@ def _leaves(path: Path, value: object) -> list[Command]:
 
 
 def _samples(path: Path, node: Node) -> list[Command]:
-    """Return the commands that give a missing setting a value."""
-    if "properties" not in node:
-        return [(path, _sample(node))]
-    inner = [((*path, name), node["properties"][name]) for name in node.get("required", [])]
-    return [command for place, setting in inner for command in _samples(place, setting)]
+    """Return the commands that set a value, or what a section needs, as one types it.
 
-
-def _sample(node: Node) -> str | None:
-    """Return the default, an example or the least of a value, as one types it; None without one."""
+    A value is its default, an example, or the least that is allowed.
+    """
+    if "properties" in node:
+        needed = [((*path, name), node["properties"][name]) for name in node.get("required", [])]
+        return [command for place, setting in needed for command in _samples(place, setting)]
     first = node.get("anyOf", [node])[0]
-    samples = [node.get("default"), *first.get("examples", ()), first.get("minimum")]
-    return next((written(sample) for sample in samples if sample not in (None, "")), None)
+    samples = [node.get("default"), *first.get("examples", []), first.get("minimum")]
+    return [(path, next((written(one) for one in samples if one not in (None, "")), None))]
 
 
 def _closest(value: object, node: Node) -> str | None:

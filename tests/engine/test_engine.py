@@ -11,6 +11,7 @@ from pulumi import automation
 from tests import stacks
 from tests.engine.conftest import Engine, main
 
+pytestmark = pytest.mark.timeout(600)
 P: Final = stacks.PROJECT
 
 GOLD: Final = {"rateLimit": 1, "burstLimit": 2, "quota": {"limit": 1000}}

@@ -76,12 +76,19 @@ def test_values_written_by_hand_are_accepted_in_either_form() -> None:
 
 def test_a_managed_rule_group_of_another_vendor_comes_with_its_capacity() -> None:
     group = {"name": "Bots", "vendorName": 5, "wcu": "1000"}
-    waf = parsed({"waf": {"managedRuleGroups": ["AWSManagedRulesCommonRuleSet", group]}}).waf
+    groups = ["AWSManagedRulesCommonRuleSet", group]
+    waf = parsed({"waf": {"managedRuleGroups": groups, "shadow": {"rateLimit": 10}}}).waf
     assert [(g.vendor_name, g.name, g.wcu) for g in waf.managed_rule_groups] == [
         ("AWS", "AWSManagedRulesCommonRuleSet", 700),
         ("5", "Bots", 1000),
     ]
-    assert waf.wcu == 2 + 700 + 1000, "the rate rule itself takes 2 WCU"
+    assert waf.wcu == 2 + 2 + 700 + 1000, "each of the two rate rules takes 2 WCU"
+
+
+def test_what_is_turned_off_is_no_limit() -> None:
+    off = {"waf": {"enabled": False}, "function": {"reservedConcurrency": "none"}}
+    limits = parsed(off).limits()
+    assert (limits.waf, limits.concurrency) == (None, None)
 
 
 def test_each_client_has_the_keys_that_are_listed_or_the_first() -> None:
