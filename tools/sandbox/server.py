@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 import uvloop
@@ -31,6 +31,7 @@ from tools.sandbox.http_server import HttpServer, Request, Response, message
 from tools.sandbox.lambda_service import LambdaService
 from tools.sandbox.table import FUNCTION_PREFIX, PERMISSIONS_FILE, TableClient, TableProcess
 
+_FUNCTION_LOG: Final = "function.log"
 _WARM_ENVIRONMENTS: Final = 2
 _DRAIN_SECONDS: Final = 30
 """How long requests may take to end on a replaced deployment; API Gateway waits no longer."""
@@ -50,23 +51,19 @@ class Release:
     """
 
     def __init__(
-        self,
-        resources: Resources,
-        folder: Path,
-        dynamodb: str,
-        access_log: AccessLog,
-        log: IO[bytes],
+        self, resources: Resources, folder: Path, dynamodb: str, access_log: AccessLog
     ) -> None:
         self.resources = resources
         self.dynamodb = dynamodb
         self.deployment = read_deployment(resources)
         self.tables = TableClient(dynamodb, self.deployment.region)
+        self._log = (folder / _FUNCTION_LOG).open("ab", buffering=0)
         files = Path(tempfile.mkdtemp(prefix=FUNCTION_PREFIX, dir=folder))
         (files / PERMISSIONS_FILE).write_bytes(self.deployment.permissions.to_json())
         self._function = LambdaService(
             self.deployment.function,
             folder=files,
-            log=log,
+            log=self._log,
             environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "AWS_ACCESS_KEY_ID": files.name},
             region=self.deployment.region,
         )
@@ -103,6 +100,7 @@ class Release:
                 while self._under_way:
                     await asyncio.sleep(0.1)
         await self._function.stop()
+        self._log.close()
 
 
 class SandboxServer:
@@ -121,7 +119,6 @@ class SandboxServer:
         """The last one is current; earlier ones finish their requests."""
         self._table = TableProcess(folder / "table.sqlite", folder / "table.log", self._log_refusal)
         self._access_log = AccessLog(folder / "access.jsonl")
-        self._function_log = (folder / "function.log").open("ab", buffering=0)
         self._refusals: Counter[str] = Counter()
         """Calls of DynamoDB that the function's permissions refuse, by reason."""
         self._changing = asyncio.Lock()
@@ -232,10 +229,7 @@ class SandboxServer:
             endpoint = dynamodb or await self._table.ready()
             # In a thread: with many keys, reading takes long enough for callers to notice.
             release = await asyncio.to_thread(
-                lambda: Release(
-                    *(Resources.from_json(body), self._folder, endpoint),
-                    *(self._access_log, self._function_log),
-                )
+                lambda: Release(Resources.from_json(body), self._folder, endpoint, self._access_log)
             )
             await release.start()
         except BaseException:
@@ -257,8 +251,11 @@ class SandboxServer:
 
     def _log_refusal(self, reason: str) -> None:
         self._refusals[reason] += 1
-        with contextlib.suppress(OSError):  # a full disk
-            self._function_log.write(f"AccessDeniedException: {reason}\n".encode())
+        with (
+            contextlib.suppress(OSError),  # a full disk
+            (self._folder / _FUNCTION_LOG).open("a", encoding="utf-8") as log,
+        ):
+            log.write(f"AccessDeniedException: {reason}\n")
 
     async def _retire(self, release: Release) -> None:
         await release.stop(_DRAIN_SECONDS)
