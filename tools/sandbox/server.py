@@ -17,7 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 import uvloop
@@ -34,6 +34,7 @@ from tools.sandbox.http_server import HttpServer, Request, Response, message
 from tools.sandbox.lambda_service import LambdaService
 from tools.sandbox.table import FUNCTION_PREFIX, PERMISSIONS_FILE, TableClient, TableProcess
 
+_FUNCTION_LOG: Final = "function.log"
 _WARM_ENVIRONMENTS: Final = 2
 _DRAIN_SECONDS: Final = 30
 """How long requests may take to end on a replaced deployment; API Gateway waits no longer."""
@@ -58,19 +59,19 @@ class Release:
         folder: Path,
         dynamodb: str,
         access_log: AccessLog,
-        log: IO[bytes],
         seen: Callable[..., None],
     ) -> None:
         self.resources = resources
         self.dynamodb = dynamodb
         self.deployment = read_deployment(resources)
         self.tables = TableClient(dynamodb, self.deployment.region)
+        self._log = (folder / _FUNCTION_LOG).open("ab", buffering=0)
         files = Path(tempfile.mkdtemp(prefix=FUNCTION_PREFIX, dir=folder))
         (files / PERMISSIONS_FILE).write_text(self.deployment.permissions.model_dump_json())
         self._function = LambdaService(
             self.deployment.function,
             folder=files,
-            log=log,
+            log=self._log,
             environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "AWS_ACCESS_KEY_ID": files.name},
             region=self.deployment.region,
         )
@@ -109,6 +110,7 @@ class Release:
                 while self._under_way:
                     await asyncio.sleep(0.1)
         await self._function.stop()
+        self._log.close()
 
 
 class SandboxServer:
@@ -128,7 +130,6 @@ class SandboxServer:
         self._table = TableProcess(folder / "table.sqlite", folder / "table.log", self._log_refusal)
         self._access_log = AccessLog(folder / "access.jsonl")
         self._page = Page(folder, self._handle)
-        self._function_log = (folder / "function.log").open("ab", buffering=0)
         self._refusals: Counter[str] = Counter()
         """Calls of DynamoDB that the function's permissions refuse, by reason."""
         self._changing = asyncio.Lock()
@@ -258,8 +259,8 @@ class SandboxServer:
             # In a thread: with many keys, reading takes long enough for callers to notice.
             release = await asyncio.to_thread(
                 lambda: Release(
-                    *(Resources.from_json(body), self._folder, endpoint),
-                    *(self._access_log, self._function_log, self._page.recent.add),
+                    *(Resources.from_json(body), self._folder, endpoint, self._access_log),
+                    self._page.recent.add,
                 )
             )
             await release.start()
@@ -284,8 +285,11 @@ class SandboxServer:
 
     def _log_refusal(self, reason: str) -> None:
         self._refusals[reason] += 1
-        with contextlib.suppress(OSError):  # a full disk
-            self._function_log.write(f"AccessDeniedException: {reason}\n".encode())
+        with (
+            contextlib.suppress(OSError),  # a full disk
+            (self._folder / _FUNCTION_LOG).open("a", encoding="utf-8") as log,
+        ):
+            log.write(f"AccessDeniedException: {reason}\n")
 
     async def _retire(self, release: Release) -> None:
         await release.stop(_DRAIN_SECONDS)

@@ -198,5 +198,4 @@ def test_a_call_that_is_refused_before_the_first_deployment_is_logged(tmp_path: 
     server = SandboxServer(tmp_path)
     server._log_refusal("not allowed")
     server._admin.close()
-    server._function_log.close()
     assert (tmp_path / "function.log").read_text() == "AccessDeniedException: not allowed\n"

@@ -210,12 +210,16 @@ def test_the_admin_port_answers_only_with_the_token(project: Project, output: st
     assert (project.state / "server.json").stat().st_mode & 0o077 == 0, "it has the token"
 
 
-def test_a_fault_of_the_server_names_its_log(project: Project, output: str) -> None:
-    log = project.state / "server.log"
+def test_a_fault_of_the_server_names_its_log_and_changes_nothing(
+    project: Project, output: str
+) -> None:
+    log, port = project.state / "server.log", free_port()
     with pytest.raises(UserError) as said:
-        project.sandbox._ask("POST", f"/deploy?port={project.port}", b"no JSON")
+        project.sandbox._ask("POST", f"/deploy?port={port}", b"no JSON")
     assert str(said.value) == f"The sandbox of stack dev failed at /deploy. Its log is {log}."
     assert "Traceback" in log.read_text()
+    assert _listens(project.port)
+    assert not _listens(port)
 
 
 def test_down_leaves_no_process_no_port_and_no_items(project: Project) -> None:
