@@ -202,7 +202,14 @@ class _Fitter:
     def fit(self) -> list[_Fitted]:
         """Return what the log needs of each limit."""
         found = [one for name in self.limits.usage_plans for one in self._plan(name)]
-        return [*found, *self._stage(found), *self._web_acl(), *self._concurrency()]
+        concurrency = self._number(
+            ("function", "reservedConcurrency"),
+            self.limits.concurrency,
+            self._of(),
+            lambda n: replace(self._open, concurrency=n),
+            detail="latency",
+        )
+        return [*found, *self._stage(found), *self._web_acl(), concurrency]
 
     def _plan(self, name: str) -> Iterator[_Fitted]:
         plan, path = self._settings.usage_plans[name], ("usagePlans", name)
@@ -265,18 +272,6 @@ class _Fitter:
                 detail="address",
             )
             yield found._replace(window=f" in {window} s")
-
-    def _concurrency(self) -> Iterator[_Fitted]:
-        if (now := self.limits.concurrency) is None:
-            self.notes.append("function.reservedConcurrency is none: nothing is reserved.")
-            return
-        yield self._number(
-            ("function", "reservedConcurrency"),
-            now,
-            self._of(),
-            lambda n: replace(self._open, concurrency=n),
-            detail="latency",
-        )
 
     def _number(
         self,

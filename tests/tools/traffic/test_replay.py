@@ -83,11 +83,20 @@ def test_a_throttled_request_counts_for_the_throttle_that_refuses_it_now(
     text = config.read_text()
     config.write_text(text.replace("rateLimit: 1000\n    burstLimit: 2000", STAGE))
     limits = replace(PROD, waf=None, stage=Throttle(rate=500, burst=1000))
-    traffic = even(steady(BASIC, 90, 20, addresses=40), steady(PREMIUM, 490, 20, addresses=40))
+    traffic = even(steady(BASIC, 90, 20, addresses=40), steady(PREMIUM, 700, 20, addresses=40))
     file = str(write(project / "log", lines_of(traffic, limits)))
     result = json_of([file, "--stack", "prod", "--keys", str(write_keys(project))], capsys)
-    for one in ("logged", "replayed"):
-        assert [*result[one]["total"]["refused"]] == ["stage"]
+    assert result["agreement"] > 0.999
+    assert {*result["logged"]["clients"][1]["refused"]} == {"usage-plan", "stage"}
+
+
+def test_what_the_log_says_stands_beside_other_limits(tmp_path: Path, capsys: Capture) -> None:
+    file = str(write(tmp_path / "log", [line(), line(responseType="THROTTLED")]))
+    result = json_of([file, "--stack", "prod", "--keys", str(write_keys(tmp_path))], capsys)
+    assert result["agreement"] == 0.5
+    assert result["logged"]["total"]["refused"]["usage-plan"]["requests"] == 1
+    assert result["replayed"]["total"]["admitted"] == 2
+    assert result["change"][0]["againstLog"] == 1
 
 
 def test_a_change_is_compared_with_the_log_and_with_the_limits_in_force(
