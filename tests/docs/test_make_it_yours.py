@@ -202,4 +202,4 @@ def test_after_changes_of_a_user_the_tests_of_shipped_files_pass_or_name_what_to
     failures = re.findall(r"^E +AssertionError: (.*)$", done.stdout, re.MULTILINE)
     assert done.returncode == bool(failures), done.stdout + done.stderr
     for failure in failures:
-        assert re.match(r"(README\.md says .*; write|\.github/\S+: name all stacks)", failure)
+        assert re.match(r"(README\.md, stack \S+: write|\.github/\S+: name all stacks)", failure)
