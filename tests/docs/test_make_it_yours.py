@@ -189,8 +189,9 @@ def test_after_changes_of_a_user_the_tests_of_shipped_files_pass_or_name_what_to
     old = project_name(tmp_path)
     for file in tmp_path.glob("Pulumi*.yaml"):
         text = file.read_text("utf-8").replace(old, "my-records")
-        # Twice all limits, so that they still agree with each other.
-        text = re.sub(r"(imit|Concurrency): (\d+)", lambda m: f"{m[1]}: {int(m[2]) * 2}", text)
+        # Twice all limits and thresholds, so that they still agree with each other.
+        names = "imit|Concurrency|Ms|Mb|Units|Requests|Errors|Throttles"
+        text = re.sub(rf"({names}): (\d+)", lambda m: f"{m[1]}: {int(m[2]) * 2}", text)
         plan = "    of-a-test: {rateLimit: 2, burstLimit: 4, quota: {limit: 9000}}\n"
         file.write_text(text.replace("usagePlans:\n", f"usagePlans:\n{plan}"), "utf-8")
     first = min(tmp_path.glob("Pulumi.*.yaml"))
@@ -201,4 +202,4 @@ def test_after_changes_of_a_user_the_tests_of_shipped_files_pass_or_name_what_to
     failures = re.findall(r"^E +AssertionError: (.*)$", done.stdout, re.MULTILINE)
     assert done.returncode == bool(failures), done.stdout + done.stderr
     for failure in failures:
-        assert re.match(r"(README\.md says .*; write|\.github/\S+: name all stacks)", failure)
+        assert re.match(r"(README\.md, stack \S+: write|\.github/\S+: name all stacks)", failure)

@@ -1,7 +1,6 @@
 """The program as a whole: what it registers and exports, refuses and warns of."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +9,10 @@ from google.protobuf.json_format import MessageToDict
 from routes import READS, ROUTES
 from settings.schema import ThresholdSettings
 from tests.program.conftest import EVERY_OPTION, Sent
-from tests.stacks import BASE_URL, PROJECT, STACKS, config, deploy, run, settings
+from tests.stacks import BASE_URL, PROJECT, STACKS, deploy, run, settings
 from tests.stacks.resources import FUNCTION, LOG_GROUP, TABLE, WEB_ACL, only, types
 from tools.recorder import program as recorder
-from tools.recorder.program import ProgramError, run_program
-from tools.sandbox.deployment import read_deployment
+from tools.recorder.program import ProgramError
 
 PROVIDER = "pulumi:providers:aws"
 
@@ -229,12 +227,6 @@ def test_a_config_with_errors_registers_nothing(sent: Sent) -> None:
     assert {request.type for request in sent.resources} <= {"pulumi:pulumi:Stack"}
 
 
-def test_a_secret_in_the_config_is_an_error() -> None:
-    key = f"{PROJECT}:throttle"
-    with pytest.raises(ProgramError, match=f"{key}: is stored as a secret"):
-        run_program(replace(config("dev"), secret_keys=frozenset({key})))
-
-
 @pytest.mark.parametrize("preview", [False, True])
 def test_limits_that_contradict_each_other_are_warnings_in_previews_too(preview: bool) -> None:
     warnings = deploy("prod", preview=preview).warnings
@@ -246,11 +238,3 @@ def test_limits_that_contradict_each_other_are_warnings_in_previews_too(preview:
     ]
     assert list(warnings) == settings("prod").warnings()
     assert deploy("dev", preview=preview).warnings == ()
-
-
-# Limits
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_the_limits_of_the_resources_are_those_of_the_settings(stack: str) -> None:
-    assert read_deployment(deploy(stack).resources).limits == settings(stack).limits()
