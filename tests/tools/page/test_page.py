@@ -261,7 +261,9 @@ def test_without_its_token_the_page_says_which_link_to_open(browser: Browser, li
 
 def test_only_the_page_itself_may_ask(link: str) -> None:
     body: dict[str, list[str]] = {"changes": []}
-    for headers in ({"host": "evil.example"}, {"host": "[::"}, {"origin": "http://evil.example"}):
+    evil = "http://evil.example"
+    rebound = {"host": "evil.example", "origin": evil}  # its name leads to this machine
+    for headers in (rebound, {"host": "[::"}, {"origin": evil}, {"origin": "null"}):
         assert _ask(link, "try", body, **headers).status_code == 403
     assert _ask(link, "try", body, authorization="Bearer wrong").status_code == 401
     address, _, token = link.partition("/#")
