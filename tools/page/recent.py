@@ -133,6 +133,6 @@ class Recent:
     def requests(self) -> Requests:
         """Return what can be decided again."""
         times, seconds, sources, addresses, outcomes = (
-            one[: self.number].tobytes() for one in self._columns
+            memoryview(one)[: self.number].tobytes() for one in self._columns
         )
         return Requests(times, seconds, sources, addresses, outcomes, [*self._sources])

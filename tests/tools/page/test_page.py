@@ -153,23 +153,27 @@ def test_copy_gives_the_command_and_apply_and_undo_change_what_is_enforced(
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     file = project.folder / "Pulumi.dev.yaml"
     before = file.read_text()
+    _set(page, _RATE, "0.001")
     _set(page, "usagePlans.basic.burstLimit", "1")
-    command = "pulumi config set --path fixture-api:usagePlans.basic.burstLimit 1 --stack dev"
-    expect(page.locator("#commands")).to_have_text(command)
+    commands = [
+        f"pulumi config set --path fixture-api:usagePlans.basic.{setting} --stack dev"
+        for setting in ("rateLimit 0.001", "burstLimit 1")
+    ]
+    expect(page.locator("#commands")).to_have_text("\n".join(commands), use_inner_text=True)
     page.locator("#copy").click()
     expect(page.locator("#change-state")).to_have_text("Copied.")
     pasted = page.locator("#traffic [name=address]")
     pasted.fill("")
     pasted.focus()
     page.keyboard.press("Control+V")
-    assert pasted.input_value() == command
+    assert pasted.input_value() == " ".join(commands)  # a field has one line
     page.locator("#apply").click()
     expect(page.locator("#change-state")).to_have_text(re.compile("Applied"))
-    expect(page.locator("#settings")).to_contain_text("5/s, 1")
+    expect(page.locator("#settings")).to_contain_text("0.001/s, 1")
     key = keys_in(printed)["basic"]
     assert [project.post(key).status_code for _ in range(2)] == [200, 429]
     status = project.sandbox.status()
-    assert status["changes"] == ["usagePlans.basic.burstLimit=1"]
+    assert status["changes"] == [f"{_RATE}=0.001", "usagePlans.basic.burstLimit=1"]
     items = project.sandbox.items()
     page.locator("#undo").click()
     expect(page.locator("#change-state")).to_contain_text("file are in force")
@@ -257,7 +261,9 @@ def test_without_its_token_the_page_says_which_link_to_open(browser: Browser, li
 
 def test_only_the_page_itself_may_ask(link: str) -> None:
     body: dict[str, list[str]] = {"changes": []}
-    for headers in ({"host": "evil.example"}, {"host": "[::"}, {"origin": "http://evil.example"}):
+    evil = "http://evil.example"
+    rebound = {"host": "evil.example", "origin": evil}  # its name leads to this machine
+    for headers in (rebound, {"host": "[::"}, {"origin": evil}, {"origin": "null"}):
         assert _ask(link, "try", body, **headers).status_code == 403
     assert _ask(link, "try", body, authorization="Bearer wrong").status_code == 401
     address, _, token = link.partition("/#")
