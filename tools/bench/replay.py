@@ -4,7 +4,6 @@ The log is of the shipped stack prod: two clients on 1,000 addresses, with lines
 them. Each command runs in a process of its own, on one core: times are its processor times.
 """
 
-import itertools
 import json
 import resource
 import subprocess
@@ -14,10 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+import numpy as np
+
 from components.edge_protection.access_log import access_log_format
-from throttling import Client
-from throttling.simulation.arrivals import blocks
-from throttling.simulation.traffic import Phase, Source, Traffic
 from tools.bench.figures import Figure, peak_mb
 
 _START_MS: Final = 1_767_571_200_000
@@ -44,31 +42,18 @@ _LINE: Final = json.dumps(
 
 
 def _write(file: Path, requests: int) -> None:
-    seconds = requests / sum(_RATES.values())
-    traffic = Traffic(
-        sources=tuple(
-            Source(
-                client=Client(plan, "default"),
-                method="POST /data",
-                addresses=500,
-                phases=(Phase(start_seconds=0, seconds=seconds, from_rps=rate, to_rps=rate),),
-            )
-            for plan, rate in _RATES.items()
-        )
-    )
-    keys, number = [*_RATES], itertools.count()
+    chance, keys, number, at_ms = np.random.default_rng(1), [*_RATES], 0, _START_MS * 1.0
+    mean_ms, premium = 1000 / sum(_RATES.values()), _RATES["premium"] / sum(_RATES.values())
     with file.open("w") as lines:
-        for block in blocks(traffic):
-            columns = zip(
-                (block.times * 1000).astype(int).tolist(),
-                block.sources.tolist(),
-                block.addresses.tolist(),
-                strict=True,
-            )
-            lines.writelines(
-                _LINE % (next(number), _START_MS + at, address, keys[source], 40 + at % 97) + "\n"
-                for at, source, address in columns
-            )
+        while number < requests:
+            times = at_ms + chance.exponential(mean_ms, 100_000).cumsum()
+            clients = chance.random(100_000) < premium
+            addresses = chance.integers(500, size=100_000) + 500 * clients
+            columns = (one.tolist() for one in (times, addresses, clients))
+            for at_ms, address, client in zip(*columns, strict=True):
+                number += 1
+                values = number, at_ms, address, keys[client], 40 + number % 97
+                lines.write(_LINE % values + "\n")
 
 
 def _seconds_for(folder: Path, command: str, log: Path) -> float:

@@ -98,29 +98,29 @@ def cost(
             line[name] = round(count) if count >= 100 or count == int(count) else round(count, 3)
             line[f"{name}Dollars"] = round(prices.dollars(what, count), 2)
         lines.append(line | {"boundedBy": why, "page": prices.prices[what].page})
-    money = [f"{name}Dollars" for name in bills]
-    totals = {name: round(sum(line[name] for line in lines), 2) for name in money}
+    totals = {
+        f"{name}Dollars": round(sum(line[f"{name}Dollars"] for line in lines), 2) for name in bills
+    }
     sentences, listed = [*not_bounded(settings, prices)], f"{prices.region}, {prices.date}"
     if output_format == "json":
         about = {"stack": stack, "notBounded": sentences, "prices": listed}
         print_json(about | {"lines": lines, "total": totals, "notes": [*notes]})
         return
+    table = Table(f"a month of {DAYS} days", box=None, pad_edge=False, header_style="dim")
+    for name in bills:
+        table.add_column("at most" if name == "most" else name, justify="right")
+        table.add_column("$", justify="right")
+    table.add_column("bounded by")
+    for line in lines:
+        numbers = [line[key] for name in bills for key in (name, f"{name}Dollars")]
+        cells = (f"{one:,}" if isinstance(one, int) else f"{one:,.2f}" for one in numbers)
+        table.add_row(line["what"], *cells, line["boundedBy"])
+    table.add_row("total", *(cell for sum_ in totals.values() for cell in ("", f"{sum_:,.2f}")))
     out = console()
     out.print(f"[bold]Stack {stack}: what no limit bounds[/]")
     for sentence in sentences:
         out.print(f"- {sentence}", markup=False)
-    headings = {"what": f"a month of {DAYS} days", "most": "at most", "boundedBy": "bounded by"}
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    columns = [name for name in lines[0] if name != "page"]
-    for name in columns:
-        heading = "$" if "Dollars" in name else headings.get(name, name)
-        table.add_column(heading, justify="left" if name in ("what", "boundedBy") else "right")
-    forms = {float: ",.2f", int: ",", str: ""}
-    for line in [*lines, {"what": "total", **totals}]:
-        cells = (line.get(name, "") for name in columns)
-        table.add_row(*(format(cell, forms[type(cell)]) for cell in cells))
-    out.print()
-    out.print(table)
+    out.print("", table, sep="\n")
     for note in notes:
         out.print(note, markup=False)
     out.print(f"\nList prices ({listed}), without free tiers:")

@@ -7,6 +7,7 @@ It takes what CloudWatch gives: JSON lines, the results of a query in Logs Insig
 import gzip
 import re
 import zlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ _LATE_MS: Final = 60_000
 """A line may be written so long after those of later requests: 29 s is the longest request."""
 _CHUNK_BYTES: Final = 1 << 20
 _EXAMPLES: Final = 3
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DOCUMENT: Final = re.compile(
     rb"\s*(\[|\{\s*(\n|\"(events|results|searchedLogStreams|nextToken|queryLanguage|statistics)\"))"
 )
@@ -48,8 +49,8 @@ _CODES: Final = {
     "THROTTLED": CODES[Layer.USAGE_PLAN],
 }
 """The layer that refuses a request, by the type of API Gateway's response."""
-_TYPES: Final = (np.int64, np.int64, np.int32, np.int32, np.float32, np.uint8)
-"""Of the columns: time, ID, sender, address, latency and code."""
+_TYPES: Final = "qqiifB"
+"""Of the columns: time, ID, sender, address, latency and code; see the module array."""
 
 
 class Line(msgspec.Struct, rename="camel", gc=False):
@@ -64,7 +65,7 @@ class Line(msgspec.Struct, rename="camel", gc=False):
     response_type: str
     waf_response_code: str
     integration_status: str
-    integration_latency_ms: Annotated[int, msgspec.Meta(ge=0)] | Literal["-"]
+    integration_latency_ms: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | Literal["-"]
     # Clients can set requestId, and not this one.
     extended_request_id: str = NONE
 
@@ -106,9 +107,7 @@ def read_log(
 ) -> AccessLog:
     """Read files, and the files in folders, as one log.
 
-    Args:
-        paths: of the files and folders.
-        progress: called now and then with the bytes that are read, and all bytes.
+    `progress` is called now and then with the bytes that are read, and all bytes.
 
     Raises:
         UserError: when a file cannot be read, no line can be, or the times cannot be right.
@@ -126,7 +125,7 @@ def read_log(
             raise UserError(
                 f"{file} is cut off: its gzip stream has no end. Fetch it again."
             ) from None
-        except (OSError, zlib.error, *_UNREADABLE) as error:
+        except (OSError, zlib.error, *UNREADABLE) as error:
             raise UserError(f"{file} cannot be read: {error}.") from None
         done += file.stat().st_size
     return reader.log(", ".join(map(str, paths)))
@@ -176,7 +175,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(Line, strict=False)
-        self._columns: list[list[NDArray[Any]]] = [[] for _ in _TYPES]
+        self._columns: list[array[Any]] = [array(kind) for kind in _TYPES]
         self._senders: dict[tuple[str, str, str], int] = {}
         self._addresses: dict[str, int] = {}
         self._unread = self._late = self._latest_ms = 0
@@ -188,22 +187,18 @@ class _Reader:
         self._file, self._number, self._last = file, 0, 0
 
     def add(self, chunk: bytes, *, in_order: bool) -> None:
-        """Add lines of the file.
-
-        Raises:
-            UserError: when lines that are in order have a clock that is set back.
-        """
+        """Add lines of the file; refuse a clock that is set back between lines `in_order`."""
         if chunk[:1].isdigit():
             chunk = _STAMP.sub(b"", chunk)
         try:
             lines = self._decoder.decode_lines(chunk)
-        except _UNREADABLE:
+        except UNREADABLE:
             lines = list(self._one_by_one(chunk))
         self._number += chunk.count(b"\n") + 1
         if not lines:
             return
         senders, addresses = self._senders, self._addresses
-        columns = (
+        columns: list[list[Any]] = [
             [one.request_time_epoch for one in lines],
             [hash(one.extended_request_id) for one in lines],
             [
@@ -216,11 +211,11 @@ class _Reader:
                 for one in lines
             ],
             [one.code for one in lines],
-        )
-        for parts, column, kind in zip(self._columns, columns, _TYPES, strict=True):
-            parts.append(np.array(column, kind))
+        ]
+        for column, more in zip(self._columns, columns, strict=True):
+            column.fromlist(more)
         if in_order:
-            self._check_clock(self._columns[0][-1])
+            self._check_clock(np.array(columns[0]))
 
     def _check_clock(self, times: Ints) -> None:
         late = -np.diff(times, prepend=self._last)
@@ -242,18 +237,14 @@ class _Reader:
                 continue
             try:
                 yield self._decoder.decode(line)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._unread += 1
                 if len(self._examples) < _EXAMPLES:
                     shown = printable(line[:60].decode(errors="replace"))
                     self._examples.append(f"{self._file} line {number}: {error}: {shown}")
 
     def log(self, name: str) -> AccessLog:
-        """Return what was read.
-
-        Raises:
-            UserError: when that is nothing, or the times cannot be right.
-        """
+        """Return what was read; raise a UserError if it is nothing or too long."""
         if not self._columns[0]:
             if self._unread:
                 raise UserError(
@@ -261,8 +252,7 @@ class _Reader:
                     f"{self._examples[0]}"
                 )
             raise UserError(f"{name}: there is no line of an access log.")
-        # One column at a time, so that memory does not hold all of them twice.
-        columns = [np.concatenate(self._columns.pop(0)) for _ in _TYPES]
+        columns = [np.frombuffer(self._columns.pop(0), kind) for kind in _TYPES]
         read, notes = len(columns[0]), []
         if self._unread:
             notes = [f"{self._unread:,} of {self._unread + read:,} lines cannot be read, such as:"]
@@ -281,6 +271,7 @@ class _Reader:
             )
         order = np.argsort(columns[0], kind="stable")
         order = order[new[order]]
+        # One after the other, so that memory does not hold all of them twice.
         times, sender, address, latency, logged = (columns.pop(0)[order] for _ in range(5))
         start, end = _moment(times[0]), _moment(times[-1])
         if (end - start).total_seconds() > MAX_SECONDS:
@@ -308,6 +299,8 @@ def _moment(epoch_ms: int) -> datetime:
 
 def _new(ids: Ints) -> NDArray[np.bool_]:
     """Return which lines have an ID that no line before has, or none at all."""
-    new: NDArray[np.bool_] = ids == hash(NONE)
-    new[np.unique(ids, return_index=True)[1]] = True
+    order, new = np.argsort(ids, kind="stable"), np.ones(len(ids), np.bool_)
+    ids = ids[order]
+    again = (ids[1:] == ids[:-1]) & (ids[1:] != hash(NONE))
+    new[order[1:][again]] = False
     return new

@@ -144,38 +144,34 @@ class _Demand:
         # Twice as many may come in a second that begins in the middle of one.
         return most, most / length, 2.0 * peak
 
-    def decided_by(self, too_low: Limits, *, shared: bool = False, detail: str = "") -> str:
+    def decided_by(self, too_low: Limits, detail: str = "") -> str:
         """Return the client and the minute that decide a limit that is just `too_low`, in words.
 
-        If clients share the limit, the minute with most refusals decides, and the client is the one
-        that sends most in it. `detail` says what else to name: address or latency.
+        `detail` says what else to name: address or latency.
         """
         refused, log = self.decide(too_low) > 0, self._logged.log
         if not refused.any():  # the limit is the least that AWS takes
             refused[:] = True
+        excess = self._count(self.client[refused]) - self._allowed
+        client = int(np.where(self.sent > 0, excess, -self.sent.sum())[1:].argmax()) + 1
         offset = log.start.timestamp() % 60
         minutes = ((self.times + offset) // 60).astype(np.int64)
-        client = 0
-        if not shared:
-            excess = self._count(self.client[refused]) - self._allowed
-            client = int(np.where(self.sent > 0, excess, -self.sent.sum())[1:].argmax()) + 1
-            refused &= self.client == client
-        minute = int(np.bincount(minutes[refused]).argmax())
+        minute = int(np.bincount(minutes[refused & (self.client == client)]).argmax())
         within = minutes == minute
-        sent, total = self._count(self.client[within]), np.count_nonzero(within)
-        client = client or int(sent[1:].argmax()) + 1
+        sent, total = self._count(self.client[within])[client], np.count_nonzero(within)
         start = log.start + timedelta(seconds=60 * minute - offset)
-        words = f"{self.names[client]}, {start:%Y-%m-%d %H:%M}: {sent[client]:,} requests"
+        words = f"{self.names[client]}, {start:%Y-%m-%d %H:%M}: {sent:,} requests"
+        words += f" of {total:,}" if total > sent else ""
         if detail == "address":
             address = int(np.bincount(self.address[within & refused]).argmax())
-            return f"{words}, most refused from {log.addresses[address]}"
+            words += f", most refused from {log.addresses[address]}"
         if detail == "latency":
             mean = float(self.durations[within].mean())
-            return (
-                f"{words} of {total:,}; Little's law: {total / 60:,.3g}/s x {mean * 1000:,.3g} ms "
-                f"= {total / 60 * mean:.3g} busy on average"
+            words += (
+                f"; Little's law: {total / 60:,.3g}/s x {mean * 1000:,.3g} ms = "
+                f"{total / 60 * mean:.3g} busy on average"
             )
-        return f"{words} of {total:,}" if shared else words
+        return words
 
 
 class _Fitter:
@@ -206,24 +202,31 @@ class _Fitter:
     def fit(self) -> list[_Fitted]:
         """Return what the log needs of each limit."""
         found = [one for name in self.limits.usage_plans for one in self._plan(name)]
-        return [*found, *self._stage(found), *self._web_acl(), *self._concurrency()]
+        concurrency = self._number(
+            ("function", "reservedConcurrency"),
+            self.limits.concurrency,
+            self._of(),
+            lambda n: replace(self._open, concurrency=n),
+            detail="latency",
+        )
+        return [*found, *self._stage(found), *self._web_acl(), concurrency]
 
     def _plan(self, name: str) -> Iterator[_Fitted]:
         plan, path = self._settings.usage_plans[name], ("usagePlans", name)
-        demand = self._of(plan=name)
+        demand, period = self._of(plan=name), plan.quota.period
 
-        def only(**limit: Throttle | Quota) -> Limits:
-            changed = replace(self._open.usage_plans[name], **limit)  # type: ignore[arg-type]
+        def only(throttle: Throttle | None = None, quota: Quota | None = None) -> Limits:
+            changed = replace(self._open.usage_plans[name], throttle=throttle, quota=quota)
             return replace(self._open, usage_plans={**self._open.usage_plans, name: changed})
 
         if len(demand.times):
-            yield from self._throttle(path, plan.limit(), demand, lambda t: only(throttle=t))
+            yield from self._throttle(path, plan.limit(), demand, only)
             yield self._number(
                 (*path, "quota", "limit"),
                 plan.quota.limit,
                 demand,
-                lambda n: only(quota=Quota(limit=n, period=plan.quota.period)),
-                lower=self._covers(plan.quota.period),
+                lambda n: only(quota=Quota(limit=n, period=period)),
+                lower=self._covers(period),
             )
             return
         for setting, value in (("rateLimit", plan.rate_limit), ("burstLimit", plan.burst_limit)):
@@ -270,19 +273,6 @@ class _Fitter:
             )
             yield found._replace(window=f" in {window} s")
 
-    def _concurrency(self) -> Iterator[_Fitted]:
-        if (now := self.limits.concurrency) is None:
-            self.notes.append("function.reservedConcurrency is none: nothing is reserved.")
-            return
-        yield self._number(
-            ("function", "reservedConcurrency"),
-            now,
-            self._of(),
-            lambda n: replace(self._open, concurrency=n),
-            shared=True,
-            detail="latency",
-        )
-
     def _number(
         self,
         path: Path,
@@ -292,7 +282,7 @@ class _Fitter:
         least: int = 1,
         *,
         lower: bool = True,
-        **words: Any,  # noqa: ANN401  those of `decided_by`
+        detail: str = "",
     ) -> _Fitted:
         """Return the smallest number that fits, where `only` makes limits of it alone.
 
@@ -300,7 +290,7 @@ class _Fitter:
         """
         most = max(least, len(demand.times))
         needed = _smallest(lambda number: demand.fits(only(number)), least, most)
-        value, why = self._up(needed), demand.decided_by(only(_less(needed)), **words)
+        value, why = self._up(needed), demand.decided_by(only(_less(needed)), detail)
         if now is not None and value < now and not lower:
             value, why = now, f"{why}. The log is short: not lowered"
         return _Fitted(path, now, needed, value, why)
@@ -361,10 +351,10 @@ class _Fitter:
         if requests < _ENOUGH_REQUESTS:
             self.notes.append(
                 f"{name}: arrivals are random, so {requests:,} requests tell the rate to within "
-                f"about {300 / math.sqrt(requests):.0f} %. For 4 %, use a log with "
+                f"about {min(300 / math.sqrt(requests), 100):.0f} %. For 4 %, use a log with "
                 f"{_ENOUGH_REQUESTS:,}{'' if shared else ' of one client'}."
             )
-        why = demand.decided_by(only(Throttle(rate=rate, burst=_less(burst(rate)))), shared=shared)
+        why = demand.decided_by(only(Throttle(rate=rate, burst=_less(burst(rate)))))
         value = _short(rate * self._factor, up=True)
         yield _Fitted((*path, "rateLimit"), now.rate, rate, value, why)
         value = self._up(burst(rate))

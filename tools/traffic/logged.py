@@ -22,7 +22,7 @@ from throttling.simulation.traffic import Block, Floats, Ints
 from tools.aws import LOG_IN, Account, CallError, endpoint_option
 from tools.cli import console, format_option
 from tools.sandbox.client import running
-from tools.traffic.access_log import MAX_SECONDS, NONE, AccessLog, read_log
+from tools.traffic.access_log import MAX_SECONDS, NONE, UNREADABLE, AccessLog, read_log
 from tools.traffic.load.target import pulumi_outputs
 from tools.traffic.options import parsed
 from tools.traffic.profiles import parse_duration
@@ -227,31 +227,27 @@ def _outputs(stack: str, *, deployed: bool) -> Mapping[str, Any]:
 def _json(file: Path) -> Any:  # noqa: ANN401  JSON
     try:
         return msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UserError(f"--keys {file}: {error}.") from None
 
 
 def _holders(content: Any) -> dict[str, Client]:  # noqa: ANN401  JSON
     """Return the holders of keys by key ID.
 
-    Args:
-        content: what `python -m tools keys --format json` prints, or the stack's output apiKeyIds,
-            or plan/client by key ID.
+    `content` is what `python -m tools keys --format json` prints, or the stack's output apiKeyIds,
+    or plan/client by key ID.
     """
     try:
         if isinstance(content, list):
             content = {key["id"]: key["name"] for key in content}
-        names: dict[str, str] = {}
-        for key, value in content.items():
-            own = (
-                {key: value}
-                if isinstance(value, str)
-                else {v: f"{key}/{c}" for c, v in value.items()}
-            )
-            names |= own
-        split = {key: name.split("/") for key, name in names.items()}
-        return {key: Client(plan, name) for key, (plan, name) in split.items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
+        elif all(isinstance(keys, dict) for keys in content.values()):
+            content = {
+                key: f"{plan}/{name}"
+                for plan, keys in content.items()
+                for name, key in keys.items()
+            }
+        return {key: Client(*name.split("/")) for key, name in content.items()}
+    except (AttributeError, KeyError, TypeError):
         raise UserError(
             'The keys have another form than {"KEY ID": "PLAN/CLIENT"}. python -m tools keys '
             "--format json prints those of a deployed stack."

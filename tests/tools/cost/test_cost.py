@@ -88,6 +88,24 @@ def test_the_worst_month_of_a_stack_worked_by_hand() -> None:
             "dashboards": 1,
         }
     )
+    # In dollars, by the prices on AWS's pages.
+    millions = requests / 1e6
+    hand = (
+        (0.60 + 3.50 + 0.20 + 5.00) * millions  # web ACL, API Gateway, function, traces
+        + (5 + 1) * 1  # web ACL and its rule
+        + 0.09 * requests / 1e6  # a gigabyte of answers is a million requests
+        + 0.0000133334 * requests * 10 / 2
+        + 0.625 * 7 * millions
+        + (0.25 + 0.20) * units * 1024 / 1e9
+        + 0.50 * sum(gb.values())
+        + 0.03 * sum(gb.values()) * 0.15 * 365 / 31
+        + 0.30 * 13
+        + 0.10 * 10
+        + 3
+    )
+    total = sum(LIST.dollars(what, count) for what, (count, _) in found.items())
+    assert total == pytest.approx(hand)
+    assert hand == pytest.approx(20.11, abs=0.005)
 
 
 MANY = 2_000_000_000
