@@ -80,14 +80,14 @@ def _watched(project: Project, request: Callable[[int], bytes]) -> Figure:
     Its processor time, because requests per second vary more than the page can change them.
     """
     server, shares = psutil.Process(project.sandbox.pid), []
-    for _ in range(_ROUNDS + 2):
-        costs = []
-        for page in (_page(project), nullcontext()):
-            with page:
+    for one in range(_ROUNDS + 2):
+        costs = {}
+        for is_open in (True, False) if one % 2 else (False, True):
+            with _page(project) if is_open else nullcontext():
                 before = sum(server.cpu_times()[:2])
-                load = generate(project.port, request, connections=32, seconds=_SECONDS / 2)
-                costs.append((sum(server.cpu_times()[:2]) - before) / load.statuses[429])
-        shares.append(100 * costs[0] / costs[1])
+                load = generate(project.port, request, connections=32, seconds=_SECONDS)
+                costs[is_open] = (sum(server.cpu_times()[:2]) - before) / load.statuses[429]
+        shares.append(100 * costs[True] / costs[False])
     what = "processor time of a refusal with the page open, of that with it closed"
     return Figure(what=what, unit="%", samples=shares, at_most=105)
 

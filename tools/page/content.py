@@ -27,11 +27,12 @@ REASONS: Final = {
 
 def limit_rows(settings: Settings) -> list[dict[str, Any]]:
     """Return the limits of a stack: what each bounds, its value in words, and its settings."""
+    values = settings.model_dump(mode="json", by_alias=True)
     return [
         {
             "limit": limit,
             "value": value,
-            "settings": [_setting(settings, (*path, name)) for name in names],
+            "settings": [_setting(values, (*path, name)) for name in names],
         }
         for limit, value, path, names in _rows(settings)
     ]
@@ -73,16 +74,14 @@ def _words(bucket: ThrottleSettings) -> str:
     return f"{bucket.rate_text}/s, {bucket.burst_limit:,}"
 
 
-def _setting(settings: Settings, path: Path) -> dict[str, Any]:
-    """Return a setting's name, value and what it may be, from the settings' schema."""
+def _setting(value: Any, path: Path) -> dict[str, Any]:  # noqa: ANN401  JSON
+    """Return a setting's value, of all values, and what it may be, from the settings' schema."""
     node = at(json_schema(StackSettings), path)
     number: Node = node.get("anyOf", [node])[0]
-    value: Any = settings.model_dump(mode="json", by_alias=True)
     for step in path:
         value = value[step]
     return {
         "path": config_key("", path)[1:],
-        "name": path[-1],
         "value": value,
         "description": f"{' '.join(node['description'].split())} Allowed: {allowed(node)}.",
         "choices": number.get("enum"),

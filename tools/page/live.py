@@ -79,7 +79,8 @@ class Page:
         self._trial = _Trial(self._root, folder / "page.log")
         self._watchers = 0
         self._traffic: asyncio.Task[None] | None = None
-        self._deployed: tuple[Deployment, Gateway, Sequence[str]] | None = None
+        self._gateway: Gateway | None = None
+        self._options: Sequence[str] = ()
         self._ending = asyncio.Event()
 
     def show(self, gateway: Gateway, changes: Sequence[str], options: Sequence[str]) -> None:
@@ -90,8 +91,7 @@ class Page:
             changes: of the stack's file.
             options: of the command that would deploy it again.
         """
-        self.changes = changes
-        self._deployed = gateway.deployment, gateway, options
+        self._gateway, self.changes, self._options = gateway, changes, options
 
     async def stop(self) -> None:
         """End what the page has started."""
@@ -106,7 +106,7 @@ class Page:
         Raises:
             UserError: it asks for what cannot be done.
         """
-        if not self._deployed:
+        if not self._gateway:
             return message(503, "Nothing is deployed yet.")
         match request.verb, request.path:
             case "GET", "/page/news":
@@ -116,24 +116,23 @@ class Page:
                 return Response(200, [*HEADERS, kind], b"", self._news())
             case "POST", "/page/try":
                 asked = await _read(request, _Changes)
-                return _json(await self._try(asked.changes))
+                return _json(await self._try(self._gateway, asked.changes))
             case "POST", "/page/deploy":
                 asked = await _read(request, _Changes)
                 await self._deploy(asked.changes)
                 return _json({})
             case "POST", "/page/traffic":
-                await self._start_traffic(await _read(request, Traffic))
+                traffic = await _read(request, Traffic)
+                self._start_traffic(self._gateway.deployment, traffic)
                 return _json({})
         return message(404, "Not Found")
 
     async def _news(self) -> AsyncGenerator[bytes, None]:
         """Yield server-sent events: the first one with all, later ones with what is new."""
         self._watchers += 1
-        starting = asyncio.create_task(self._warm_up())
         shown, since, number = None, 0.0, 0
         try:
-            while not self._ending.is_set() and self._deployed:
-                deployment, gateway, _ = self._deployed
+            while not self._ending.is_set() and (gateway := self._gateway):
                 now = time.time()
                 news: dict[str, Any] = {
                     "now": now,
@@ -150,12 +149,11 @@ class Page:
                 since, number = now - _LATE_SECONDS, self.recent.number
                 if shown is not gateway:
                     shown = gateway
-                    news["stack"] = await asyncio.to_thread(self._about, deployment)
+                    news["stack"] = await asyncio.to_thread(self._about, gateway.deployment)
                 yield f"data: {json.dumps(news)}\n\n".encode()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._ending.wait(), _NEWS_SECONDS)
         finally:
-            starting.cancel()
             self._watchers -= 1
 
     def _about(self, deployment: Deployment) -> dict[str, Any]:
@@ -193,20 +191,15 @@ class Page:
             gauges.append(busy | {"most": most})
         for name, limit, counts in gateway.web_acl.windows(now, _MAX_GAUGED_ADDRESSES):
             for address, count in counts.items():
-                holder = str(recent.clients.get(address) or "")
+                holder = str(recent.clients.get(address) or NO_KEY)
                 window = {"of": holder, "what": f"{name}, {address}", "used": count}
                 gauges += [window | {"most": limit}] if count else []
         return gauges
 
-    async def _warm_up(self) -> None:
-        with contextlib.suppress(UserError):  # a trial reports it
-            await self._try(self.changes)
-
-    async def _try(self, tried: Sequence[str]) -> dict[str, Any]:
-        assert self._deployed  # noqa: S101  `answer` has looked
+    async def _try(self, gateway: Gateway, tried: Sequence[str]) -> dict[str, Any]:
         return await self._trial.ask(
             requests=self.recent.requests(),
-            limits=self._deployed[0].limits,
+            limits=gateway.deployment.limits,
             root=self._root,
             stack=self._folder.name,
             changes=self.changes,
@@ -219,8 +212,7 @@ class Page:
         Raises:
             UserError: that failed; the text is the command's error.
         """
-        assert self._deployed  # noqa: S101  `answer` has looked
-        words = [*self._deployed[2], *(f"--set={change}" for change in changes)]
+        words = [*self._options, *(f"--set={change}" for change in changes)]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tools", "up", "--stack", self._folder.name, *words),
             cwd=self._root,
@@ -233,10 +225,8 @@ class Page:
         if process.returncode:
             raise UserError(error.decode().strip().removeprefix("error: "))
 
-    async def _start_traffic(self, traffic: Traffic) -> None:
+    def _start_traffic(self, deployment: Deployment, traffic: Traffic) -> None:
         """Send requests to this sandbox, in place of those that are being sent."""
-        assert self._deployed  # noqa: S101  `answer` has looked
-        deployment = self._deployed[0]
         keys = {str(client): key for key, client in deployment.clients.items()} | {NO_KEY: ""}
         if traffic.client not in keys:
             raise UserError(f"There is no client {traffic.client!r}.")

@@ -31,7 +31,7 @@ _INDEX: Final = {name: index for index, name in enumerate(OUTCOMES)}
 
 
 class Requests(NamedTuple):
-    """Requests in the order in which they were answered, as bytes that numpy reads."""
+    """Requests in any order, as bytes that numpy reads."""
 
     times: bytes
     """When they came, in POSIX seconds (f8)."""
@@ -132,8 +132,7 @@ class Recent:
 
     def requests(self) -> Requests:
         """Return what can be decided again."""
-        first, end = self.number % KEPT if self.number > KEPT else 0, min(self.number, KEPT)
         times, seconds, sources, addresses, outcomes = (
-            (one[first:end] + one[:first]).tobytes() for one in self._columns
+            memoryview(one)[: self.number].tobytes() for one in self._columns
         )
         return Requests(times, seconds, sources, addresses, outcomes, [*self._sources])

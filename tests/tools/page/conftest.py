@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.tools.sandbox.project import Project, project_copy
 
@@ -14,6 +14,10 @@ _MAC = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
 )
+
+
+# How long a busy machine may take; nothing waits longer than it must.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
