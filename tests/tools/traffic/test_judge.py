@@ -190,6 +190,7 @@ def test_on_aws_plan_and_stage_answer_alike_and_are_judged_as_one() -> None:
     findings = verdict_on(limits, limits, requests_of("stage", throttle=throttle), machines=1)
     assert Layer.STAGE not in {layer for _, layer in findings.rows}
     assert findings.rows["all clients", Layer.USAGE_PLAN].verdict is AGREES
+    assert findings.rows["basic/default", Layer.USAGE_PLAN].verdict is None
 
 
 def test_on_aws_all_requests_of_a_machine_have_its_address() -> None:
