@@ -17,7 +17,7 @@ import pytest
 from components import compute
 from components.edge_protection import rest_api
 from components.edge_protection.openapi import openapi
-from tests.engine.provider import REPLACED_BY
+from tests.engine.provider import replaced_by
 from tests.stacks import STACKS, deploy, run
 from tests.stacks.resources import only, short
 from tools.recorder.program import Program
@@ -61,7 +61,7 @@ def _replaced(old: dict[str, Resource], new: dict[str, Resource]) -> set[str]:
         for urn, resource in old.items()
         if resource.type == "pulumi:providers:aws"
     }
-    forced = {urn: REPLACED_BY.get(old[urn].type, ()) for urn in old.keys() & new.keys()}
+    forced = {urn: replaced_by(old[urn].type) for urn in old.keys() & new.keys()}
     # A new Region replaces a resource of any type.
     replaced = set(forced) if moved else set[str]()
     while True:
