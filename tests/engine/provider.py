@@ -33,36 +33,44 @@ _SECRET: Final = "4dabf18193072939515e22adb298388d"
 """A key of the mapping in which the engine wraps a secret."""
 _FIXED: Final = {
     "Alias": ("functionName name", ""),
+    "Dashboard": ("dashboardName", ""),
     "Deployment": ("", "restApi triggers"),
     "FlowLog": ("", "vpcId trafficType logDestination iamRoleArn"),
     "Function": ("", "name architectures"),
-    "LogGroup": ("name", ""),
+    "LogGroup": ("name", "namePrefix"),
+    "LogMetricFilter": ("logGroupName name", ""),
     "MethodSettings": ("restApi stageName methodPath", ""),
+    "MetricAlarm": ("name", ""),
     "Permission": ("", "action function principal qualifier sourceArn statementId"),
+    "Role": ("", "name path"),
+    "RolePolicy": ("role name", ""),
+    "RolePolicyAttachment": ("role policyArn", ""),
     "RouteTable": ("", "vpcId"),
     "RouteTableAssociation": ("", "subnetId"),
     "SecurityGroup": ("", "name description vpcId"),
     "Stage": ("restApi stageName", ""),
     "Subnet": ("", "cidrBlock availabilityZone vpcId"),
     "Table": ("", "name hashKey rangeKey"),
+    "Topic": ("", "name"),
+    "TopicSubscription": ("topic endpoint", "protocol"),
     "UsagePlanKey": ("keyId usagePlanId", "keyType"),
     "Vpc": ("", "cidrBlock"),
     "VpcEndpoint": ("", "vpcId serviceName vpcEndpointType"),
+    "WebAcl": ("", "name scope"),
     # These belong to one resource: deleting one removes whatever is there then.
     "WebAclAssociation": ("resourceArn", "webAclArn"),
     "WebAclLoggingConfiguration": ("resourceArn", ""),
 }
-"""By type, as far as changes replace it: the properties by which AWS knows a resource that has no
-id of its own there, and the others that AWS cannot change in place (`ForceNew` in the provider).
+"""By type: the properties by which AWS knows a resource that has no id of its own there, and the
+others that AWS cannot change in place (`ForceNew` in the AWS provider's schema).
 
 https://github.com/hashicorp/terraform-provider-aws/tree/main/internal/service
 """
-_OTHERS: Final = ("", "name")
 
 
 def replaced_by(type_: str) -> set[str]:
-    """Return the properties of a type that AWS cannot change in place."""
-    return {*" ".join(_FIXED.get(type_.rpartition(":")[2], _OTHERS)).split()}
+    """Return the properties of a type whose change replaces the resource."""
+    return {*" ".join(_FIXED.get(type_.rpartition(":")[2], ())).split()}
 
 
 def _log(call: str, urn: str, id_: str) -> None:
@@ -145,14 +153,14 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Diff(self, request: Message, context: Message) -> Message:
-        kind = _type_and_name(request.urn)[0].rpartition(":")[2]
+        type_, _ = _type_and_name(request.urn)
         old, new = _open(_plain(request.old_inputs)), _open(_plain(request.news))
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         response = provider_pb2.DiffResponse
         return response(
             changes=response.DIFF_SOME if changed else response.DIFF_NONE,
             diffs=changed,
-            replaces={*changed} & replaced_by(kind),
+            replaces={*changed} & replaced_by(type_),
         )
 
     def Create(self, request: Message, context: Message) -> Message:
@@ -162,7 +170,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         stack = request.urn.split("::")[0]
         salt = os.urandom(4).hex()
         id_, outputs = created(type_, name, _open(inputs), region=REGION, stack=stack, salt=salt)
-        if known_by := _FIXED.get(kind, _OTHERS)[0].split():
+        if known_by := _FIXED.get(kind, ("",))[0].split():
             id_ = "/".join(str(outputs[key]) for key in known_by)
         if kind in ("ApiKey", "UsagePlanKey"):  # AWS returns a key's value with both
             key = name.replace("-plan-key-", "-key-")
