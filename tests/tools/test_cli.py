@@ -37,6 +37,7 @@ def _status() -> dict[str, Any]:
     return {
         "stack": "dev",
         "apiUrl": "http://x",
+        "page": "http://x",
         "pid": 1,
         "answers": [answer],
         "counted": {HOSTILE: 1},

@@ -220,6 +220,7 @@ def test_each_plan_is_tested_below_at_and_beyond_its_rate_with_full_buckets() ->
         assert [one.from_rps / throttle.rate for one in source.phases] == [0.8, 1.0, 1.5]
         emptied = throttle.burst / (beyond.from_rps - throttle.rate)
         assert beyond.seconds >= emptied + 12
+        assert min(below.seconds, at.seconds) >= 5.0
         assert below.end_seconds == at.start_seconds
         assert at.end_seconds == beyond.start_seconds
     first, second = derive("burst", DEV, 0.0).sources
