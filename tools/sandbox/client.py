@@ -22,7 +22,7 @@ KEEP: Final = b"keep\n"
 """The command that launches a server sends it this at the end. If not, the server ends too."""
 _ANSWER_SECONDS: Final = 10.0
 _TABLE_SECONDS: Final = 180.0
-"""Long enough to read back a large table."""
+"""Longer than the server waits for the process of the table."""
 
 
 class _NotRunning(UserError):
@@ -45,7 +45,7 @@ class Sandbox:
 
     def items(self) -> dict[str, dict[str, Any]]:
         """Return for each table its `count` of items and a `sample` of them."""
-        return _json(self._ask("GET", "/items"))
+        return _json(self._ask("GET", "/items", seconds=_TABLE_SECONDS))
 
     def resources(self) -> Resources:
         """Return the resources that the sandbox serves."""
@@ -73,26 +73,31 @@ class Sandbox:
         """End the server's processes and free its ports. Then its own process ends."""
         self._ask("POST", "/stop")
 
-    def _ask(self, verb: str, path: str, body: bytes | None = None, seconds: float = 0) -> bytes:
+    def _ask(
+        self, verb: str, path: str, body: bytes | None = None, seconds: float | None = None
+    ) -> bytes:
+        name = f"The sandbox of stack {self.folder.name}"
+        see_log = f"Its log is {self.folder / 'server.log'}."
         # http.client, unlike urllib, uses no proxy from the environment.
         connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds or _ANSWER_SECONDS)
         try:
             connection.request(verb, path, body, {"authorization": f"Bearer {self.token}"})
             response = connection.getresponse()
             answer = response.read()
-            if response.status == 401:
-                raise ConnectionError("another sandbox has the port")
         except (OSError, HTTPException) as error:
-            name = f"The sandbox of stack {self.folder.name}"
-            see_log = f"Its log is {self.folder / 'server.log'}."
             if isinstance(error, TimeoutError) and psutil.pid_exists(self.pid):
                 raise UserError(f"{name} does not answer. {see_log}") from None
             raise _NotRunning(f"{name} has ended. {see_log}") from None
         finally:
             connection.close()
-        if response.status == 200:
-            return answer
-        raise UserError(json.loads(answer)["message"])
+        match response.status:
+            case 200:
+                return answer
+            case 401:  # another sandbox has the port
+                raise _NotRunning(f"{name} has ended. {see_log}")
+            case 422:
+                raise UserError(json.loads(answer)["message"])
+        raise UserError(f"{name} failed at {path.partition('?')[0]}. {see_log}")
 
 
 def _json(answer: bytes) -> dict[str, Any]:
@@ -114,7 +119,7 @@ def running(stack: str, root: Path | None = None) -> Sandbox | None:
     try:
         sandbox = Sandbox(folder=folder, **json.loads((folder / ADDRESS_FILE).read_text("utf-8")))
         sandbox.status()
-    except (OSError, ValueError, TypeError, _NotRunning):
+    except (FileNotFoundError, ValueError, TypeError, _NotRunning):
         # No file, or one that outlived its server: the port is closed, or another program has it.
         return None
     return sandbox

@@ -175,7 +175,9 @@ def _show_access(
     for what in status["notEnforced"]:
         out.print(f"[yellow]not enforced here:[/] {escape(what)}")
     if status["changes"]:
-        out.print(f"[yellow]Only here, until the next make up:[/] {', '.join(status['changes'])}")
+        out.print(
+            f"[yellow]Only here, until the next make up:[/] {escape(', '.join(status['changes']))}"
+        )
     out.print(f"\nWatch it, and try other limits: [bold]{status['page']}[/]")
     out.print("[dim]make status shows what was refused, make down stops it.[/]")
 
