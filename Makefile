@@ -95,7 +95,7 @@ load: .venv/ready ## Test the limits of what runs, over HTTP (STACK=dev ARGS="--
 	@$(tools) load $(if $(filter command environment,$(firstword $(origin STACK))),--stack $(STACK)) $(ARGS)
 
 .PHONY: bench
-bench: .venv/ready ## Measure what should be fast (ARGS="handler sandbox"; all takes 10 minutes)
+bench: .venv/ready ## Measure what should be fast (ARGS="handler sandbox"; all takes 12 minutes)
 	@$(tools) bench $(ARGS)
 
 .PHONY: format

@@ -19,6 +19,8 @@ from tools.bench.generator import generate
 _RECORD: Final = b'{"id": "12", "title": "Test Movie", "year": "2023"}'
 _SECONDS: Final = 5.0
 _ROUNDS: Final = 3
+_PAIRS: Final = 15
+_PAIR_SECONDS: Final = 3.0
 _PACE: Final = 2000
 """Requests per second at which the latency of refusals is measured."""
 _NO_LIMIT: Final = {
@@ -80,12 +82,12 @@ def _watched(project: Project, request: Callable[[int], bytes]) -> Figure:
     Its processor time, because requests per second vary more than the page can change them.
     """
     server, shares = psutil.Process(project.sandbox.pid), []
-    for one in range(_ROUNDS + 2):
+    for one in range(_PAIRS):
         costs = {}
         for is_open in (True, False) if one % 2 else (False, True):
             with _page(project) if is_open else nullcontext():
                 before = sum(server.cpu_times()[:2])
-                load = generate(project.port, request, connections=32, seconds=_SECONDS)
+                load = generate(project.port, request, connections=32, seconds=_PAIR_SECONDS)
                 costs[is_open] = (sum(server.cpu_times()[:2]) - before) / load.statuses[429]
         shares.append(100 * costs[True] / costs[False])
     what = "processor time of a refusal with the page open, of that with it closed"
