@@ -13,6 +13,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from routes import METHODS
 from settings.files import project_name
 from tests.stacks import PROJECT
 from tests.stacks import ROOT as STACKS
@@ -149,7 +150,7 @@ def test_routes_with_a_parameter_and_without_a_key_work_in_the_whole_product(
         commit(tmp_path, "after")
         tools = (sys.executable, "-m", "tools")
         done = run(tmp_path, *tools, "diff", "--base", "after", "--head", "before")
-        for route in ("GET /health", "GET /data/{id}"):
+        for route in {"GET /health", "GET /data/{id}"}.difference(METHODS):
             assert f"`{route}` goes: callers get 404." in done.stdout, done.stdout + done.stderr
         done = run(tmp_path, *tools, "policy", "--stack", "dev")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -202,4 +203,4 @@ def test_after_changes_of_a_user_the_tests_of_shipped_files_pass_or_name_what_to
     failures = re.findall(r"^E +AssertionError: (.*)$", done.stdout, re.MULTILINE)
     assert done.returncode == bool(failures), done.stdout + done.stderr
     for failure in failures:
-        assert re.match(r"(README\.md, stack \S+: write|\.github/\S+: name all stacks)", failure)
+        assert re.match(r"(README\.md|docs/\S+|\.github/\S+)(, stack \S+)?: ", failure)
