@@ -144,8 +144,7 @@ def test_the_review_and_the_cost_of_the_tried_limits_stand_beside_them(page: Pag
         "new warning: fixture-api:usagePlans"
     )
     expect(page.locator("#findings")).to_contain_text(re.compile(r"at most \$[0-9,]+, as before"))
-    _set(page, "waf.rateLimit", "10")
-    _set(page, "usagePlans.basic.quota.limit", "10000")
+    _set(page, "function.reservedConcurrency", "1")
     cheaper = re.compile(r"at most \$[0-9,]+; \$[0-9,]+ under the limits in force")
     expect(page.locator("#findings")).to_contain_text(cheaper)
 

@@ -81,6 +81,7 @@ def test_what_happened_is_not_what_the_limits_in_force_say_after_a_change() -> N
     assert found["agreement"] == 0.5
 
 
+@pytest.mark.usefixtures("shipped_route")
 def test_a_trial_says_what_the_limits_mean_and_how_to_set_them() -> None:
     none = Recent().requests()
     changes = ("usagePlans.basic.quota.limit=10000", "usagePlans.basic.rateLimit=15")

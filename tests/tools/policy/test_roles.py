@@ -42,7 +42,7 @@ def test_a_policy_is_printed_as_the_program_needs_it(project: Path, capsys: Capt
 def test_types_without_actions_are_an_error_that_says_what_to_add(
     project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = ["aws:s3/bucket:Bucket", "aws:sqs/queue:Queue"]
+    tokens = ["aws:s3/bucket:Bucket", "aws:ssm/document:Document"]
     monkeypatch.setattr("tools.policy.roles.registered_types", lambda _: tokens)
     assert main(["roles"]) == 2
     error = capsys.readouterr().err
