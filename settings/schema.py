@@ -451,9 +451,9 @@ class Settings(StackSettings):
 
     @property
     def label(self) -> str:
-        """Project and stack, in characters and a length that every AWS name may have.
+        """Project and stack, as a text that every AWS name may be.
 
-        No other stack has it.
+        No other stack has the same label.
         """
         label = f"{self.project}-{self.stack}"
         plain = label.replace(".", "-")

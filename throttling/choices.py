@@ -3,7 +3,7 @@
 AWS applies throttles and quotas "on a best-effort basis and should be thought of as targets rather
 than guaranteed request ceilings"
 (https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html).
-The model is exact instead. Beyond that, only the choices below go further than the documentation.
+The model is exact instead. Otherwise it follows the documentation, except for the choices below.
 """
 
 from typing import Final
@@ -24,7 +24,7 @@ measures that rate. The model uses a token bucket.
 """
 
 QUOTA_BEFORE_THROTTLES: Final = True
-"""Whether the quota is asked before the usage plan's throttles, or between them and the stage's.
+"""Whether the quota comes before the usage plan's throttles. If not, it comes right after them.
 
 AWS documents the order of the throttles and leaves quotas out. A request that the quota refuses
 therefore takes no token here; if the quota came later, it would take one of the plan's.
@@ -93,7 +93,7 @@ rule counts all such requests together, as those of one address
 WAF_LAG_SECONDS: Final = 0.0
 """Seconds after which the rate rule sees a request.
 
-WAF estimates rates about every ten seconds and usually blocks within thirty. The default shows what
+WAF estimates rates about every ten seconds and usually blocks within thirty. The default is what
 the setting promises; the simulator and the gate take another lag as an argument.
 """
 
@@ -108,7 +108,7 @@ for the first. The API answers both the same way. The type for an answer of a wr
 """
 
 MAX_ADDRESSES: Final = 50_000
-"""Source addresses that the gate counts requests of at the same time, to bound its memory.
+"""How many source addresses the gate counts at the same time. This bounds its memory.
 
 WAF blocks at most 10,000 addresses at a time
 (https://docs.aws.amazon.com/waf/latest/developerguide/listing-managed-ips.html)

@@ -19,7 +19,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request
 
 `Gate` decides one request at a time; the sandbox asks it. The simulator must decide millions and
 asks `simulation.engine.Engine`, which applies the same rules to arrays.
-`tests/throttling/test_engine.py` holds the two equal, verdict for verdict.
+`tests/throttling/test_engine.py` checks that both give the same verdicts.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def order() -> tuple[Layer, ...]:
 
 
 def function_rate(concurrency: int | None) -> Throttle | None:
-    """Return how many requests a function takes over time, however short they are."""
+    """Return the highest rate of requests, however short, that a function takes."""
     if concurrency is None:
         return None
     rate = concurrency * REQUESTS_PER_SECOND_PER_CONCURRENCY
@@ -102,7 +102,7 @@ def met(limits: Limits, client: Client | None, method: str) -> list[Met] | None:
     """Return the limits that a request meets, in order; None if it needs a valid API key.
 
     Args:
-        limits: of the stack.
+        limits: the stack's limits.
         client: holder of the request's API key; None without a key or for an unknown one.
         method: the request's method and path, as `Limits` names it.
     """
@@ -154,7 +154,7 @@ class Gate:
         """Number of admitted requests that were not released."""
 
     def keep_usage(self, before: "Gate") -> None:
-        """Count quotas on from another gate, for each client of both whose period is the same."""
+        """Take over the quota counts of an older gate, for clients of both with the same period."""
         for client, quota in self._quotas.items():
             if old := before._quotas.get(client):
                 quota.keep_usage(old)
@@ -212,7 +212,7 @@ class Gate:
         self.in_flight -= 1
 
     def _path(self, client: Client | None, method: str) -> "_Path | None":
-        """Return what `met` does, each with its limiter."""
+        """Return the limits that `met` returns, each with its limiter."""
         if (client, method) not in self._paths:
             path = met(self._limits, client, method)
             self._paths[client, method] = (

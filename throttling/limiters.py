@@ -1,8 +1,8 @@
 """One class for each kind of limit.
 
-Each gets the time as an argument (POSIX seconds) and never reads a clock. When the time steps back,
-a limiter acts as if it stood still until it has caught up: a clock that is set back allows no
-additional request.
+Each gets the time as an argument (POSIX seconds) and never reads a clock. When a clock is set back,
+a limiter acts as if time stood still until the clock has caught up. This
+lets no additional request pass.
 """
 
 from collections import OrderedDict, deque
@@ -77,7 +77,7 @@ class RateWindow:
         return passes
 
     def count(self, now: float) -> int:
-        """Return how many requests are in the window; at most `limit`, of which it keeps no more.
+        """Return how many requests are in the window. It keeps, and counts, at most `limit`.
 
         `now` must not be before the last time.
         """
@@ -92,8 +92,8 @@ class RateWindow:
 class WafRateRule:
     """The rate windows of all source addresses.
 
-    It forgets addresses whose requests have left the window, and of more than
-    `choices.MAX_ADDRESSES` the least recently seen.
+    It forgets an address when all its requests have left the window. When there are more than
+    `choices.MAX_ADDRESSES`, it forgets the address that it has not seen for the longest time.
     """
 
     def __init__(self, limit: int, window_seconds: float, lag_seconds: float = 0.0) -> None:
@@ -175,7 +175,7 @@ class QuotaCounter:
         return self._limit - self._used
 
     def keep_usage(self, before: "QuotaCounter") -> None:
-        """Count on from another counter, if its period is the same."""
+        """Take over the count of an older counter, if its period is the same."""
         if before._period is self._period:
             self._used, self._ends = before._used, before._ends
 
@@ -187,5 +187,5 @@ class QuotaCounter:
         return True
 
     def give_back(self) -> None:
-        """Do not count the last request."""
+        """Take the last request out of the count."""
         self._used -= 1

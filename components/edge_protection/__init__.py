@@ -40,7 +40,7 @@ class EdgeProtection(Component):
         # AWS sets a stage's throttles and web ACL only once it serves. Until then it answers 403 to
         # everyone, because no API key is in a plan. Only routes without keys are open meanwhile.
         self.usage_plan_ids, self.api_key_ids, keys = create_usage_plans(self, stage, limits)
-        # The provider marks each value as a secret. Marked here too, so as not to depend on that.
+        # The provider marks each value as a secret. It is marked here too, to be safe.
         self.api_keys = pulumi.Output.secret(keys)
         self.api_name = api.name
         self.api_url = stage.invoke_url

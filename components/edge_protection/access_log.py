@@ -9,7 +9,7 @@ API_KEY_ID_FIELD: Final = "apiKeyId"
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 _FIELDS: Final = {
-    # A caller can choose the first with a header, not the second.
+    # A caller can choose requestId with a header, but not extendedRequestId.
     "requestId": "requestId",
     "extendedRequestId": "extendedRequestId",
     "requestTime": "requestTime",

@@ -108,7 +108,7 @@ def openapi(
             "QUOTA_EXCEEDED": _gateway_response(
                 429, "Limit Exceeded", reason="the API key's quota is used up until its period ends"
             ),
-            # Access logs of others have INTEGRATION_FAILURE when Lambda throttles the function,
+            # Published access logs have INTEGRATION_FAILURE when Lambda throttles the function,
             # when the function crashes or reaches its timeout, and when its answer is too large.
             # Older reports have API_CONFIGURATION_ERROR for the first. AWS documents none of it.
             # There is no Retry-After: a record that crashes the function will do so again.

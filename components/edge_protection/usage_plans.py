@@ -17,8 +17,8 @@ def create_usage_plans(
 ) -> tuple[dict[str, pulumi.Output[str]], ByClient, ByClient]:
     """Create each plan, and API keys for its clients. Return ids of plans and keys, and the keys.
 
-    The throttle and the quota of a plan apply to each of its keys. Keys work only when there are
-    `limits`: the stage's throttles and web ACL.
+    The throttle and the quota of a plan apply to each of its keys. A key works only after `limits`
+    exist: the stage's throttles and web ACL.
     """
     name = parent.name
     plan_ids: dict[str, pulumi.Output[str]] = {}
@@ -54,6 +54,6 @@ def create_usage_plans(
             )
             # A client's second key has the name `client.2` here, as in logs and limits.
             key_ids[plan_name][key_name] = key.id
-            # The newest key of a client comes last, and stays in the outputs: clients get this one.
+            # The newest key of a client comes last and replaces the others: clients get this one.
             keys[plan_name][client] = key.value
     return plan_ids, key_ids, keys

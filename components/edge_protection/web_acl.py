@@ -122,8 +122,8 @@ def rules(settings: WafSettings, metric_prefix: str) -> list[Any]:
     if settings.aggregate_by == "FORWARDED_IP":
         header = settings.forwarded_header
         own(NO_ADDRESS_RULE, _without(header), block={})
-        # MATCH blocks a header that begins with no valid address, or gives all of them one limit.
-        # throttling/choices.py has the pages that differ.
+        # MATCH blocks requests whose header does not begin with a valid address, or gives all of
+        # them one limit: AWS's pages differ. throttling/choices.py names these pages.
         by_address = {
             "aggregate_key_type": "FORWARDED_IP",
             "forwarded_ip_config": {"header_name": header, "fallback_behavior": "MATCH"},

@@ -1,7 +1,7 @@
 """The layers of `Gate` over arrays of requests: tens of millions of verdicts a second.
 
-Read `Gate` for the rules. `tests/throttling/test_engine.py` holds the two equal, verdict for
-verdict, as long as the gate sees no more than `choices.MAX_ADDRESSES` addresses.
+Read `Gate` for the rules. `tests/throttling/test_engine.py` checks that both give the same
+verdicts, as long as the gate sees no more than `choices.MAX_ADDRESSES` addresses.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Engine:
         """Make an engine that has seen no request.
 
         Args:
-            limits: of the stack.
+            limits: the stack's limits.
             sources: client and method of the requests to come. The client is None for requests
                 without a valid API key. A pair may be there more than once.
             waf_lag_seconds: how long after a request the WAF sees it.
@@ -235,7 +235,7 @@ class _RateWindows:
             )
 
     def _all_pass(self) -> bool:
-        """Count the requests up to the last at once, if no address can reach the limit by then."""
+        """Count all requests in one step if no address can reach the limit. Else return False."""
         times = self._times[: self._last]
         window_end = times[-1] - self._rule.lag_seconds
         ends = window_end - self._rule.window_seconds, window_end

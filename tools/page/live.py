@@ -1,4 +1,4 @@
-"""What the page asks the server for: news of the sandbox, a trial, a deployment, and traffic."""
+"""The server's side of the page: it sends news, tries limits, deploys them and makes traffic."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ from tools.traffic.outcomes import LAYER_NAMES
 _CODE: Final = Path(__file__).parents[2]
 _NEWS_SECONDS: Final = 0.5
 _LATE_SECONDS: Final = 2
-"""The news repeats the counts of seconds that ended so long ago."""
+"""How long the news repeats the counts of a second."""
 _MAX_WATCHERS: Final = 8
 _MAX_GAUGED_CLIENTS: Final = 20
 _MAX_GAUGED_ADDRESSES: Final = 20
@@ -57,14 +57,14 @@ class Traffic(BaseModel, extra="forbid"):
     """Requests at once, before the others."""
     seconds: float = Field(ge=0, le=60)
     address: Annotated[str, AfterValidator(lambda text: str(ip_address(text)))]
-    """That they come from."""
+    """The address that they come from."""
 
 
 class Page:
     """The page of one sandbox.
 
     Args:
-        folder: of the sandbox; its name is the stack's.
+        folder: the folder of the sandbox. It has the stack's name.
         handle: answers a request to the API.
     """
 
@@ -73,7 +73,7 @@ class Page:
         """It opens the page, and nothing else of the admin port."""
         self.recent = Recent()
         self.changes: Sequence[str] = ()
-        """Of the stack's file, that are in force."""
+        """The changes of the stack's file that are in force."""
         self._folder, self._root = folder, folder.parents[1]
         self._handle = handle
         self._trial = _Trial(self._root, folder / "page.log")
@@ -87,9 +87,9 @@ class Page:
         """Show another deployment.
 
         Args:
-            gateway: that takes new requests.
-            changes: of the stack's file.
-            options: of the command that would deploy it again.
+            gateway: the one that takes new requests.
+            changes: the changes of the stack's file.
+            options: those of the command that would deploy it again.
         """
         self._gateway, self.changes, self._options = gateway, changes, options
 
@@ -104,7 +104,7 @@ class Page:
         """Answer a request of the page.
 
         Raises:
-            UserError: it asks for what cannot be done.
+            UserError: the server cannot do what it asks for.
         """
         if not self._gateway:
             return message(503, "Nothing is deployed yet.")
@@ -210,7 +210,7 @@ class Page:
         """Deploy the stack as `make up` does, with changes.
 
         Raises:
-            UserError: that failed; the text is the command's error.
+            UserError: the deployment failed. The text is the command's error.
         """
         words = [*self._options, *(f"--set={change}" for change in changes)]
         process = await asyncio.create_subprocess_exec(
@@ -296,7 +296,7 @@ class _Trial:
         """Return the answer of `trial.decide`.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no answer.
         """
         async with self._asking:
             try:

@@ -1,7 +1,8 @@
 """A process that decides the newest requests of a sandbox again, under other limits.
 
-It is one of its own so that callers do not wait for it, and it stays, so that an answer does not
-wait for imports. Questions are pickled arguments of `decide`, answers lines of JSON.
+It runs apart from the server, so that callers do not wait for it. It keeps running, so that only
+the first answer waits for imports. Questions are pickled arguments of `decide`. Answers are
+lines of JSON.
 """
 
 import json
@@ -32,7 +33,7 @@ from tools.review import findings_json
 
 _PRICES: Final = read_prices()
 _MEANT: Final = {ADMITTED: None, FAILED: None, ROUTE: Layer.API_KEY}
-"""What the engine says of requests that it does not know: without a route there is no key."""
+"""What stands for outcomes that the engine does not know. Without a route there is no key."""
 _CODES: Final = np.array(
     [CODES[_MEANT[one] if one in _MEANT else Layer(one)] for one in OUTCOMES], np.uint8
 )
@@ -52,12 +53,12 @@ def decide(
     """Return what would have happened to requests under limits to try, and what these limits mean.
 
     Args:
-        requests: that really happened.
-        limits: in force.
+        requests: the ones that really happened.
+        limits: the limits in force.
         root: the project's folder.
         stack: name of the stack.
-        changes: of its file that are in force.
-        tried: changes of its file to try.
+        changes: the changes of its file that are in force.
+        tried: the changes of its file to try.
 
     Raises:
         UserError: the tried settings are wrong.
@@ -73,7 +74,7 @@ def decide(
         "gone": findings_json(settings, not_among(before, found)),
         "cost": [_most(settings), _most(other)],
     }
-    # Without requests, decide one that never was, so that the first real trial waits for nothing.
+    # Without requests, decide an invented one: this prepares the first real trial.
     decided = _decided(requests if requests.times else _NONE, limits, other)
     answer |= decided if requests.times else {}
     return answer | {"milliseconds": round((perf_counter() - began) * 1000)}
@@ -96,7 +97,7 @@ def _decided(requests: Requests, limits: Limits, other: Settings) -> dict[str, A
     )
     tried = other.limits()
     if other.waf.aggregate_by == "FORWARDED_IP":
-        # It counts by a header that was not kept.
+        # The web ACL counts by a header, and the sandbox keeps no headers.
         limits, tried = replace(limits, waf=None), replace(tried, waf=None)
     happened = replace(block, outcomes=_CODES[np.frombuffer(requests.outcomes, np.uint8)[in_order]])
 

@@ -1,7 +1,7 @@
 """The process behind `make up`: serves a stack's API on one port and takes commands on another.
 
-It prints its admin port and token, and waits there for its first deployment. A later deployment
-takes all new requests at once; requests under way end on the old one.
+It prints the number and token of its admin port, and waits for a first deployment. A later one gets
+all new requests at once. Requests under way end on the old one.
 """
 
 import asyncio
@@ -104,7 +104,7 @@ class Release:
             self._under_way -= 1
 
     async def stop(self, seconds: float) -> None:
-        """End the function when no request is under way, at the latest after that many seconds."""
+        """End the function when no request is under way, or after `seconds` at the latest."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._under_way:
@@ -117,7 +117,7 @@ class SandboxServer:
     """A stack's API, and the admin port that controls it.
 
     Args:
-        folder: of the stack's sandbox; its name is the stack's.
+        folder: the folder of the sandbox. It has the stack's name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -189,7 +189,7 @@ class SandboxServer:
             self._stopping.set()
 
     async def _rotate_logs(self) -> None:
-        """Keep each log, and one older part of it, within a size."""
+        """Copy each log that is too large to one older file, and empty it."""
         while True:
             await asyncio.sleep(10)
             for log in self._folder.glob("*.log"):
@@ -200,7 +200,7 @@ class SandboxServer:
 
     async def _obey(self, request: Request) -> Response:
         """Answer a request to the admin port."""
-        # Another host's name that leads here, or another page's script, is not the user.
+        # Refuse other host names that lead here, and scripts of other pages: they are not the user.
         host = request.header.get("host", "")
         if host.partition(":")[0] not in (LOOPBACK, "localhost"):
             return message(403, f"Open this at {LOOPBACK} or localhost.")
@@ -245,11 +245,11 @@ class SandboxServer:
     async def _deploy(
         self, body: bytes, port: int, dynamodb: str | None, changes: list[str]
     ) -> None:
-        """Serve other resources, of the stack's file with changes.
+        """Serve new resources. They come from the stack's file with `changes`.
 
         Raises:
             UserError: they cannot be served. Then nothing changes.
-            OSError: likewise.
+            OSError: a port or a file cannot be used. Then nothing changes either.
         """
         api = self._api
         if not api or api.port != port:

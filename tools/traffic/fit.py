@@ -34,14 +34,14 @@ CANNOT_TELL: Final = (
 )
 _LEAST_RATE: Final = 0.001
 _PEAK_REQUESTS: Final = 4000
-"""A longer peak is a matter of rate, a shorter one of burst. Independent arrivals with a mean rate
+"""The rate must cover a longer peak, the burst a shorter one. Independent arrivals with a mean rate
 look like peaks, too: with 4,000 requests, by no more than 3 or 4 % of the rate."""
 _LONGEST_PEAK: Final = 0.25
 """The same as a share of all requests, for a short log."""
 _ENOUGH_REQUESTS: Final = 5000
 """Fewer independent arrivals may miss their mean rate by more than 5 % (3 / sqrt(n))."""
 _RATES: Final = 8
-"""To try at a time."""
+"""How many rates to try at a time."""
 _MISSING_SECONDS: Final = 3600
 """A log that lacks so much of a quota's period counts as one of the whole period."""
 
@@ -62,7 +62,7 @@ class _Fitted(NamedTuple):
 
     path: Path
     now: float | None
-    """None for what is good to know only."""
+    """None if the row is for information only."""
     needed: float
     value: float
     """With head-room."""
@@ -89,7 +89,7 @@ class _Demand:
     ) -> None:
         """Take the requests with a valid key that are `wanted`, by client and method.
 
-        None takes all requests. A limit may refuse a `share` of each client's.
+        Without `wanted`, take all requests. A limit may refuse a `share` of each client's.
         """
         holders = {
             Client(plan, name) for plan, one in limits.usage_plans.items() for name in one.clients
@@ -175,7 +175,7 @@ class _Demand:
 
 
 class _Fitter:
-    """Fits each limit on its own: with no other one, no client is refused more than its share."""
+    """Fits each limit on its own: alone, it refuses no client more than the allowed share."""
 
     def __init__(self, settings: Settings, logged: Logged, share: float, headroom: float) -> None:
         self.limits, self.notes = limits_of(settings), list[str]()
@@ -325,7 +325,7 @@ class _Fitter:
         account = default_throttle(self._settings.region)
 
         def cost(rate: float) -> float:
-            """Weigh the burst against the rate: 1 % more is worth 1 % of the longest peak."""
+            """Weigh rate against burst: 1 % more rate costs a burst of 1 % of the longest peak."""
             # No bucket holds more than the account's.
             too_large = self._up(burst(rate)) > account.burst
             return burst(rate) * (1e6 if too_large else 1) + peak * math.log(rate)
@@ -372,7 +372,7 @@ class _Fitter:
 
 
 def _smallest(fits: Callable[[int], bool], low: int, high: int) -> int:
-    """Return the smallest number that fits, where all above it do and `high` does.
+    """Return the smallest number that fits. All above it fit too, and `high` is known to fit.
 
     A large one may be off by 0.2 %, which saves half of the tries.
     """
@@ -443,7 +443,7 @@ def fit(
             worst = int(refused[1:].argmax()) + 1
             if refused[worst] <= share:
                 break
-            # Each limit alone keeps the promise, and all of them together do not.
+            # Each limit alone refuses no more than the share. All of them together refuse more.
             budget = budget / 2 if budget * fitter.demand.sent[1:].max() >= 1 else 0.0
     commands = [
         fix_command(settings.project, stack, one.path, written(one.value)) for one in changed

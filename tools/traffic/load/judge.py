@@ -1,10 +1,10 @@
-"""What came back from a load test, beside what the engine says of the same requests.
+"""The answers of a load test, compared with what the engine says of the same requests.
 
-A request is decided at some moment between its sending and its answer. So the engine decides all
-requests twice: once at their sending times, once at their answering times. If the limits are as
-configured, a count that came back lies between the two, within the tolerance. A count outside is
-off. A count inside agrees, unless the two lie too far apart to expose a wrong limit: then it is
-unclear.
+The target decides a request at some moment between its sending and its answer. So the engine
+decides all requests twice: once at their sending times, once at their answering times. If the
+limits are as configured, a count of answers lies between the engine's two counts, within the
+tolerance. A count outside is off. A count inside agrees. But when the two counts lie so far apart
+that a wrong limit could hide between them, it is unclear.
 """
 
 from collections import Counter
@@ -30,9 +30,9 @@ from tools.traffic.report import ALL_CLIENTS, Key, clients_of
 _SHARED: Final = (Layer.METHOD, Layer.STAGE, Layer.CONCURRENCY)
 """Layers that all clients share. Microseconds decide which client they refuse."""
 _SAME_ANSWER: Final = (Layer.USAGE_PLAN, Layer.USAGE_PLAN_METHOD, Layer.METHOD, Layer.STAGE)
-"""Layers that AWS refuses for in the same words. The first stands for all of them."""
+"""Layers whose refusals have the same words on AWS. The first stands for all of them."""
 _TOO_FAR_APART: Final = 2.0
-"""Times the tolerance by which the engine's two counts may differ."""
+"""How far apart the engine's two counts may be, as a multiple of the margin."""
 _MAX_LOST: Final = 0.01
 """Share of requests without an answer above which no count is certain."""
 _FAILED: Final = -1
@@ -116,12 +116,12 @@ def judge(
     """Compare what came back with what the limits say.
 
     Args:
-        limits: that the target should have, with full buckets and whole quotas at the start.
-        profile: that was sent.
-        requests: of the profile.
+        limits: what the target should have, with full buckets and whole quotas at the start.
+        profile: the profile that was sent.
+        requests: the requests of the profile.
         samples: what came back.
-        start: of the run.
-        tolerance: how far off a limit may be, as a share of it. A difference of one request agrees.
+        start: when the run began.
+        tolerance: how far off a limit may be, as a share of it. One request off always agrees.
         machines: number of machines that send in turn to AWS, each from one address. 0 for the
             sandbox: there each request carries its address, and answers name the layer.
         waf_lag_seconds: how far the WAF's view may be behind the requests.
@@ -206,9 +206,9 @@ def _code(sample: Sample, method: str, body_bytes: int) -> int:
         case 429:
             return CODES[Layer.QUOTA if sample.message == "Limit Exceeded" else _SAME_ANSWER[0]]
         case 503:
-            # A table that throttles answers alike.
+            # A table that throttles leads to the same answer.
             return CODES[Layer.CONCURRENCY]
-    # Other routes may answer what they document.
+    # Other routes may answer with any status that they document.
     other = not takes_record(method) and sample.status in ROUTES[METHODS.index(method)].answers
     return CODES[None] if other else _FAILED
 
@@ -216,8 +216,8 @@ def _code(sample: Sample, method: str, body_bytes: int) -> int:
 def _rows(results: Sequence[Result], tolerance: float, *, deployed: bool) -> dict[Key, Row]:
     """Compare the first result, which came back, with those of the engine, by client and outcome.
 
-    An error of one limit changes what all layers behind it see. So each count of a client has the
-    margin of the first layer that refuses any of its requests: a share of what this layer admits.
+    A wrong limit changes what all layers behind it see. So all counts of a client have one margin.
+    It is a share of what passes the first layer that refuses any of the client's requests.
     """
     counts = np.stack([one.timeline.sum(axis=0) for one in results])
     counts = np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1)
