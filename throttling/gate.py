@@ -82,7 +82,7 @@ class Refusal:
         return f"{self.layer}:{self.subject}" if self.subject else str(self.layer)
 
 
-class Met(NamedTuple):
+class LimitMet(NamedTuple):
     """A limit that a request meets between its API key and the function."""
 
     layer: Layer
@@ -98,7 +98,7 @@ class Met(NamedTuple):
         return self.client.plan if self.client else self.method
 
 
-def met(limits: Limits, client: Client | None, method: str) -> list[Met] | None:
+def met(limits: Limits, client: Client | None, method: str) -> list[LimitMet] | None:
     """Return the limits that a request meets, in order; None if it needs a valid API key.
 
     Args:
@@ -125,7 +125,7 @@ def met(limits: Limits, client: Client | None, method: str) -> list[Met] | None:
             (Layer.USAGE_PLAN_METHOD, plan.methods.get(method), client, method),
             (Layer.USAGE_PLAN, plan.throttle, client, ""),
         ]
-    given = [Met(layer, limit, holder, of) for layer, limit, holder, of in found if limit]
+    given = [LimitMet(layer, limit, holder, of) for layer, limit, holder, of in found if limit]
     return sorted(given, key=lambda one: order().index(one.layer))
 
 
@@ -146,7 +146,7 @@ class Gate:
             for client in plan.clients
             if plan.quota
         }
-        self._buckets: dict[Met, TokenBucket] = {}
+        self._buckets: dict[LimitMet, TokenBucket] = {}
         self._paths: dict[tuple[Client | None, str], _Path | None] = {}
         rate = function_rate(limits.concurrency)
         self._function = rate and TokenBucket(rate)
@@ -164,11 +164,11 @@ class Gate:
         quota = self._quotas.get(client)
         return quota.left(now) if quota else None
 
-    def left(self, now: float, client: Client | None, method: str) -> dict[Met, float]:
+    def left(self, now: float, client: Client | None, method: str) -> dict[LimitMet, float]:
         """Return what is left of each limit that a request meets: tokens, or requests."""
         left = {one: limiter.left(now) for one, limiter in self._path(client, method) or ()}
         if self._function and (rate := function_rate(self._limits.concurrency)):
-            left[Met(Layer.CONCURRENCY, rate, None, "")] = self._function.left(now)
+            left[LimitMet(Layer.CONCURRENCY, rate, None, "")] = self._function.left(now)
         return left
 
     def decide(
@@ -220,10 +220,10 @@ class Gate:
             )
         return self._paths[client, method]
 
-    def _limiter(self, one: Met) -> QuotaCounter | TokenBucket:
+    def _limiter(self, one: LimitMet) -> QuotaCounter | TokenBucket:
         if isinstance(one.limit, Quota):
             return self._quotas[one.client]
         return self._buckets.setdefault(one, TokenBucket(one.limit))
 
 
-_Path = list[tuple[Met, QuotaCounter | TokenBucket]]
+_Path = list[tuple[LimitMet, QuotaCounter | TokenBucket]]

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from settings import UserError, load_stack
 from throttling import Layer, Quota
-from throttling.gate import Met
+from throttling.gate import LimitMet
 from throttling.simulation.traffic import NO_KEY
 from tools.page.content import REASONS, limit_rows
 from tools.page.files import HEADERS
@@ -181,7 +181,7 @@ class Page:
         all_clients = dict.fromkeys(deployment.clients.values())
         newest = [one for one in reversed(recent.clients.values()) if one in all_clients]
         clients = [*dict.fromkeys([*newest, *all_clients])]
-        left: dict[Met, float] = {}
+        left: dict[LimitMet, float] = {}
         for client in (None, *clients[:_MAX_GAUGED_CLIENTS]):
             for route in deployment.routes.values():
                 left |= gateway.gate.left(now, client, route.method)
@@ -237,7 +237,7 @@ class Page:
         )
 
 
-def _gauge(one: Met, left: float) -> dict[str, Any]:
+def _gauge(one: LimitMet, left: float) -> dict[str, Any]:
     if isinstance(one.limit, Quota):
         what, most = f"quota, {one.limit.period.lower()}", one.limit.limit
     else:

@@ -123,7 +123,7 @@ class SandboxServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._token = secrets.token_urlsafe()
-        self._admin = HttpServer(self._obey, 0)
+        self._admin = HttpServer(self._answer_admin, 0)
         self._api: HttpServer | None = None
         self._releases: list[Release] = []
         """The last one is current; earlier ones finish their requests."""
@@ -172,7 +172,7 @@ class SandboxServer:
             shutil.rmtree(folder, ignore_errors=True)
 
     @property
-    def _live(self) -> Release:
+    def _current(self) -> Release:
         return self._releases[-1]
 
     def _address(self) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class SandboxServer:
                         await asyncio.to_thread(shutil.copyfile, log, log.with_suffix(".old"))
                     os.truncate(log, 0)  # its writers append
 
-    async def _obey(self, request: Request) -> Response:
+    async def _answer_admin(self, request: Request) -> Response:
         """Answer a request to the admin port."""
         # Refuse other host names that lead here, and scripts of other pages: they are not the user.
         host = request.header.get("host", "")
@@ -223,7 +223,7 @@ class SandboxServer:
                 case "GET", "/items":
                     return _json(await self._items())
                 case "GET", "/resources":
-                    return Response(200, [], self._live.resources.to_json())
+                    return Response(200, [], self._current.resources.to_json())
                 case "POST", "/deploy":
                     query = parse_qs(request.query)
                     dynamodb = query.get("dynamodb", [None])[0]
@@ -296,7 +296,7 @@ class SandboxServer:
         self._releases.remove(release)
 
     async def _handle(self, request: Request) -> Response:
-        return await self._live.handle(request)
+        return await self._current.handle(request)
 
     def _write_address(self) -> None:
         """Write where the admin port is to a file that only this user can read."""
@@ -306,7 +306,7 @@ class SandboxServer:
             json.dump(self._address(), file)
 
     def _status(self) -> dict[str, Any]:
-        release, gateway = self._live, self._live.gateway
+        release, gateway = self._current, self._current.gateway
         not_enforced = list(release.deployment.not_enforced)
         if release.dynamodb != self._table.endpoint:
             not_enforced.append("the function's permissions")
@@ -329,7 +329,7 @@ class SandboxServer:
         }
 
     async def _items(self) -> dict[str, dict[str, Any]]:
-        release = self._live
+        release = self._current
         if release.dynamodb == self._table.endpoint:
             await self._table.ready()
         return {
