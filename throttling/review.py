@@ -1,4 +1,7 @@
-"""Find limits that contradict each other, the account or the work of the function."""
+"""Find limits that contradict each other, the account or the work of the function.
+
+`pulumi preview` shows the findings, because settings/program.py logs them.
+"""
 
 import math
 import re

@@ -343,7 +343,7 @@ async def _read(request: Request, model: type[_Model]) -> _Model:
         place = ".".join(map(str, first["loc"]))
         raise UserError(f"{place}: {first['msg']}.") from None
     except BodyTooLarge:
-        raise UserError("These are too many changes.") from None
+        raise UserError("These are too many changes: apply fewer at once.") from None
 
 
 def _json(value: Mapping[str, Any]) -> Response:

@@ -51,7 +51,10 @@ def _check_url(context: click.Context, option: click.Parameter, value: str | Non
 )
 @set_option
 def up(stack: str, port: int, dynamodb_endpoint: str | None, changes: Sequence[str]) -> None:
-    """Run a stack on this machine, or redeploy it with its current config and code."""
+    """Run a stack on this machine, or redeploy it with its current config and code.
+
+    A redeploy keeps the items: tools/sandbox/table.py writes them to a file.
+    """
     # Pulumi warns, and leaves sockets open, which PYTHONWARNINGS=error makes a failure.
     warnings.simplefilter("ignore")
     # Slow to import.

@@ -350,7 +350,7 @@ class _Fitter:
         )
         if requests < _ENOUGH_REQUESTS:
             self.notes.append(
-                f"{name}: arrivals are random, so {requests:,} requests tell the rate to within "
+                f"{name}: arrivals are random, so {requests:,} requests give the rate to within "
                 f"about {min(300 / math.sqrt(requests), 100):.0f} %. For 4 %, use a log with "
                 f"{_ENOUGH_REQUESTS:,}{'' if shared else ' of one client'}."
             )
@@ -503,6 +503,7 @@ def _frontier_words(frontier: dict[str, Any]) -> str:
         for one in frontier["points"]
     )
     return (
-        f"{frontier['setting']}: burst needed at each rate: {points}. It is taken because a peak "
-        f"of more than about {frontier['peakRequests']:,} requests is rate, a shorter one is burst."
+        f"{frontier['setting']}: burst needed at each rate: {points}. The one taken lets a peak "
+        f"of about {frontier['peakRequests']:,} requests through as burst, and a longer one by its "
+        "rate."
     )

@@ -62,6 +62,16 @@ def test_a_sandbox_agrees_until_its_limits_are_changed_behind_its_back(project: 
     assert "deployed with other limits" in done.stdout
 
 
+def test_a_sandbox_behind_a_cdn_gets_the_header_that_its_web_acl_reads(project: Project) -> None:
+    project.edit("waf.aggregateBy", "FORWARDED_IP")
+    project.up()
+    done = project.run("load", "--profile", "waf")
+
+    assert done.returncode == Exit.OK, done.stdout + done.stderr
+    assert "waf: agrees. no-key is refused first, by the WAF at" in done.stdout
+    project.edit("waf.aggregateBy", "IP")
+
+
 def test_twenty_clients_together_finish_all_writes_under_a_plan_they_exceed_threefold(
     project: Project,
 ) -> None:

@@ -164,7 +164,7 @@ def test_each_limit_has_its_number_its_evidence_and_its_line(
         "Little's law: 100/s x 100 ms = 10 busy on average",
         "fixture-api:usagePlans.basic: burst needed at each rate: 5/s: 3,",
         "20/s: 1 (taken)",
-        "a peak of more than about 1,200 requests is rate, a shorter one is burst.",
+        "lets a peak of about 1,200 requests through as burst, and a longer one by its rate.",
         "pulumi config set --path fixture-api:usagePlans.basic.rateLimit 24 --stack prod",
         "Checked by a replay: with these limits, ",
         "A log cannot say what refused clients would have sent",

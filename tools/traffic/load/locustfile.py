@@ -53,8 +53,8 @@ class Caller(FastHttpUser):
         headers = {"Content-Type": "application/json"}
         if key:
             headers["x-api-key"] = key
-        if job["prefix"]:
-            headers["X-Forwarded-For"] = f"{job['prefix']}{job['addresses'][number]:x}"
+        address = f"{job['prefix']}{job['addresses'][number]:x}"
+        headers |= dict.fromkeys(job["address_headers"], address)
         if data == RECORD:
             data = body(job["sizes"][number % len(job["sizes"])], number)
         sent = time.monotonic() - zero

@@ -41,12 +41,12 @@ def job(profile: Profile, requests: Block, target: Target) -> dict[str, Any]:
 
     A sandbox gets addresses of the block for documentation (RFC 3849). No two runs use the same.
     """
-    prefix = f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}::"
     return {
         "due": requests.times.tolist(),
         "sources": requests.sources.tolist(),
         "addresses": requests.addresses.tolist(),
-        "prefix": prefix if target.sandbox else None,
+        "prefix": f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}::",
+        "address_headers": target.address_headers,
         "sizes": list(profile.body_bytes),
         "calls": [
             (*_call(one.method, target.url), one.client and target.keys.get(one.client))

@@ -7,7 +7,7 @@ settings is what a load test finds.
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
@@ -18,6 +18,7 @@ from throttling import Client
 from tools.cli import is_url
 from tools.sandbox.client import running
 from tools.sandbox.deployment import read_deployment
+from tools.sandbox.web_acl import address_header
 
 _PULUMI_SECONDS: Final = 120
 
@@ -30,7 +31,9 @@ class Target:
     """Where records are posted to."""
     keys: Mapping[Client, str] = field(repr=False)
     sandbox: bool
-    """Whether it is one: X-Forwarded-For then stands for the source address."""
+    address_headers: Sequence[str] = ()
+    """Headers of a sandbox that hold the caller's address: X-Forwarded-For stands for the source
+    address there, and behind a CDN the web ACL reads another one."""
     outdated: bool = False
     """Whether the sandbox was deployed with other limits than those configured now."""
 
@@ -79,8 +82,14 @@ def find_target(settings: Settings, *, url: str | None, deployed: bool, named: b
         ) from None
     if resources is None or not is_loopback(url):
         return Target(url=url, keys=keys, sandbox=False)
-    outdated = read_deployment(resources).limits != settings.limits()
-    return Target(url=url, keys=keys, sandbox=True, outdated=outdated)
+    deployment = read_deployment(resources)
+    return Target(
+        url=url,
+        keys=keys,
+        sandbox=True,
+        address_headers=[*{"X-Forwarded-For", address_header(deployment.web_acl)} - {""}],
+        outdated=deployment.limits != settings.limits(),
+    )
 
 
 def pulumi_outputs(stack: str) -> Mapping[str, Any]:
