@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
@@ -30,7 +31,7 @@ COMMANDS: Final = {
     "doctor": ("tools.doctor", "Check whether an AWS account can carry a stack."),
     "keys": ("tools.keys", "List the API keys of a deployed stack with their age and use."),
     "policy": ("tools.policy.command", "Check stacks against the policy pack."),
-    "roles": ("tools.policy.roles", "Write the IAM policies of the roles that CI assumes."),
+    "roles": ("tools.policy.roles", "Print the IAM policies of the roles that CI assumes."),
     "schema": ("tools.schema", "Write the JSON Schema and the table of the settings."),
     "bench": ("tools.bench.command", "Measure what should be fast."),
 }
@@ -106,4 +107,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Pulumi warns, and leaves sockets open, which PYTHONWARNINGS=error makes a failure.
+    warnings.simplefilter("ignore")
     sys.exit(main())

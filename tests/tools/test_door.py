@@ -28,6 +28,12 @@ def test_the_door_lists_every_command_with_its_summary(capsys: Capture) -> None:
     assert "Exit status: 0 fine, 1 findings, 2 bad input, 130 interrupted." in words
 
 
+def test_a_warning_of_a_library_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    command = [sys.executable, "-m", "tools", "cost", "--help"]
+    assert subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode == 0
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_and_ends_with_an_example(name: str, capsys: Capture) -> None:
     assert main([name, "--help"]) == 0

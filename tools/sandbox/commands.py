@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +54,6 @@ def up(stack: str, port: int, dynamodb_endpoint: str | None, changes: Sequence[s
 
     A redeploy keeps the items: tools/sandbox/table.py writes them to a file.
     """
-    # Pulumi warns, and leaves sockets open, which PYTHONWARNINGS=error makes a failure.
-    warnings.simplefilter("ignore")
     # Slow to import.
     from tools.recorder.program import run_program
 
