@@ -1,10 +1,13 @@
-"""A project to run commands in."""
+"""A project to run commands in, and credentials to run them with."""
 
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 
 from components.monitoring.alarms import Alarm, Names, alarms
 from routes import ROUTES
@@ -19,6 +22,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+_create_loader = cache(create_loader)
+
+
+@pytest.fixture(scope="module")
+def credentials() -> Iterator[None]:
+    """Credentials for moto, and nothing of the developer's own AWS config."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+            patch.delenv(name, raising=False)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            patch.setenv(name, "/dev/null")
+        # Each of boto3's sessions reads the descriptions of services again, which takes long.
+        patch.setattr(botocore.session, "create_loader", _create_loader)
+        yield
 
 
 SHIPPED_ALARMS = {

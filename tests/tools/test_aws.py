@@ -1,35 +1,23 @@
 """What keeps `doctor` and `keys` from asking an account: one error each."""
 
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.loaders import create_loader
 from moto import mock_aws
 
 from tests.edits import edit
 from tools.__main__ import main
 
-_create_loader = cache(create_loader)
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 commands = pytest.mark.parametrize("command", ["doctor", "keys"])
 
 
 @pytest.fixture(autouse=True)
-def without_own_config(project: Path, monkeypatch: Patch) -> None:
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/dev/null")
+def without_retries(project: Path, credentials: None, monkeypatch: Patch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    # Each of boto3's sessions reads the descriptions of services again, which takes long.
-    monkeypatch.setattr(botocore.session, "create_loader", _create_loader)
     monkeypatch.setattr("tools.aws._CONFIG", None)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 

@@ -4,17 +4,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import boto3
-import botocore.session
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from botocore.loaders import create_loader
 from moto.awslambda import urls as lambda_urls
 from moto.server import ThreadedMotoServer
 
@@ -56,8 +53,8 @@ class MotoAccount:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[MotoAccount]:
-    """A server with one account and the call that moto lacks, and credentials for it."""
+def server(credentials: None) -> Iterator[MotoAccount]:
+    """A server with one account and the call that moto lacks."""
     account = MotoAccount()
 
     def account_settings(*_: object) -> tuple[int, dict[str, str], str]:
@@ -69,16 +66,8 @@ def server() -> Iterator[MotoAccount]:
         return account.broken or answer
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
-            patch.delenv(name, raising=False)
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-            patch.setenv(name, "/dev/null")
         path = r"{0}/2016-08-19/account-settings/?$"
         patch.setitem(lambda_urls.url_paths, path, account_settings)
-        # Each of boto3's sessions reads the descriptions of services again, which takes long.
-        patch.setattr(botocore.session, "create_loader", cache(create_loader))
         server = ThreadedMotoServer(port=0, verbose=False)
         server.start()
         _, port = server.get_host_and_port()
