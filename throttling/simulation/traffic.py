@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from throttling.gate import Client
 
-NO_KEY: Final = "no-key"
-"""Stands for a client in a profile whose requests carry no valid API key."""
 DEFAULT_START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday at midnight UTC. DAY quotas are new then; WEEK quotas are a day old."""
 

@@ -188,6 +188,12 @@ def bill(
         yield "dashboards", 1, fixed
 
 
+def most_dollars(settings: Settings, prices: Prices) -> dict[str, float]:
+    """Return the most that a month can bill, by what is billed."""
+    rows = bill(settings, prices, *worst(settings))
+    return {what: prices.dollars(what, number) for what, number, _ in rows}
+
+
 def not_bounded(settings: Settings, prices: Prices) -> Iterator[str]:
     """Yield in sentences what no limit of the stack bounds."""
     waf, more = settings.waf, {}

@@ -13,7 +13,7 @@ from throttling import Period
 from throttling.account import REQUESTS_PER_SECOND_PER_CONCURRENCY
 from throttling.review import not_among, review
 from tools.cli import code
-from tools.cost.bill import bill, read_prices, worst
+from tools.cost.bill import most_dollars, read_prices
 from tools.review import findings_json
 
 # fmt: off
@@ -245,12 +245,7 @@ def _client(one: Mapping[str, Any]) -> Iterator[str]:
 def _cost(before: Settings | None, after: Settings) -> str | None:
     """Return how the most that a month can bill changes; None if it does not."""
     prices = read_prices()
-    old, new = (
-        {what: prices.dollars(what, count) for what, count, _ in bill(one, prices, *worst(one))}
-        if one
-        else {}
-        for one in (before, after)
-    )
+    old, new = (most_dollars(one, prices) if one else {} for one in (before, after))
     was, now = (f"${sum(side.values()):,.2f}" for side in (old, new))
     if was == now:
         return None

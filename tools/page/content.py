@@ -7,9 +7,8 @@ from settings import Settings
 from settings.json_schema import Node, allowed, at, json_schema
 from settings.paths import Path, config_key
 from settings.schema import StackSettings, ThrottleSettings
-from throttling import Period
+from tools.traffic.outcomes import PERIODS
 
-_PERIODS: Final = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month"}
 REASONS: Final = {
     "waf": "too many requests from this address in the rule's window",
     "route": "no such route, or the body is too large",
@@ -53,7 +52,7 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, Path, tuple[str, ...]]
             yield "each address: only counted, not refused", rate, ("waf", "shadow"), window
     for name, plan in settings.usage_plans.items():
         path: Path = ("usagePlans", name)
-        quota = f"{plan.quota.limit:,} {_PERIODS[plan.quota.period]}"
+        quota = f"{plan.quota.limit:,} {PERIODS[plan.quota.period]}"
         yield f"plan {name}, each client: quota", quota, (*path, "quota"), ("limit", "period")
         yield f"plan {name}, each client: rate and burst", _words(plan), path, bucket
     stage = settings.throttle

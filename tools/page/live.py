@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -19,14 +19,14 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from settings import UserError, load_stack
 from throttling import Layer, Quota
 from throttling.gate import LimitMet
-from throttling.simulation.traffic import NO_KEY
 from tools.page.content import REASONS, limit_rows
 from tools.page.files import HEADERS
 from tools.page.recent import OUTCOMES, Recent
 from tools.sandbox.deployment import API_KEY_HEADER, Deployment
 from tools.sandbox.gateway import Gateway
-from tools.sandbox.http_server import BodyTooLarge, Request, Response, message
-from tools.traffic.outcomes import LAYER_NAMES
+from tools.sandbox.http_server import BodyTooLarge, Request, Response, json_response, message
+from tools.sandbox.web_acl import address_header
+from tools.traffic.outcomes import LAYER_NAMES, NO_KEY, client_name
 
 _CODE: Final = Path(__file__).parents[2]
 _NEWS_SECONDS: Final = 0.5
@@ -116,15 +116,16 @@ class Page:
                 return Response(200, [*HEADERS, kind], b"", self._news())
             case "POST", "/page/try":
                 asked = await _read(request, _Changes)
-                return _json(await self._try(self._gateway, asked.changes))
+                answer = await self._try(self._gateway, asked.changes)
+                return json_response(answer, headers=HEADERS)
             case "POST", "/page/deploy":
                 asked = await _read(request, _Changes)
                 await self._deploy(asked.changes)
-                return _json({})
+                return json_response({}, headers=HEADERS)
             case "POST", "/page/traffic":
                 traffic = await _read(request, Traffic)
                 self._start_traffic(self._gateway.deployment, traffic)
-                return _json({})
+                return json_response({}, headers=HEADERS)
         return message(404, "Not Found")
 
     async def _news(self) -> AsyncGenerator[bytes, None]:
@@ -191,7 +192,7 @@ class Page:
             gauges.append(busy | {"most": most})
         for name, limit, counts in gateway.web_acl.windows(now, _MAX_GAUGED_ADDRESSES):
             for address, count in counts.items():
-                holder = str(recent.clients.get(address) or NO_KEY)
+                holder = client_name(recent.clients.get(address))
                 window = {"of": holder, "what": f"{name}, {address}", "used": count}
                 gauges += [window | {"most": limit}] if count else []
         return gauges
@@ -253,10 +254,8 @@ def _request(deployment: Deployment, key: str, traffic: Traffic) -> Request:
     route = next(iter(deployment.routes.values()))
     body = json.dumps(route.example).encode()
     headers = [("content-type", "application/json"), (API_KEY_HEADER, key)]
-    # The header by which the web ACL counts, if it counts by one.
-    for rule in deployment.web_acl:
-        config = rule.statement.get("rateBasedStatement", {}).get("forwardedIpConfig") or {}
-        headers += [(config["headerName"].lower(), traffic.address)] if config else []
+    if header := address_header(deployment.web_acl):
+        headers.append((header.lower(), traffic.address))
 
     async def read_body(_: int) -> bytes:
         return body
@@ -344,8 +343,3 @@ async def _read(request: Request, model: type[_Model]) -> _Model:
         raise UserError(f"{place}: {first['msg']}.") from None
     except BodyTooLarge:
         raise UserError("These are too many changes: apply fewer at once.") from None
-
-
-def _json(value: Mapping[str, Any]) -> Response:
-    kind = ("content-type", "application/json")
-    return Response(200, [*HEADERS, kind], json.dumps(value).encode())

@@ -26,7 +26,7 @@ from throttling.review import not_among, review
 from throttling.simulation.engine import CODES
 from throttling.simulation.simulator import Result, run
 from throttling.simulation.traffic import Block
-from tools.cost.bill import bill, read_prices, worst
+from tools.cost.bill import most_dollars, read_prices
 from tools.page.recent import ADMITTED, FAILED, OUTCOMES, ROUTE, Requests
 from tools.page.report import comparison
 from tools.review import findings_json
@@ -72,7 +72,7 @@ def decide(
         "findings": findings_json(other, found),
         "new": [found.index(one) for one in new],
         "gone": findings_json(settings, not_among(before, found)),
-        "cost": [_most(settings), _most(other)],
+        "cost": [sum(most_dollars(one, _PRICES).values()) for one in (settings, other)],
     }
     # Without requests, decide an invented one: this prepares the first real trial.
     decided = _decided(requests if requests.times else _NONE, limits, other)
@@ -123,14 +123,6 @@ def _decided(requests: Requests, limits: Limits, other: Settings) -> dict[str, A
 
 def _review(settings: Settings) -> list[Any]:
     return review(settings.limits(), settings.expectations())
-
-
-def _most(settings: Settings) -> float:
-    """Return the most that a month can bill, in dollars."""
-    return sum(
-        _PRICES.dollars(what, number)
-        for what, number, _ in bill(settings, _PRICES, *worst(settings))
-    )
 
 
 def _command(settings: Settings, change: str) -> str:

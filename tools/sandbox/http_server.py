@@ -13,7 +13,7 @@ import resource
 import socket
 import sys
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -237,8 +237,15 @@ async def _disconnected(receive: _Receive) -> None:
 
 def message(status: int, text: str) -> Response:
     """Return a JSON response with a message, as API Gateway's own are."""
-    body = json.dumps({"message": text}).encode()
-    return Response(status, [("content-type", "application/json")], body)
+    return json_response({"message": text}, status)
+
+
+def json_response(
+    value: object, status: int = 200, headers: Iterable[tuple[str, str]] = ()
+) -> Response:
+    """Return a value as a JSON response, with further headers."""
+    kind = ("content-type", "application/json")
+    return Response(status, [*headers, kind], json.dumps(value).encode())
 
 
 def _listen(port: int) -> socket.socket:

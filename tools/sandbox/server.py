@@ -30,7 +30,7 @@ from tools.sandbox.access_log import AccessLog
 from tools.sandbox.client import ADDRESS_FILE, KEEP, LOOPBACK
 from tools.sandbox.deployment import read_deployment
 from tools.sandbox.gateway import Gateway
-from tools.sandbox.http_server import HttpServer, Request, Response, message
+from tools.sandbox.http_server import HttpServer, Request, Response, json_response, message
 from tools.sandbox.lambda_service import LambdaService
 from tools.sandbox.table import FUNCTION_PREFIX, PERMISSIONS_FILE, TableClient, TableProcess
 
@@ -219,9 +219,9 @@ class SandboxServer:
                 case _, _ if for_page:
                     return await self._page.answer(request)
                 case "GET", "/status":
-                    return _json(self._status())
+                    return json_response(self._status())
                 case "GET", "/items":
-                    return _json(await self._items())
+                    return json_response(await self._items())
                 case "GET", "/resources":
                     return Response(200, [], self._current.resources.to_json())
                 case "POST", "/deploy":
@@ -231,11 +231,11 @@ class SandboxServer:
                     async with self._changing:
                         port = int(query["port"][0])
                         await self._deploy(body, port, dynamodb, query.get("set", []))
-                    return _json(self._status())
+                    return json_response(self._status())
                 case "POST", "/stop":
                     self._stopping.set()
                     await self._stopped.wait()
-                    return _json({})
+                    return json_response({})
         except UserError as error:
             return message(422, str(error))
         except OSError as error:
@@ -336,10 +336,6 @@ class SandboxServer:
             table.name: await asyncio.to_thread(release.tables.contents, table.name)
             for table in release.deployment.tables
         }
-
-
-def _json(value: object) -> Response:
-    return Response(200, [("content-type", "application/json")], json.dumps(value).encode())
 
 
 def _raise_file_limit() -> None:

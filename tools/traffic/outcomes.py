@@ -1,8 +1,12 @@
-"""What can happen to a request, in the words of reports, charts and the page."""
+"""The words of profiles, reports, charts and the page. It imports little."""
 
 from typing import Final
 
-from throttling import Layer
+from throttling import Client, Layer, Period
+
+NO_KEY: Final = "no-key"
+"""Stands for the client of requests that carry no valid API key."""
+PERIODS: Final = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month"}
 
 LAYER_NAMES: Final = {
     Layer.WAF: "WAF",
@@ -19,3 +23,8 @@ LAYER_NAMES: Final = {
 def outcome_name(layer: Layer | None) -> str:
     """Return which layer refuses a request, or that it is admitted."""
     return f"refused: {LAYER_NAMES[layer]}" if layer else "admitted"
+
+
+def client_name(client: Client | None) -> str:
+    """Return plan and name of a client, or the word for requests without a key."""
+    return NO_KEY if client is None else str(client)

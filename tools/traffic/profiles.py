@@ -19,13 +19,13 @@ from settings import Settings, UserError
 from throttling import Client
 from throttling.simulation.traffic import (
     DEFAULT_START,
-    NO_KEY,
     Arrivals,
     Phase,
     Source,
     Traffic,
 )
 from tools.traffic.derived import ALL_SIZES, PROFILES, SMALL_BODY, derive
+from tools.traffic.outcomes import NO_KEY
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _PER_SECOND: Final = {"rps": 1, "rpm": 1 / 60}

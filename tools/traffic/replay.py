@@ -23,11 +23,11 @@ from tools.traffic.options import (
     page_option,
     waf_lag_option,
 )
+from tools.traffic.outcomes import client_name
 from tools.traffic.report import (
     BEST_EFFORT,
     Key,
     beside,
-    client_name,
     clients_of,
     gains,
     headline,

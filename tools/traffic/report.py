@@ -7,18 +7,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from throttling import Client, Layer, Period
+from throttling import Layer
 from throttling.simulation.engine import OUTCOMES
 from throttling.simulation.simulator import ClientResult, Result
-from throttling.simulation.traffic import NO_KEY
-from tools.traffic.outcomes import LAYER_NAMES, outcome_name
+from tools.traffic.outcomes import LAYER_NAMES, PERIODS, client_name, outcome_name
 
 ALL_CLIENTS: Final = "all clients"
 BEST_EFFORT: Final = (
     "AWS applies throttles and quotas on a best-effort basis: they are targets, not ceilings, and "
     "some requests above them pass."
 )
-_PERIODS: Final = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month"}
 
 Key = tuple[str, Layer | None]
 """A row of the table: name of the client, or `ALL_CLIENTS`, and outcome."""
@@ -58,7 +56,7 @@ def report(
             table.add_row(
                 "",
                 f"quota left: {client.quota_left:,} of {plan.quota.limit:,} "
-                f"{_PERIODS[plan.quota.period]}, until {client.quota_renewed:%Y-%m-%d %H:%M} UTC",
+                f"{PERIODS[plan.quota.period]}, until {client.quota_renewed:%Y-%m-%d %H:%M} UTC",
             )
     head = [Text(line, style="" if index else "bold") for index, line in enumerate(about)]
     return Group(*head, Text(), table, Text(), *(Text(note, style="dim") for note in notes))
@@ -144,11 +142,6 @@ def peak_words(result: Result) -> str:
     reserved = result.limits.concurrency
     most = "no limit" if reserved is None else f"{reserved:,} reserved"
     return f"Peak concurrency {result.peak_concurrency:,} of {most}"
-
-
-def client_name(client: Client | None) -> str:
-    """Return plan and name of a client, or the word for requests without a key."""
-    return NO_KEY if client is None else str(client)
 
 
 def moment(seconds: float) -> str:

@@ -24,11 +24,11 @@ from tools.traffic.options import (
     parsed,
     traffic_options,
 )
+from tools.traffic.outcomes import client_name
 from tools.traffic.profiles import parse_start, read_profile
 from tools.traffic.report import (
     BEST_EFFORT,
     beside,
-    client_name,
     gains,
     headline,
     moment,
