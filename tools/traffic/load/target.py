@@ -87,7 +87,7 @@ def find_target(settings: Settings, *, url: str | None, deployed: bool, named: b
         url=url,
         keys=keys,
         sandbox=True,
-        address_headers=[*{"X-Forwarded-For", address_header(deployment.web_acl)} - {""}],
+        address_headers=["X-Forwarded-For", *filter(None, [address_header(deployment.web_acl)])],
         outdated=deployment.limits != settings.limits(),
     )
 
